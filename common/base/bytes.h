@@ -49,6 +49,9 @@ static inline int ab_bytes_compare(struct ab_bytes a, struct ab_bytes b)
 /* True when `bytes` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool ab_bytes_is_utf8(struct ab_bytes bytes);
 
+/* Length in bytes (1..4) of the first UTF-8 character; 0 when the view is empty or does not start with one. */
+size_t ab_bytes_utf8_next(struct ab_bytes bytes);
+
 /* A cursor over borrowed bytes. */
 struct ab_reader {
     const uint8_t *at;

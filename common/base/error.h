@@ -84,7 +84,8 @@ const char *ab_err_name(ab_err code);
 /* Returns the text of a code; a static string. */
 const char *ab_err_text(ab_err code);
 
-/* Returns the code that fits an errno value (ENOSPC -> AB_NO_SPACE, ENOENT -> AB_NOT_FOUND, else AB_IO). */
+/* Returns the code that fits an errno value (ENOSPC -> AB_NO_SPACE, ENOENT -> AB_NOT_FOUND,
+ * EEXIST -> AB_EXISTS, else AB_IO). */
 ab_err ab_err_from_errno(int errno_value);
 
 /* Fills `error` (may be NULL) and returns `code`. Use the macros. */

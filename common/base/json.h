@@ -48,7 +48,8 @@ bool ab_json_is_boolean(const struct ab_json *value);
 bool ab_json_is_integer(const struct ab_json *value);
 bool ab_json_is_real(const struct ab_json *value);
 
-/* The value of a scalar, borrowed; the fallback when it is absent or of another kind. */
+/* The value of a scalar, borrowed; the fallback when it is absent or of another kind. text_or gives the fallback for a
+ * text with a NUL inside too; real_or takes whole numbers. */
 struct ab_bytes ab_json_bytes(const struct ab_json *value);
 const char *ab_json_text_or(const struct ab_json *value, const char *fallback);
 int64_t ab_json_integer_or(const struct ab_json *value, int64_t fallback);
