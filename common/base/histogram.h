@@ -22,7 +22,8 @@ void ab_histogram_add(struct ab_histogram *histogram, uint64_t value);
 /* Adds all of `from`. */
 void ab_histogram_merge(struct ab_histogram *into, const struct ab_histogram *from);
 
-/* The last value of the first bucket up to which at least fraction (0..1) of the values lie, at most max; 0 when empty. */
+/* The last value of the first bucket up to which at least fraction (0..1) of the values lie, at most max; 0 when
+ * empty. */
 uint64_t ab_histogram_quantile(const struct ab_histogram *histogram, double fraction);
 
 #endif
