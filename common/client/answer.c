@@ -1,0 +1,193 @@
+#include "common/client/client_private.h"
+
+#include "common/block/block.h"
+
+struct anabranch_answer {
+    struct ab_arena arena;
+    struct ab_wire_query_reply reply; /* in the arena */
+    struct ab_column *columns;        /* in the arena */
+    char **names;                     /* in the arena */
+    struct ab_buffer text;            /* of the value formatted last */
+    char *version;                    /* owned */
+    char *warning;                    /* owned; formatted last */
+};
+
+void anabranch_answer_free(struct anabranch_answer *answer)
+{
+    if (answer == NULL) {
+        return;
+    }
+    ab_arena_fini(&answer->arena);
+    ab_buffer_fini(&answer->text);
+    ab_delete(answer->version);
+    ab_delete(answer->warning);
+    ab_delete(answer);
+}
+
+static ab_err answer_read(struct anabranch_answer *answer, struct ab_bytes payload, struct ab_error *error)
+{
+    struct ab_bytes copy = ab_arena_copy(&answer->arena, payload);
+    AB_TRY(ab_wire_query_reply_decode(copy, &answer->arena, &answer->reply));
+    size_t count = answer->reply.columns_count;
+    answer->columns = ab_arena_zalloc(&answer->arena, (count + 1) * sizeof *answer->columns);
+    answer->names = ab_arena_zalloc(&answer->arena, (count + 1) * sizeof *answer->names);
+    for (size_t c = 0; c < count; c++) {
+        const struct ab_wire_column *column = &answer->reply.columns[c];
+        answer->names[c] = (char *)(uintptr_t)ab_arena_copy(&answer->arena, column->name).data;
+        AB_TRY(ab_block_column_decode(
+            column, answer->reply.rows_count, &answer->arena, &answer->columns[c], error));
+    }
+    answer->version = ab_new_text_of(answer->reply.token.version);
+    return AB_OK;
+}
+
+/* True when trying again at a possibly new place can help. */
+static bool is_worth_repeating(ab_err err)
+{
+    return err == AB_TIMEOUT || err == AB_UNAVAILABLE || err == AB_AGAIN || err == AB_NETWORK;
+}
+
+static ab_err query_call(
+    struct anabranch_client *client, struct ab_bytes payload, int64_t until_us, struct ab_answer *answer)
+{
+    ab_err err = AB_TIMEOUT;
+    do {
+        int64_t left_ms = (until_us - ab_time_monotonic_us()) / AB_US_PER_MS;
+        int try_ms = left_ms < 1 ? 1 : (int)left_ms;
+        err = ab_channel_call(client->serving_channel, AB_VERB_QUERY, payload, try_ms, answer, &client->error);
+        if (!is_worth_repeating(err)) {
+            return err;
+        }
+        ab_time_sleep_us(100 * AB_US_PER_MS);
+        (void)client_refresh(client); /* the daemon may have moved; if not, the old channel stays */
+    } while (ab_time_monotonic_us() < until_us);
+    return err;
+}
+
+enum anabranch_result anabranch_query(
+    struct anabranch_client *client, const char *sql, struct anabranch_answer **answer)
+{
+    if (client == NULL || client->catalog == NULL || sql == NULL) {
+        return ANABRANCH_USAGE;
+    }
+    struct ab_wire_query query = {.sql = ab_bytes_of_text(sql)};
+    struct ab_buffer request = {0};
+    ab_wire_query_encode(&query, &request);
+    struct ab_answer received = {0};
+    int64_t until_us = ab_time_monotonic_us() + (int64_t)client->timeout_ms * AB_US_PER_MS;
+    ab_err err = query_call(client, ab_buffer_view(&request), until_us, &received);
+    ab_buffer_fini(&request);
+    if (err != AB_OK) {
+        return client_result_of(err);
+    }
+    struct anabranch_answer *made = ab_new(struct anabranch_answer);
+    err = answer_read(made, received.payload, &client->error);
+    ab_answer_free(&received);
+    if (err != AB_OK) {
+        anabranch_answer_free(made);
+        return client_result_of(ab_error_wrap(&client->error, err, "the server's answer could not be read"));
+    }
+    *answer = made;
+    return ANABRANCH_OK;
+}
+
+uint32_t anabranch_answer_rows(const struct anabranch_answer *answer)
+{
+    return answer->reply.rows_count;
+}
+
+uint32_t anabranch_answer_columns(const struct anabranch_answer *answer)
+{
+    return (uint32_t)answer->reply.columns_count;
+}
+
+const char *anabranch_answer_name(const struct anabranch_answer *answer, uint32_t column)
+{
+    return column < answer->reply.columns_count ? answer->names[column] : NULL;
+}
+
+enum anabranch_type anabranch_answer_type(
+    const struct anabranch_answer *answer, uint32_t column, uint8_t *precision, uint8_t *scale)
+{
+    struct ab_type type = answer->columns[column].type;
+    *precision = type.precision;
+    *scale = type.scale;
+    return (enum anabranch_type)type.kind;
+}
+
+bool anabranch_answer_is_null(const struct anabranch_answer *answer, uint32_t row, uint32_t column)
+{
+    return ab_column_is_null(&answer->columns[column], row);
+}
+
+int64_t anabranch_answer_bigint(const struct anabranch_answer *answer, uint32_t row, uint32_t column)
+{
+    struct ab_value value = ab_column_value(&answer->columns[column], row);
+    if (value.is_null) {
+        return 0;
+    }
+    switch ((enum ab_type_kind)value.type.kind) {
+    case AB_TYPE_BOOLEAN:
+        return value.boolean;
+    case AB_TYPE_BIGINT:
+    case AB_TYPE_TIMESTAMP:
+        return value.bigint;
+    case AB_TYPE_DECIMAL:
+        return (int64_t)(value.decimal / ab_decimal_power(value.type.scale));
+    case AB_TYPE_DOUBLE:
+    case AB_TYPE_TEXT:
+        return 0;
+    }
+    return 0;
+}
+
+double anabranch_answer_double(const struct anabranch_answer *answer, uint32_t row, uint32_t column)
+{
+    struct ab_value value = ab_column_value(&answer->columns[column], row);
+    if (value.is_null) {
+        return 0;
+    }
+    switch ((enum ab_type_kind)value.type.kind) {
+    case AB_TYPE_BOOLEAN:
+        return value.boolean;
+    case AB_TYPE_BIGINT:
+    case AB_TYPE_TIMESTAMP:
+        return (double)value.bigint;
+    case AB_TYPE_DECIMAL:
+        return ab_decimal_to_double(value.decimal, value.type.scale);
+    case AB_TYPE_DOUBLE:
+        return value.real;
+    case AB_TYPE_TEXT:
+        return 0;
+    }
+    return 0;
+}
+
+const char *anabranch_answer_text(struct anabranch_answer *answer, uint32_t row, uint32_t column, size_t *bytes)
+{
+    struct ab_value value = ab_column_value(&answer->columns[column], row);
+    ab_buffer_clear(&answer->text);
+    ab_value_format(&value, &answer->text);
+    *bytes = answer->text.bytes;
+    return ab_buffer_text(&answer->text);
+}
+
+void anabranch_answer_token(const struct anabranch_answer *answer, struct anabranch_token *token)
+{
+    const struct ab_token *given = &answer->reply.token;
+    *token = (struct anabranch_token){.cut = given->cut, .version = answer->version, .as_of_us = given->as_of_us,
+        .horizon_us = given->horizon_us, .is_complete = given->is_complete};
+}
+
+size_t anabranch_answer_warnings(const struct anabranch_answer *answer)
+{
+    return answer->reply.warnings_count;
+}
+
+const char *anabranch_answer_warning(const struct anabranch_answer *answer, size_t index)
+{
+    struct anabranch_answer *writable = (struct anabranch_answer *)(uintptr_t)answer;
+    ab_delete(writable->warning);
+    writable->warning = ab_new_text_of(answer->reply.warnings[index]);
+    return writable->warning;
+}

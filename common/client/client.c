@@ -1,0 +1,267 @@
+#include "common/client/client_private.h"
+
+#include "common/base/file.h"
+#include "common/base/json.h"
+#include "common/crypto/keys.h"
+
+#define FILE_BYTES_MAX (1u << 20)
+
+enum anabranch_result client_result_of(ab_err err)
+{
+    switch (ab_err_kind_of(err)) {
+    case AB_KIND_NONE:
+        return ANABRANCH_OK;
+    case AB_KIND_RETRY:
+        return err == AB_OUTCOME_UNKNOWN ? ANABRANCH_UNKNOWN : ANABRANCH_TIMEOUT;
+    case AB_KIND_CALLER:
+        return err == AB_USAGE ? ANABRANCH_USAGE : ANABRANCH_DEFINITELY_NOT;
+    case AB_KIND_FULL:
+    case AB_KIND_PEER:
+    case AB_KIND_ENVIRONMENT:
+    case AB_KIND_CORRUPT:
+    case AB_KIND_GONE:
+        return ANABRANCH_DEFINITELY_NOT;
+    }
+    return ANABRANCH_DEFINITELY_NOT;
+}
+
+const char *anabranch_result_text(enum anabranch_result result)
+{
+    switch (result) {
+    case ANABRANCH_OK:
+        return "done";
+    case ANABRANCH_DEFINITELY_NOT:
+        return "definitely not done";
+    case ANABRANCH_UNKNOWN:
+        return "outcome unknown";
+    case ANABRANCH_TIMEOUT:
+        return "no answer in time";
+    case ANABRANCH_USAGE:
+        return "wrong usage";
+    case ANABRANCH_END:
+        return "no more rows";
+    }
+    return "unknown result";
+}
+
+/* Reads {"address", "public_key"} of one daemon. */
+static ab_err endpoint_read(
+    const struct ab_json *entry, const char *name, struct client_endpoint *endpoint, struct ab_error *error)
+{
+    const char *address = ab_json_text_or(ab_json_get(entry, "address"), "");
+    const char *key = ab_json_text_or(ab_json_get(entry, "public_key"), "");
+    if (address[0] == '\0' || strlen(address) >= sizeof endpoint->address) {
+        return ab_error_set(error, AB_UNAVAILABLE, "the %s daemon has not said where it answers", name);
+    }
+    struct client_endpoint read = {0};
+    memcpy(read.address, address, strlen(address) + 1);
+    AB_TRY(ab_key_parse_hex(ab_bytes_of_text(key), read.key, error));
+    *endpoint = read;
+    return AB_OK;
+}
+
+static ab_err json_file_read(const char *path, struct ab_json **value, struct ab_error *error)
+{
+    struct ab_buffer content = {.bytes_max = FILE_BYTES_MAX};
+    ab_err err = ab_file_read_all(path, &content, error);
+    if (err == AB_OK) {
+        err = ab_json_parse(ab_buffer_view(&content), value, error);
+        if (err != AB_OK) {
+            err = ab_error_wrap(error, err, "read %s", path);
+        }
+    }
+    ab_buffer_fini(&content);
+    return err;
+}
+
+/* On one machine: where serving answers, from the cluster's directory. */
+static ab_err directory_endpoint(struct anabranch_client *client)
+{
+    char *path = ab_new_format("%s/run/endpoints.json", client->data_directory);
+    struct ab_json *endpoints = NULL;
+    ab_err err = json_file_read(path, &endpoints, &client->error);
+    if (err == AB_NOT_FOUND) {
+        err = ab_error_set(&client->error, AB_UNAVAILABLE, "no cluster is running in %s: start it with `anabranch up`",
+            client->data_directory);
+    }
+    if (err == AB_OK) {
+        err = endpoint_read(ab_json_get(endpoints, "serving"), "serving", &client->serving, &client->error);
+    }
+    ab_json_destroy(endpoints);
+    ab_delete(path);
+    return err;
+}
+
+static ab_err directory_cluster_id(struct anabranch_client *client)
+{
+    char *path = ab_new_format("%s/cluster.json", client->data_directory);
+    struct ab_json *cluster = NULL;
+    struct ab_hash128 id = {0};
+    ab_err err = json_file_read(path, &cluster, &client->error);
+    if (err == AB_OK) {
+        err = ab_key_parse_id(ab_json_bytes(ab_json_get(cluster, "cluster_id")), client->cluster_id, &client->error);
+    } else {
+        err = ab_error_wrap(&client->error, err, "%s is not the directory of a cluster", client->data_directory);
+    }
+    (void)id;
+    ab_json_destroy(cluster);
+    ab_delete(path);
+    return err;
+}
+
+static ab_err channel_to(
+    struct anabranch_client *client, const struct client_endpoint *endpoint, struct ab_channel **channel)
+{
+    struct ab_channel_options options = {.address = endpoint->address};
+    memcpy(options.server_key, endpoint->key, sizeof options.server_key);
+    struct ab_channel *opened = NULL;
+    AB_TRY(ab_channel_open(client->wire, &options, &opened, &client->error));
+    ab_channel_close(*channel);
+    *channel = opened;
+    return AB_OK;
+}
+
+static ab_err wire_reopen(struct anabranch_client *client)
+{
+    ab_channel_close(client->speed_channel);
+    ab_channel_close(client->serving_channel);
+    client->speed_channel = NULL;
+    client->serving_channel = NULL;
+    ab_wire_close(client->wire);
+    client->wire = NULL;
+    struct ab_wire_options options = {.keys = client->keys};
+    memcpy(options.cluster_id, client->cluster_id, sizeof options.cluster_id);
+    memcpy(options.node, "client", sizeof "client");
+    return ab_wire_open(&options, &client->wire, &client->error);
+}
+
+/* Takes in what serving says of the cluster. */
+static ab_err catalog_take_in(struct anabranch_client *client, const struct ab_json *reply, bool *is_new_cluster)
+{
+    struct ab_buffer encoded = {0};
+    uint8_t cluster_id[16];
+    AB_TRY(ab_key_parse_id(ab_json_bytes(ab_json_get(reply, "cluster_id")), cluster_id, &client->error));
+    *is_new_cluster = memcmp(cluster_id, client->cluster_id, sizeof cluster_id) != 0;
+    memcpy(client->cluster_id, cluster_id, sizeof cluster_id);
+    client->partitions_count = (uint32_t)ab_json_u64_or(ab_json_get(reply, "partitions"), 0);
+    if (client->partitions_count == 0 || client->partitions_count > 65536) {
+        return ab_error_set(&client->error, AB_INVALID, "malformed answer: partitions");
+    }
+    struct client_endpoint speed = {0};
+    AB_TRY(endpoint_read(ab_json_get(reply, "speed"), "speed", &speed, &client->error));
+    bool has_moved = memcmp(&speed, &client->speed, sizeof speed) != 0;
+    client->speed = speed;
+    if (has_moved && client->speed_channel != NULL) {
+        AB_TRY(channel_to(client, &client->speed, &client->speed_channel));
+    }
+    ab_err err = ab_key_parse_hex_bytes(ab_json_bytes(ab_json_get(reply, "catalog")), &encoded, &client->error);
+    struct ab_catalog *catalog = NULL;
+    if (err == AB_OK) {
+        err = ab_catalog_decode(ab_buffer_view(&encoded), &catalog, &client->error);
+    }
+    ab_buffer_fini(&encoded);
+    AB_TRY(err);
+    ab_catalog_release(client->catalog);
+    client->catalog = catalog;
+    return AB_OK;
+}
+
+static ab_err catalog_fetch(struct anabranch_client *client, int timeout_ms)
+{
+    struct ab_answer answer = {0};
+    AB_TRY(ab_channel_call(client->serving_channel, AB_VERB_CATALOG, (struct ab_bytes){0}, timeout_ms, &answer,
+        &client->error));
+    struct ab_json *reply = NULL;
+    bool is_new_cluster = false;
+    ab_err err = ab_json_parse(answer.payload, &reply, &client->error);
+    if (err == AB_OK) {
+        err = catalog_take_in(client, reply, &is_new_cluster);
+    }
+    ab_json_destroy(reply);
+    ab_answer_free(&answer);
+    if (err == AB_OK && is_new_cluster) {
+        AB_TRY(wire_reopen(client)); /* from now on messages carry the cluster's id */
+        err = channel_to(client, &client->serving, &client->serving_channel);
+    }
+    return err;
+}
+
+ab_err client_refresh(struct anabranch_client *client)
+{
+    if (client->data_directory != NULL) {
+        struct client_endpoint before = client->serving;
+        AB_TRY(directory_endpoint(client));
+        if (memcmp(&before, &client->serving, sizeof before) != 0 || client->serving_channel == NULL) {
+            AB_TRY(channel_to(client, &client->serving, &client->serving_channel));
+        }
+    }
+    return catalog_fetch(client, client->timeout_ms < 2000 ? client->timeout_ms : 2000);
+}
+
+ab_err client_speed_open(struct anabranch_client *client)
+{
+    return client->speed_channel != NULL ? AB_OK : channel_to(client, &client->speed, &client->speed_channel);
+}
+
+static ab_err options_read(struct anabranch_client *client, const struct anabranch_options *options)
+{
+    client->timeout_ms = options->timeout_ms <= 0 ? CLIENT_TIMEOUT_MS_DEFAULT : options->timeout_ms;
+    if (options->data_directory != NULL) {
+        client->data_directory = ab_new_text(options->data_directory);
+        AB_TRY(directory_cluster_id(client));
+        AB_TRY(directory_endpoint(client));
+    } else if (options->address != NULL && options->server_key != NULL && options->key_file != NULL) {
+        if (strlen(options->address) >= sizeof client->serving.address) {
+            return ab_error_set(&client->error, AB_USAGE, "the address is too long");
+        }
+        memcpy(client->serving.address, options->address, strlen(options->address) + 1);
+        AB_TRY(ab_key_parse_hex(ab_bytes_of_text(options->server_key), client->serving.key, &client->error));
+    } else {
+        return ab_error_set(&client->error, AB_USAGE, "give a data directory, or an address, a server key and a key file");
+    }
+    char *path = options->key_file != NULL ? ab_new_text(options->key_file)
+                                           : ab_new_format("%s/keys/operator.key", client->data_directory);
+    ab_err err = ab_keys_read(path, client->keys.public_key, client->keys.secret_key, &client->error);
+    ab_delete(path);
+    return err;
+}
+
+enum anabranch_result anabranch_open(const struct anabranch_options *options, struct anabranch_client **client)
+{
+    struct anabranch_client *made = ab_new(struct anabranch_client);
+    *client = made;
+    ab_err err = options_read(made, options);
+    if (err == AB_OK) {
+        err = wire_reopen(made);
+    }
+    if (err == AB_OK) {
+        err = channel_to(made, &made->serving, &made->serving_channel);
+    }
+    if (err == AB_OK) {
+        err = catalog_fetch(made, made->timeout_ms);
+    }
+    if (err == AB_TIMEOUT && ab_channel_was_refused(made->serving_channel)) {
+        err = ab_error_set(&made->error, AB_DENIED, "%s refused this program's key: it is not on the cluster's list",
+            made->serving.address);
+    }
+    return client_result_of(err);
+}
+
+void anabranch_close(struct anabranch_client *client)
+{
+    if (client == NULL) {
+        return;
+    }
+    ab_channel_close(client->speed_channel);
+    ab_channel_close(client->serving_channel);
+    ab_wire_close(client->wire);
+    ab_catalog_release(client->catalog);
+    ab_memory_wipe(&client->keys, sizeof client->keys);
+    ab_delete(client->data_directory);
+    ab_delete(client);
+}
+
+const char *anabranch_last_error(const struct anabranch_client *client)
+{
+    return client->error.text;
+}

@@ -1,0 +1,581 @@
+#include "common/client/client_private.h"
+
+#include <inttypes.h>
+
+#include "common/base/json.h"
+#include "common/base/random.h"
+#include "common/block/block.h"
+#include "common/block/key.h"
+
+#define BLOCK_ROWS_DEFAULT 8192u
+#define BLOCK_BYTES_TARGET (1u << 20)
+#define LINGER_MS_DEFAULT 100u
+#define MEMORY_BYTES_DEFAULT (64u << 20)
+#define DEADLINE_MS_DEFAULT 120000
+
+/* Rows gathered for one partition: typed ones, or raw ones (never both in a block, so that positions rise). */
+struct gathering {
+    struct ab_column_builder **columns; /* owned; stream columns, or raw and reason */
+    uint32_t columns_count;
+    uint64_t *positions;                /* owned, block_rows of them; NULL without source */
+    uint32_t rows_count;
+    uint64_t first_position;
+    size_t text_bytes;
+    int64_t oldest_us;                  /* monotonic */
+};
+
+struct partition_gathering {
+    struct gathering typed;
+    struct gathering raw;
+    uint64_t counted_position; /* rows of the source up to here are durable in this partition */
+};
+
+struct anabranch_producer {
+    struct anabranch_client *client;  /* borrowed */
+    const struct ab_stream *stream;   /* borrowed from the catalog reference below */
+    struct ab_catalog *catalog;       /* owned reference */
+    char *source;                     /* owned; NULL = none */
+    uint64_t producer_id;
+    uint32_t block_rows;
+    int64_t linger_us;
+    struct partition_gathering *partitions; /* owned */
+    struct client_sender *sender;     /* owned */
+    struct anabranch_counts counts;
+    struct ab_value *row;             /* owned; the row being built */
+    struct ab_arena row_arena;        /* its texts */
+    struct ab_buffer key;
+    struct anabranch_source_mark *marks; /* owned */
+    size_t marks_count;
+    uint64_t last_position;           /* appended last, any partition */
+    uint64_t byte_offset;
+    anabranch_prefix_hash_fn prefix_hash;
+    void *prefix_hash_context;
+};
+
+static void gathering_fini(struct gathering *gathering)
+{
+    for (uint32_t c = 0; c < gathering->columns_count; c++) {
+        ab_column_builder_destroy(gathering->columns[c]);
+    }
+    ab_delete(gathering->columns);
+    ab_delete(gathering->positions);
+    *gathering = (struct gathering){0};
+}
+
+static void gathering_prepare(struct anabranch_producer *producer, struct gathering *gathering, bool is_raw)
+{
+    if (gathering->columns != NULL) {
+        return;
+    }
+    static const struct ab_type text = {.kind = AB_TYPE_TEXT};
+    gathering->columns_count = is_raw ? 2 : producer->stream->columns_count;
+    gathering->columns = ab_new_array(struct ab_column_builder *, gathering->columns_count);
+    for (uint32_t c = 0; c < gathering->columns_count; c++) {
+        struct ab_type type = is_raw ? text : producer->stream->columns[c].type;
+        gathering->columns[c] = ab_column_builder_create(type, producer->block_rows, NULL);
+    }
+    if (producer->source != NULL) {
+        gathering->positions = ab_new_array(uint64_t, producer->block_rows);
+    }
+}
+
+static enum anabranch_result producer_failed(struct anabranch_producer *producer, ab_err err)
+{
+    return client_result_of(err != AB_OK ? err : producer->client->error.code);
+}
+
+/* ---- opening ---- */
+
+static ab_err marks_read(struct anabranch_producer *producer, struct ab_bytes payload)
+{
+    struct ab_json *reply = NULL;
+    AB_TRY(ab_json_parse(payload, &reply, &producer->client->error));
+    const struct ab_json *list = ab_json_get(reply, "marks");
+    size_t count = ab_json_count(list);
+    producer->marks = ab_new_array(struct anabranch_source_mark, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const struct ab_json *entry = ab_json_at(list, i);
+        uint64_t partition = ab_json_u64_or(ab_json_get(entry, "partition"), UINT64_MAX);
+        struct ab_hash128 hash = {0};
+        if (partition >= producer->client->partitions_count ||
+            ab_hash128_parse(ab_json_bytes(ab_json_get(entry, "prefix_hash")), &hash) != AB_OK) {
+            ab_json_destroy(reply);
+            return ab_error_set(&producer->client->error, AB_INVALID, "malformed source mark in the server's answer");
+        }
+        struct anabranch_source_mark *mark = &producer->marks[producer->marks_count++];
+        mark->partition = (uint32_t)partition;
+        mark->last_position = ab_json_u64_or(ab_json_get(entry, "last_position"), 0);
+        mark->byte_offset = ab_json_u64_or(ab_json_get(entry, "byte_offset"), 0);
+        memcpy(mark->prefix_hash, &hash.low, 8);
+        memcpy(mark->prefix_hash + 8, &hash.high, 8);
+        producer->partitions[partition].counted_position = mark->last_position;
+    }
+    ab_json_destroy(reply);
+    return AB_OK;
+}
+
+/* Asks every partition how far it has counted the source. */
+static ab_err marks_fetch(struct anabranch_producer *producer)
+{
+    struct anabranch_client *client = producer->client;
+    struct ab_json *request = ab_json_object();
+    ab_json_set(request, "stream", ab_json_text(producer->stream->name));
+    ab_json_set(request, "source", ab_json_text(producer->source));
+    struct ab_buffer text = {0};
+    ab_json_write(request, 0, &text);
+    ab_json_destroy(request);
+    struct ab_answer answer = {0};
+    ab_err err = ab_channel_call(client->speed_channel, AB_VERB_SOURCE_MARKS, ab_buffer_view(&text), client->timeout_ms,
+        &answer, &client->error);
+    ab_buffer_fini(&text);
+    AB_TRY(err);
+    err = marks_read(producer, answer.payload);
+    ab_answer_free(&answer);
+    return err;
+}
+
+static ab_err producer_set_up(struct anabranch_producer *producer, const struct anabranch_producer_options *options)
+{
+    struct anabranch_client *client = producer->client;
+    producer->stream = ab_catalog_stream(producer->catalog, ab_bytes_of_text(options->stream));
+    if (producer->stream == NULL) {
+        return ab_error_set(&client->error, AB_NOT_FOUND, "no stream is named %s in the catalog", options->stream);
+    }
+    AB_TRY(client_speed_open(client));
+    producer->partitions = ab_new_array(struct partition_gathering, client->partitions_count);
+    producer->row = ab_new_array(struct ab_value, producer->stream->columns_count);
+    for (uint32_t c = 0; c < producer->stream->columns_count; c++) {
+        producer->row[c] = (struct ab_value){.type = producer->stream->columns[c].type, .is_null = true};
+    }
+    producer->sender = client_sender_create(client,
+        options->memory_bytes == 0 ? MEMORY_BYTES_DEFAULT : options->memory_bytes,
+        options->deadline_ms == 0 ? DEADLINE_MS_DEFAULT : options->deadline_ms, producer->producer_id,
+        &producer->counts);
+    return producer->source == NULL ? AB_OK : marks_fetch(producer);
+}
+
+static void producer_destroy(struct anabranch_producer *producer)
+{
+    for (uint32_t p = 0; producer->partitions != NULL && p < producer->client->partitions_count; p++) {
+        gathering_fini(&producer->partitions[p].typed);
+        gathering_fini(&producer->partitions[p].raw);
+    }
+    client_sender_destroy(producer->sender);
+    ab_arena_fini(&producer->row_arena);
+    ab_buffer_fini(&producer->key);
+    ab_catalog_release(producer->catalog);
+    ab_delete(producer->partitions);
+    ab_delete(producer->row);
+    ab_delete(producer->marks);
+    ab_delete(producer->source);
+    ab_delete(producer);
+}
+
+enum anabranch_result anabranch_producer_open(struct anabranch_client *client,
+    const struct anabranch_producer_options *options, struct anabranch_producer **producer)
+{
+    if (client == NULL || client->catalog == NULL || options == NULL || options->stream == NULL) {
+        return ANABRANCH_USAGE;
+    }
+    struct anabranch_producer *made = ab_new(struct anabranch_producer);
+    made->client = client;
+    made->catalog = ab_catalog_acquire(client->catalog);
+    made->producer_id = ab_random_id();
+    made->source = options->source == NULL ? NULL : ab_new_text(options->source);
+    made->block_rows = options->block_rows == 0 ? BLOCK_ROWS_DEFAULT : options->block_rows;
+    made->block_rows = made->block_rows > AB_BLOCK_ROWS_MAX ? AB_BLOCK_ROWS_MAX : made->block_rows;
+    made->linger_us = (int64_t)(options->linger_ms == 0 ? LINGER_MS_DEFAULT : options->linger_ms) * AB_US_PER_MS;
+    ab_arena_init(&made->row_arena, NULL, 0);
+    ab_err err = producer_set_up(made, options);
+    if (err != AB_OK) {
+        producer_destroy(made);
+        return client_result_of(err);
+    }
+    *producer = made;
+    return ANABRANCH_OK;
+}
+
+/* ---- building a row ---- */
+
+const char *anabranch_producer_column(
+    const struct anabranch_producer *producer, uint32_t column, enum anabranch_type *type, uint8_t *precision, uint8_t *scale)
+{
+    if (column >= producer->stream->columns_count) {
+        return NULL;
+    }
+    const struct ab_stream_column *found = &producer->stream->columns[column];
+    *type = (enum anabranch_type)found->type.kind;
+    *precision = found->type.precision;
+    *scale = found->type.scale;
+    return found->name;
+}
+
+void anabranch_set_null(struct anabranch_producer *producer, uint32_t column)
+{
+    if (column < producer->stream->columns_count) {
+        producer->row[column].is_null = true;
+    }
+}
+
+/* The place of a value of the given kind, or NULL with the error set. */
+static struct ab_value *row_place(struct anabranch_producer *producer, uint32_t column, enum ab_type_kind kind)
+{
+    if (column >= producer->stream->columns_count || producer->row[column].type.kind != kind) {
+        (void)ab_error_set(&producer->client->error, AB_USAGE, "column %" PRIu32 " does not have that type", column);
+        return NULL;
+    }
+    producer->row[column].is_null = false;
+    return &producer->row[column];
+}
+
+enum anabranch_result anabranch_set_boolean(struct anabranch_producer *producer, uint32_t column, bool value)
+{
+    struct ab_value *place = row_place(producer, column, AB_TYPE_BOOLEAN);
+    if (place == NULL) {
+        return ANABRANCH_USAGE;
+    }
+    place->boolean = value;
+    return ANABRANCH_OK;
+}
+
+enum anabranch_result anabranch_set_bigint(struct anabranch_producer *producer, uint32_t column, int64_t value)
+{
+    struct ab_value *place = row_place(producer, column, AB_TYPE_BIGINT);
+    if (place == NULL) {
+        return ANABRANCH_USAGE;
+    }
+    place->bigint = value;
+    return ANABRANCH_OK;
+}
+
+enum anabranch_result anabranch_set_double(struct anabranch_producer *producer, uint32_t column, double value)
+{
+    struct ab_value *place = row_place(producer, column, AB_TYPE_DOUBLE);
+    if (place == NULL) {
+        return ANABRANCH_USAGE;
+    }
+    place->real = value;
+    return ANABRANCH_OK;
+}
+
+enum anabranch_result anabranch_set_timestamp(struct anabranch_producer *producer, uint32_t column, int64_t microseconds)
+{
+    struct ab_value *place = row_place(producer, column, AB_TYPE_TIMESTAMP);
+    if (place == NULL) {
+        return ANABRANCH_USAGE;
+    }
+    place->bigint = microseconds;
+    return ANABRANCH_OK;
+}
+
+enum anabranch_result anabranch_set_text(
+    struct anabranch_producer *producer, uint32_t column, const char *text, size_t bytes)
+{
+    struct ab_value *place = row_place(producer, column, AB_TYPE_TEXT);
+    if (place == NULL) {
+        return ANABRANCH_USAGE;
+    }
+    place->is_null = true;
+    if (!ab_bytes_is_utf8(ab_bytes_of(text, bytes))) {
+        (void)ab_error_set(&producer->client->error, AB_INVALID, "column %s: the text is not UTF-8",
+            producer->stream->columns[column].name);
+        return ANABRANCH_DEFINITELY_NOT;
+    }
+    place->text = ab_arena_copy(&producer->row_arena, ab_bytes_of(text, bytes));
+    place->is_null = false;
+    return ANABRANCH_OK;
+}
+
+enum anabranch_result anabranch_set_parsed(
+    struct anabranch_producer *producer, uint32_t column, const char *text, size_t bytes)
+{
+    if (column >= producer->stream->columns_count) {
+        return ANABRANCH_USAGE;
+    }
+    const struct ab_stream_column *target = &producer->stream->columns[column];
+    if (target->type.kind == AB_TYPE_TEXT) {
+        return anabranch_set_text(producer, column, text, bytes);
+    }
+    struct ab_value value = {0};
+    ab_err err = ab_value_parse(target->type, ab_bytes_of(text, bytes), &value);
+    if (err != AB_OK) {
+        char name[AB_TYPE_TEXT_BYTES];
+        (void)ab_error_set(&producer->client->error, err, "column %s: \"%.*s\" %s %s", target->name,
+            bytes > 60 ? 60 : (int)bytes, text, err == AB_OVERFLOW ? "does not fit" : "is not a",
+            ab_type_format(target->type, name));
+        return ANABRANCH_DEFINITELY_NOT;
+    }
+    producer->row[column] = value;
+    return ANABRANCH_OK;
+}
+
+static void row_reset(struct anabranch_producer *producer)
+{
+    for (uint32_t c = 0; c < producer->stream->columns_count; c++) {
+        producer->row[c].is_null = true;
+    }
+    ab_arena_reset(&producer->row_arena);
+}
+
+/* ---- gathering and sealing blocks ---- */
+
+static void mark_fill(const struct anabranch_producer *producer, const struct gathering *gathering, struct ab_block *block)
+{
+    block->positions = gathering->positions;
+    block->mark.source = ab_bytes_of_text(producer->source);
+    block->mark.first_position = gathering->positions[0];
+    block->mark.last_position = gathering->positions[gathering->rows_count - 1];
+    if (producer->prefix_hash != NULL) {
+        uint8_t hash[16];
+        producer->prefix_hash(producer->prefix_hash_context, hash);
+        block->mark.byte_offset = producer->byte_offset;
+        memcpy(&block->mark.prefix_hash.low, hash, 8);
+        memcpy(&block->mark.prefix_hash.high, hash + 8, 8);
+    }
+}
+
+/* Makes a block of what was gathered and gives it to the sender. */
+static ab_err gathering_seal(
+    struct anabranch_producer *producer, struct gathering *gathering, uint32_t partition, bool is_raw)
+{
+    if (gathering->rows_count == 0) {
+        return AB_OK;
+    }
+    static const char *const raw_names[2] = {"raw", "reason"};
+    struct ab_block_column *columns = ab_new_array(struct ab_block_column, gathering->columns_count);
+    for (uint32_t c = 0; c < gathering->columns_count; c++) {
+        columns[c].name = ab_bytes_of_text(is_raw ? raw_names[c] : producer->stream->columns[c].name);
+        ab_column_builder_view(gathering->columns[c], &columns[c].column);
+    }
+    struct client_outgoing outgoing = {.partition = partition, .rows_count = gathering->rows_count,
+        .first_position = gathering->first_position,
+        .sequence = client_sender_next_sequence(producer->sender, partition)};
+    struct ab_block block = {.stream = ab_bytes_of_text(producer->stream->name), .producer_id = producer->producer_id,
+        .sequence = outgoing.sequence, .partition = partition, .rows_count = gathering->rows_count, .is_raw = is_raw,
+        .columns_count = gathering->columns_count, .columns = columns};
+    if (producer->source != NULL) {
+        mark_fill(producer, gathering, &block);
+        outgoing.positions = ab_new_array(uint64_t, gathering->rows_count);
+        memcpy(outgoing.positions, gathering->positions, gathering->rows_count * sizeof(uint64_t));
+    }
+    ab_err err = ab_block_encode(&block, AB_BLOCK_PLAIN, &outgoing.encoded);
+    ab_delete(columns);
+    for (uint32_t c = 0; c < gathering->columns_count; c++) {
+        ab_column_builder_clear(gathering->columns[c]);
+    }
+    gathering->rows_count = 0;
+    gathering->text_bytes = 0;
+    if (err != AB_OK) {
+        ab_buffer_fini(&outgoing.encoded);
+        ab_delete(outgoing.positions);
+        producer->counts.refused += block.rows_count;
+        return ab_error_set(&producer->client->error, err, "a block could not be encoded: %s", ab_err_text(err));
+    }
+    client_sender_take(producer->sender, &outgoing);
+    return AB_OK;
+}
+
+/* Adds a row of values; seals when the block is large enough. */
+static ab_err gathering_add(struct anabranch_producer *producer, uint32_t partition, bool is_raw,
+    const struct ab_value *values, uint64_t position)
+{
+    struct partition_gathering *target = &producer->partitions[partition];
+    struct gathering *gathering = is_raw ? &target->raw : &target->typed;
+    struct gathering *other = is_raw ? &target->typed : &target->raw;
+    if (producer->source != NULL) {
+        AB_TRY(gathering_seal(producer, other, partition, !is_raw)); /* positions must rise within a partition */
+    }
+    gathering_prepare(producer, gathering, is_raw);
+    if (gathering->rows_count == 0) {
+        gathering->oldest_us = ab_time_monotonic_us();
+        gathering->first_position = producer->source != NULL ? position : producer->counts.appended;
+    }
+    for (uint32_t c = 0; c < gathering->columns_count; c++) {
+        AB_TRY(ab_column_builder_add(gathering->columns[c], &values[c]));
+        gathering->text_bytes += values[c].type.kind == AB_TYPE_TEXT && !values[c].is_null ? values[c].text.bytes : 8;
+    }
+    if (producer->source != NULL) {
+        gathering->positions[gathering->rows_count] = position;
+    }
+    gathering->rows_count++;
+    if (gathering->rows_count >= producer->block_rows || gathering->text_bytes >= BLOCK_BYTES_TARGET) {
+        return gathering_seal(producer, gathering, partition, is_raw);
+    }
+    return AB_OK;
+}
+
+/* Sends what has waited long enough, or everything. */
+static ab_err producer_seal_due(struct anabranch_producer *producer, int64_t now, bool is_all)
+{
+    ab_err result = AB_OK;
+    for (uint32_t p = 0; p < producer->client->partitions_count; p++) {
+        struct partition_gathering *partition = &producer->partitions[p];
+        for (int is_raw = 0; is_raw < 2; is_raw++) {
+            struct gathering *gathering = is_raw ? &partition->raw : &partition->typed;
+            if (gathering->rows_count > 0 && (is_all || now - gathering->oldest_us >= producer->linger_us)) {
+                ab_err err = gathering_seal(producer, gathering, p, is_raw != 0);
+                result = result == AB_OK ? err : result;
+            }
+        }
+    }
+    return result;
+}
+
+/* Back-pressure: waits for acknowledgements while the memory bound is reached; now and then looks at the clock. */
+static ab_err producer_breathe(struct anabranch_producer *producer)
+{
+    while (client_sender_is_full(producer->sender)) {
+        client_sender_step(producer->sender, 50);
+    }
+    if (producer->counts.appended % 256 == 0) {
+        AB_TRY(producer_seal_due(producer, ab_time_monotonic_us(), false));
+        client_sender_step(producer->sender, 0);
+    }
+    return client_sender_error(producer->sender, &producer->client->error);
+}
+
+/* Partition of the row being built; false when a key column is NULL. */
+static bool row_partition(struct anabranch_producer *producer, uint32_t *partition)
+{
+    ab_buffer_clear(&producer->key);
+    for (uint32_t k = 0; k < producer->stream->partition_columns_count; k++) {
+        const struct ab_value *value = &producer->row[producer->stream->partition_columns[k]];
+        if (value->is_null) {
+            return false;
+        }
+        ab_key_put(&producer->key, value);
+    }
+    uint64_t hash = ab_hash64(AB_HASH_PARTITION, ab_buffer_view(&producer->key));
+    *partition = (uint32_t)(hash % producer->client->partitions_count);
+    return true;
+}
+
+/* True when the row's partition has counted this position before. */
+static bool row_is_counted(struct anabranch_producer *producer, uint32_t partition, uint64_t position)
+{
+    if (producer->source == NULL || position > producer->partitions[partition].counted_position) {
+        return false;
+    }
+    producer->counts.duplicates++;
+    return true;
+}
+
+static ab_err row_append(struct anabranch_producer *producer, uint32_t partition, bool is_raw,
+    const struct ab_value *values, uint64_t position)
+{
+    producer->counts.appended++;
+    if (row_is_counted(producer, partition, position)) {
+        return AB_OK;
+    }
+    AB_TRY(gathering_add(producer, partition, is_raw, values, position));
+    return producer_breathe(producer);
+}
+
+static ab_err raw_append(struct anabranch_producer *producer, uint64_t position, struct ab_bytes text, const char *reason)
+{
+    const char *source = producer->source != NULL ? producer->source : producer->stream->name;
+    uint64_t hash = ab_hash64(AB_HASH_SOURCE, ab_bytes_of_text(source));
+    uint32_t partition = (uint32_t)(hash % producer->client->partitions_count);
+    static const struct ab_type type = {.kind = AB_TYPE_TEXT};
+    struct ab_buffer clean = {0};
+    for (size_t i = 0; !ab_bytes_is_utf8(text) && i < text.bytes; i++) {
+        ab_buffer_put_u8(&clean, text.data[i] < 0x80 ? text.data[i] : '?');
+    }
+    struct ab_bytes kept = clean.bytes > 0 ? ab_buffer_view(&clean) : text;
+    kept.bytes = kept.bytes > (64u << 10) ? (64u << 10) : kept.bytes;
+    while (!ab_bytes_is_utf8(kept)) {
+        kept.bytes--; /* the cut fell inside a character */
+    }
+    struct ab_value values[2] = {{.type = type, .text = kept}, {.type = type, .text = ab_bytes_of_text(reason)}};
+    ab_err err = row_append(producer, partition, true, values, position);
+    ab_buffer_fini(&clean);
+    return err;
+}
+
+enum anabranch_result anabranch_append(struct anabranch_producer *producer, uint64_t position)
+{
+    uint32_t partition = 0;
+    ab_err err = AB_OK;
+    producer->last_position = position;
+    if (row_partition(producer, &partition)) {
+        err = row_append(producer, partition, false, producer->row, position);
+    } else {
+        struct ab_buffer text = {0};
+        for (uint32_t c = 0; c < producer->stream->columns_count; c++) {
+            ab_buffer_put_format(&text, "%s", c == 0 ? "" : ",");
+            ab_value_format(&producer->row[c], &text);
+        }
+        err = raw_append(producer, position, ab_buffer_view(&text), "a partition key column is NULL");
+        ab_buffer_fini(&text);
+    }
+    row_reset(producer);
+    return err == AB_OK ? ANABRANCH_OK : producer_failed(producer, err);
+}
+
+enum anabranch_result anabranch_append_raw(
+    struct anabranch_producer *producer, uint64_t position, const char *text, size_t bytes, const char *reason)
+{
+    producer->last_position = position;
+    ab_err err = raw_append(producer, position, ab_bytes_of(text, bytes), reason);
+    row_reset(producer);
+    return err == AB_OK ? ANABRANCH_OK : producer_failed(producer, err);
+}
+
+void anabranch_source_progress(
+    struct anabranch_producer *producer, uint64_t byte_offset, anabranch_prefix_hash_fn prefix_hash, void *context)
+{
+    producer->byte_offset = byte_offset;
+    producer->prefix_hash = prefix_hash;
+    producer->prefix_hash_context = context;
+}
+
+bool anabranch_source_mark_at(
+    const struct anabranch_producer *producer, size_t index, struct anabranch_source_mark *mark)
+{
+    if (index >= producer->marks_count) {
+        return false;
+    }
+    *mark = producer->marks[index];
+    return true;
+}
+
+/* ---- sending ---- */
+
+enum anabranch_result anabranch_poll(struct anabranch_producer *producer)
+{
+    ab_err err = producer_seal_due(producer, ab_time_monotonic_us(), false);
+    client_sender_step(producer->sender, 0);
+    err = err != AB_OK ? err : client_sender_error(producer->sender, &producer->client->error);
+    return err == AB_OK ? ANABRANCH_OK : producer_failed(producer, err);
+}
+
+enum anabranch_result anabranch_flush(struct anabranch_producer *producer)
+{
+    ab_err err = producer_seal_due(producer, 0, true);
+    while (client_sender_pending(producer->sender) > 0) {
+        client_sender_step(producer->sender, 50);
+    }
+    err = err != AB_OK ? err : client_sender_error(producer->sender, &producer->client->error);
+    return err == AB_OK ? ANABRANCH_OK : producer_failed(producer, err);
+}
+
+enum anabranch_result anabranch_producer_close(struct anabranch_producer *producer)
+{
+    if (producer == NULL) {
+        return ANABRANCH_OK;
+    }
+    enum anabranch_result result = anabranch_flush(producer);
+    producer_destroy(producer);
+    return result;
+}
+
+void anabranch_producer_counts(const struct anabranch_producer *producer, struct anabranch_counts *counts)
+{
+    *counts = producer->counts;
+}
+
+void anabranch_on_rejected(
+    struct anabranch_producer *producer, anabranch_on_rejected_fn on_rejected, void *context)
+{
+    client_sender_on_rejected(producer->sender, on_rejected, context);
+}
