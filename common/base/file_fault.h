@@ -1,4 +1,5 @@
-/* file_fault: the one place where file.c and file_tree.c ask whether a test wants this call to fail. Private to base. */
+/* file_fault: the one place where file.c and file_tree.c ask whether a test wants this call to fail. Private to base.
+ */
 #ifndef ANABRANCH_COMMON_BASE_FILE_FAULT_H
 #define ANABRANCH_COMMON_BASE_FILE_FAULT_H
 

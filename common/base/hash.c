@@ -35,10 +35,10 @@ static bool hex_read(const uint8_t *text, uint64_t *number)
     uint64_t value = 0;
     for (int i = 0; i < 16; i++) {
         uint8_t c = text[i];
-        unsigned digit = c >= '0' && c <= '9' ? c - '0'
-            : c >= 'a' && c <= 'f'            ? c - 'a' + 10
-            : c >= 'A' && c <= 'F'            ? c - 'A' + 10
-                                              : 16;
+        unsigned digit = c >= '0' && c <= '9'   ? c - '0'
+                         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                : 16;
         if (digit == 16) {
             return false;
         }

@@ -92,10 +92,10 @@ const char *ab_time_format(ab_time_us time, char text[AB_TIME_TEXT_BYTES])
         digits--;
     }
     /* Years of more than four digits carry a sign (ISO 8601 expanded form); events never have them. */
-    const char *pattern = date.year >= 0 && date.year <= 9999 ? "%04lld-%02u-%02uT%02d:%02d:%02d"
-                                                              : "%+07lld-%02u-%02uT%02d:%02d:%02d";
-    int used = snprintf(
-        text, AB_TIME_TEXT_BYTES, pattern, (long long)date.year, date.month, date.day, hour, minute, second);
+    const char *pattern =
+        date.year >= 0 && date.year <= 9999 ? "%04lld-%02u-%02uT%02d:%02d:%02d" : "%+07lld-%02u-%02uT%02d:%02d:%02d";
+    int used =
+        snprintf(text, AB_TIME_TEXT_BYTES, pattern, (long long)date.year, date.month, date.day, hour, minute, second);
     if (digits > 0) {
         used += snprintf(text + used, AB_TIME_TEXT_BYTES - (size_t)used, ".%0*d", digits, fraction);
     }

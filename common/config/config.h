@@ -1,0 +1,74 @@
+/* config: the YAML file of one node, which all its daemons read.
+ *
+ *     data: /var/lib/anabranch             # the cluster directory; the only key that must be there
+ *     listen:                              # ZeroMQ addresses; * takes a free port
+ *       speed: tcp://127.0.0.1:*
+ *       serving: tcp://127.0.0.1:*
+ *       controller: tcp://127.0.0.1:*
+ *     workers: 2                           # ingestion threads of speed
+ *     query_threads: 2
+ *     memory_bytes:                        # budget of each process; batch: of each rank (I8)
+ *       speed: 1073741824
+ *       serving: 536870912
+ *       controller: 134217728
+ *       batch: 1073741824
+ *     flush_interval_ms: 60000
+ *     segment_bytes: 268435456
+ *     retained_versions: 3
+ *     disk_watermark_percent: 95           # ingestion is refused above this share of the disk
+ *
+ * A key that is absent, or a number that is 0, takes its default. An unknown key, a key twice, a number out of range is
+ * an error that names line and column, or the key.
+ */
+#ifndef ANABRANCH_COMMON_CONFIG_CONFIG_H
+#define ANABRANCH_COMMON_CONFIG_CONFIG_H
+
+#include <stdint.h>
+
+#include "common/base/bytes.h"
+
+#define AB_CONFIG_PATH_BYTES 1024
+#define AB_CONFIG_ADDRESS_BYTES 256
+
+struct ab_config_listen {
+    char speed[AB_CONFIG_ADDRESS_BYTES];
+    char serving[AB_CONFIG_ADDRESS_BYTES];
+    char controller[AB_CONFIG_ADDRESS_BYTES];
+};
+
+struct ab_config_memory {
+    uint64_t speed; /* 64 MiB .. 16 TiB each, but the controller's may be 16 MiB */
+    uint64_t serving;
+    uint64_t controller;
+    uint64_t batch; /* of each rank */
+};
+
+struct ab_config {
+    char data[AB_CONFIG_PATH_BYTES];
+    struct ab_config_listen listen;
+    struct ab_config_memory memory_bytes;
+    uint32_t workers;                /* 1 .. 256 */
+    uint32_t query_threads;          /* 1 .. 256 */
+    uint32_t flush_interval_ms;      /* 10 .. 3,600,000 */
+    uint64_t segment_bytes;          /* 1 MiB .. 4 GiB */
+    uint32_t retained_versions;      /* 1 .. 1000 */
+    uint32_t disk_watermark_percent; /* 1 .. 99 */
+};
+
+/* Fills in the default of everything that is empty or 0, but for `data`. Workers and query threads: one a processor.
+ * Memory: a quarter of the machine's for speed and for batch, an eighth for serving, within 256 MiB and 16 GiB. */
+void ab_config_defaults(struct ab_config *config);
+
+/* Reads a file and fills in the defaults; AB_NOT_FOUND, AB_INVALID with the place, AB_TOO_LARGE above 64 KiB. */
+AB_MUST_USE ab_err ab_config_load(const char *path, struct ab_config *config, struct ab_error *error);
+
+/* The same from text in memory. */
+AB_MUST_USE ab_err ab_config_decode(struct ab_bytes text, struct ab_config *config, struct ab_error *error);
+
+/* Writes every key, durably, so that loading gives the same back; AB_INVALID for what load would refuse. */
+AB_MUST_USE ab_err ab_config_write(const char *path, const struct ab_config *config, struct ab_error *error);
+
+/* AB_OK when every value is within its bounds, else AB_INVALID naming the key. */
+AB_MUST_USE ab_err ab_config_validate(const struct ab_config *config, struct ab_error *error);
+
+#endif
