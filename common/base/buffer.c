@@ -163,3 +163,37 @@ ab_err ab_buffer_finish(const struct ab_buffer *buffer)
 {
     return buffer->has_failed ? AB_FULL : AB_OK;
 }
+
+void ab_buffer_put_as_hex(struct ab_buffer *buffer, struct ab_bytes bytes)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < bytes.bytes; i++) {
+        ab_buffer_put_u8(buffer, (uint8_t)digits[bytes.data[i] >> 4]);
+        ab_buffer_put_u8(buffer, (uint8_t)digits[bytes.data[i] & 15]);
+    }
+}
+
+static int hex_digit(uint8_t character)
+{
+    if (character >= '0' && character <= '9') {
+        return character - '0';
+    }
+    uint8_t lower = character | 0x20;
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+ab_err ab_buffer_put_from_hex(struct ab_buffer *buffer, struct ab_bytes text)
+{
+    if (text.bytes % 2 != 0) {
+        return AB_INVALID;
+    }
+    for (size_t i = 0; i < text.bytes; i += 2) {
+        int high = hex_digit(text.data[i]);
+        int low = hex_digit(text.data[i + 1]);
+        if (high < 0 || low < 0) {
+            return AB_INVALID;
+        }
+        ab_buffer_put_u8(buffer, (uint8_t)(high << 4 | low));
+    }
+    return AB_OK;
+}

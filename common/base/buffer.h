@@ -45,6 +45,10 @@ void ab_buffer_put_varint(struct ab_buffer *buffer, uint64_t value);
 /* Appends a varint length and the bytes. */
 void ab_buffer_put_blob(struct ab_buffer *buffer, struct ab_bytes bytes);
 
+/* Appends bytes as hexadecimal digits; and the bytes that such digits stand for (AB_INVALID for anything else). */
+void ab_buffer_put_as_hex(struct ab_buffer *buffer, struct ab_bytes bytes);
+AB_MUST_USE ab_err ab_buffer_put_from_hex(struct ab_buffer *buffer, struct ab_bytes text);
+
 /* Appends formatted text, without the NUL. */
 void ab_buffer_put_format(struct ab_buffer *buffer, const char *format, ...) AB_PRINTF(2, 3);
 

@@ -1,6 +1,7 @@
 #include "common/client/client_private.h"
 
-#include "common/block/block.h"
+#include "common/base/decimal.h"
+#include "common/block/column_codec.h"
 
 struct anabranch_answer {
     struct ab_arena arena;
@@ -34,8 +35,9 @@ static ab_err answer_read(struct anabranch_answer *answer, struct ab_bytes paylo
     for (size_t c = 0; c < count; c++) {
         const struct ab_wire_column *column = &answer->reply.columns[c];
         answer->names[c] = (char *)(uintptr_t)ab_arena_copy(&answer->arena, column->name).data;
-        AB_TRY(ab_block_column_decode(
-            column, answer->reply.rows_count, &answer->arena, &answer->columns[c], error));
+        struct ab_block_column decoded = {0};
+        AB_TRY(ab_block_column_decode(column, answer->reply.rows_count, &answer->arena, &decoded, error));
+        answer->columns[c] = decoded.column;
     }
     answer->version = ab_new_text_of(answer->reply.token.version);
     return AB_OK;

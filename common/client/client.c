@@ -1,10 +1,8 @@
 #include "common/client/client_private.h"
 
-#include "common/base/file.h"
 #include "common/base/json.h"
-#include "common/crypto/keys.h"
-
-#define FILE_BYTES_MAX (1u << 20)
+#include "common/crypto/key_file.h"
+#include "common/wire/node.h"
 
 enum anabranch_result client_result_of(ab_err err)
 {
@@ -44,69 +42,22 @@ const char *anabranch_result_text(enum anabranch_result result)
     return "unknown result";
 }
 
-/* Reads {"address", "public_key"} of one daemon. */
-static ab_err endpoint_read(
-    const struct ab_json *entry, const char *name, struct client_endpoint *endpoint, struct ab_error *error)
-{
-    const char *address = ab_json_text_or(ab_json_get(entry, "address"), "");
-    const char *key = ab_json_text_or(ab_json_get(entry, "public_key"), "");
-    if (address[0] == '\0' || strlen(address) >= sizeof endpoint->address) {
-        return ab_error_set(error, AB_UNAVAILABLE, "the %s daemon has not said where it answers", name);
-    }
-    struct client_endpoint read = {0};
-    memcpy(read.address, address, strlen(address) + 1);
-    AB_TRY(ab_key_parse_hex(ab_bytes_of_text(key), read.key, error));
-    *endpoint = read;
-    return AB_OK;
-}
-
-static ab_err json_file_read(const char *path, struct ab_json **value, struct ab_error *error)
-{
-    struct ab_buffer content = {.bytes_max = FILE_BYTES_MAX};
-    ab_err err = ab_file_read_all(path, &content, error);
-    if (err == AB_OK) {
-        err = ab_json_parse(ab_buffer_view(&content), value, error);
-        if (err != AB_OK) {
-            err = ab_error_wrap(error, err, "read %s", path);
-        }
-    }
-    ab_buffer_fini(&content);
-    return err;
-}
-
 /* On one machine: where serving answers, from the cluster's directory. */
 static ab_err directory_endpoint(struct anabranch_client *client)
 {
-    char *path = ab_new_format("%s/run/endpoints.json", client->data_directory);
-    struct ab_json *endpoints = NULL;
-    ab_err err = json_file_read(path, &endpoints, &client->error);
-    if (err == AB_NOT_FOUND) {
-        err = ab_error_set(&client->error, AB_UNAVAILABLE, "no cluster is running in %s: start it with `anabranch up`",
-            client->data_directory);
-    }
-    if (err == AB_OK) {
-        err = endpoint_read(ab_json_get(endpoints, "serving"), "serving", &client->serving, &client->error);
-    }
-    ab_json_destroy(endpoints);
-    ab_delete(path);
-    return err;
+    struct ab_node_endpoint endpoint = {0};
+    AB_TRY(ab_node_endpoint_read(client->data_directory, "serving", &endpoint, &client->error));
+    memcpy(client->serving.address, endpoint.address, sizeof client->serving.address);
+    memcpy(client->serving.key, endpoint.public_key, sizeof client->serving.key);
+    return AB_OK;
 }
 
 static ab_err directory_cluster_id(struct anabranch_client *client)
 {
-    char *path = ab_new_format("%s/cluster.json", client->data_directory);
-    struct ab_json *cluster = NULL;
-    struct ab_hash128 id = {0};
-    ab_err err = json_file_read(path, &cluster, &client->error);
-    if (err == AB_OK) {
-        err = ab_key_parse_id(ab_json_bytes(ab_json_get(cluster, "cluster_id")), client->cluster_id, &client->error);
-    } else {
-        err = ab_error_wrap(&client->error, err, "%s is not the directory of a cluster", client->data_directory);
-    }
-    (void)id;
-    ab_json_destroy(cluster);
-    ab_delete(path);
-    return err;
+    struct ab_cluster_identity identity = {0};
+    AB_TRY(ab_cluster_identity_read(client->data_directory, &identity, &client->error));
+    memcpy(client->cluster_id, identity.cluster_id, sizeof client->cluster_id);
+    return AB_OK;
 }
 
 static ab_err channel_to(
@@ -135,35 +86,58 @@ static ab_err wire_reopen(struct anabranch_client *client)
     return ab_wire_open(&options, &client->wire, &client->error);
 }
 
+/* Reads {"address", "public_key"} of the speed node. */
+static ab_err speed_read(const struct ab_json *entry, struct client_endpoint *endpoint, struct ab_error *error)
+{
+    const char *address = ab_json_text_or(ab_json_get(entry, "address"), "");
+    struct client_endpoint read = {0};
+    if (address[0] == '\0' || strlen(address) >= sizeof read.address ||
+        ab_crypto_key_parse(ab_json_bytes(ab_json_get(entry, "public_key")), read.key) != AB_OK) {
+        return ab_error_set(error, AB_UNAVAILABLE, "the speed daemon has not said where it answers");
+    }
+    memcpy(read.address, address, strlen(address) + 1);
+    *endpoint = read;
+    return AB_OK;
+}
+
+static ab_err catalog_decode_hex(struct anabranch_client *client, struct ab_bytes hex)
+{
+    struct ab_buffer encoded = {0};
+    struct ab_catalog *catalog = NULL;
+    ab_err err = ab_buffer_put_from_hex(&encoded, hex);
+    if (err == AB_OK) {
+        err = ab_catalog_decode(ab_buffer_view(&encoded), &catalog, &client->error);
+    }
+    ab_buffer_fini(&encoded);
+    if (err != AB_OK) {
+        return ab_error_wrap(&client->error, err, "the catalog in the server's answer");
+    }
+    ab_catalog_release(client->catalog);
+    client->catalog = catalog;
+    return AB_OK;
+}
+
 /* Takes in what serving says of the cluster. */
 static ab_err catalog_take_in(struct anabranch_client *client, const struct ab_json *reply, bool *is_new_cluster)
 {
-    struct ab_buffer encoded = {0};
     uint8_t cluster_id[16];
-    AB_TRY(ab_key_parse_id(ab_json_bytes(ab_json_get(reply, "cluster_id")), cluster_id, &client->error));
+    if (ab_cluster_id_parse(ab_json_bytes(ab_json_get(reply, "cluster_id")), cluster_id) != AB_OK) {
+        return ab_error_set(&client->error, AB_INVALID, "malformed answer: cluster_id");
+    }
     *is_new_cluster = memcmp(cluster_id, client->cluster_id, sizeof cluster_id) != 0;
     memcpy(client->cluster_id, cluster_id, sizeof cluster_id);
     client->partitions_count = (uint32_t)ab_json_u64_or(ab_json_get(reply, "partitions"), 0);
-    if (client->partitions_count == 0 || client->partitions_count > 65536) {
+    if (client->partitions_count == 0 || client->partitions_count > AB_CLUSTER_PARTITIONS_MAX) {
         return ab_error_set(&client->error, AB_INVALID, "malformed answer: partitions");
     }
     struct client_endpoint speed = {0};
-    AB_TRY(endpoint_read(ab_json_get(reply, "speed"), "speed", &speed, &client->error));
+    AB_TRY(speed_read(ab_json_get(reply, "speed"), &speed, &client->error));
     bool has_moved = memcmp(&speed, &client->speed, sizeof speed) != 0;
     client->speed = speed;
     if (has_moved && client->speed_channel != NULL) {
         AB_TRY(channel_to(client, &client->speed, &client->speed_channel));
     }
-    ab_err err = ab_key_parse_hex_bytes(ab_json_bytes(ab_json_get(reply, "catalog")), &encoded, &client->error);
-    struct ab_catalog *catalog = NULL;
-    if (err == AB_OK) {
-        err = ab_catalog_decode(ab_buffer_view(&encoded), &catalog, &client->error);
-    }
-    ab_buffer_fini(&encoded);
-    AB_TRY(err);
-    ab_catalog_release(client->catalog);
-    client->catalog = catalog;
-    return AB_OK;
+    return catalog_decode_hex(client, ab_json_bytes(ab_json_get(reply, "catalog")));
 }
 
 static ab_err catalog_fetch(struct anabranch_client *client, int timeout_ms)
@@ -205,6 +179,7 @@ ab_err client_speed_open(struct anabranch_client *client)
 
 static ab_err options_read(struct anabranch_client *client, const struct anabranch_options *options)
 {
+    AB_TRY(ab_crypto_init(&client->error));
     client->timeout_ms = options->timeout_ms <= 0 ? CLIENT_TIMEOUT_MS_DEFAULT : options->timeout_ms;
     if (options->data_directory != NULL) {
         client->data_directory = ab_new_text(options->data_directory);
@@ -215,13 +190,19 @@ static ab_err options_read(struct anabranch_client *client, const struct anabran
             return ab_error_set(&client->error, AB_USAGE, "the address is too long");
         }
         memcpy(client->serving.address, options->address, strlen(options->address) + 1);
-        AB_TRY(ab_key_parse_hex(ab_bytes_of_text(options->server_key), client->serving.key, &client->error));
+        if (ab_crypto_key_parse(ab_bytes_of_text(options->server_key), client->serving.key) != AB_OK) {
+            return ab_error_set(&client->error, AB_USAGE, "the server key is not 64 hexadecimal digits");
+        }
     } else {
         return ab_error_set(&client->error, AB_USAGE, "give a data directory, or an address, a server key and a key file");
     }
     char *path = options->key_file != NULL ? ab_new_text(options->key_file)
                                            : ab_new_format("%s/keys/operator.key", client->data_directory);
-    ab_err err = ab_keys_read(path, client->keys.public_key, client->keys.secret_key, &client->error);
+    struct ab_key_file file = {0};
+    ab_err err = ab_key_file_read(path, &file, &client->error);
+    memcpy(client->keys.public_key, file.keys.public_key, sizeof client->keys.public_key);
+    memcpy(client->keys.secret_key, file.keys.secret_key, sizeof client->keys.secret_key);
+    ab_crypto_wipe(&file, sizeof file);
     ab_delete(path);
     return err;
 }
@@ -256,7 +237,7 @@ void anabranch_close(struct anabranch_client *client)
     ab_channel_close(client->serving_channel);
     ab_wire_close(client->wire);
     ab_catalog_release(client->catalog);
-    ab_memory_wipe(&client->keys, sizeof client->keys);
+    ab_crypto_wipe(&client->keys, sizeof client->keys);
     ab_delete(client->data_directory);
     ab_delete(client);
 }

@@ -33,7 +33,7 @@ static ab_err json_write(const char *path, struct ab_json *value, struct ab_erro
 }
 
 /* 32 hexadecimal digits <-> 16 bytes, most significant first as people read them. */
-static ab_err id_parse(struct ab_bytes text, uint8_t id[16])
+ab_err ab_cluster_id_parse(struct ab_bytes text, uint8_t id[16])
 {
     struct ab_hash128 value = {0};
     AB_TRY(ab_hash128_parse(text, &value));
@@ -44,7 +44,7 @@ static ab_err id_parse(struct ab_bytes text, uint8_t id[16])
     return AB_OK;
 }
 
-static void id_format(const uint8_t id[16], char text[33])
+void ab_cluster_id_format(const uint8_t id[16], char text[33])
 {
     struct ab_hash128 value = {0};
     for (int i = 0; i < 8; i++) {
@@ -68,7 +68,7 @@ static ab_err identity_decode(
     int64_t partitions = ab_json_integer_or(ab_json_get(json, "partitions"), 0);
     struct ab_cluster_identity read = {.partitions_count = (uint32_t)partitions};
     if (format < 1 || partitions < 1 || partitions > AB_CLUSTER_PARTITIONS_MAX ||
-        id_parse(ab_json_bytes(ab_json_get(json, "cluster_id")), read.cluster_id) != AB_OK) {
+        ab_cluster_id_parse(ab_json_bytes(ab_json_get(json, "cluster_id")), read.cluster_id) != AB_OK) {
         return ab_error_set(error, AB_CORRUPT, "%s is malformed", path);
     }
     *identity = read;
@@ -97,7 +97,7 @@ ab_err ab_cluster_identity_write(
     char *path = ab_new_format("%s/cluster.json", directory);
     char text[33];
     char created[AB_TIME_TEXT_BYTES];
-    id_format(identity->cluster_id, text);
+    ab_cluster_id_format(identity->cluster_id, text);
     struct ab_json *json = ab_json_object();
     ab_json_set(json, "format", ab_json_integer(AB_CLUSTER_FORMAT));
     ab_json_set(json, "cluster_id", ab_json_text(text));

@@ -27,6 +27,10 @@ AB_MUST_USE ab_err ab_cluster_identity_read(
 AB_MUST_USE ab_err ab_cluster_identity_write(
     const char *directory, const struct ab_cluster_identity *identity, struct ab_error *error);
 
+/* A cluster id as 32 hexadecimal digits, and back (AB_INVALID). */
+void ab_cluster_id_format(const uint8_t id[16], char text[33]);
+AB_MUST_USE ab_err ab_cluster_id_parse(struct ab_bytes text, uint8_t id[16]);
+
 /* A program's place in its cluster. */
 struct ab_node {
     char *directory; /* owned */
