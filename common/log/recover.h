@@ -1,0 +1,36 @@
+/* recover: tells a torn tail from corruption (REPLICATION H9). Pure: bytes and facts in, a verdict out.
+ *
+ * A crash leaves the front of the last group; corruption leaves anything. A bad place is torn only when nothing valid
+ * follows it and nothing says that it had been synced; in doubt it is corrupt, because a record that was acknowledged
+ * must never be cut off. Internal to common/log.
+ */
+#ifndef ANABRANCH_COMMON_LOG_RECOVER_H
+#define ANABRANCH_COMMON_LOG_RECOVER_H
+
+#include "common/log/record.h"
+
+enum ab_recover_verdict { AB_RECOVER_CLEAN, AB_RECOVER_TORN, AB_RECOVER_CORRUPT };
+
+/* What a walk over the last segment found. */
+struct ab_recover_facts {
+    uint64_t file_bytes;
+    uint64_t valid_bytes;    /* up to here whole valid records */
+    uint64_t next_offset;    /* offset of the record that would come next */
+    uint64_t durable_offset; /* highest that a valid record, or the name of a segment, states */
+    bool is_last_segment;
+    bool has_valid_after; /* a valid record header lies behind the bad place */
+};
+
+/* The rule. */
+enum ab_recover_verdict ab_recover_classify(const struct ab_recover_facts *facts);
+
+/* Where the search for records behind a bad place must start: behind the bad record when its header can be read (its
+ * body may hold anything, also bytes that look like a record), else at the next aligned byte. `front` is what the file
+ * holds from `position` on, at least AB_RECORD_HEADER_BYTES if there are so many. */
+uint64_t ab_recover_search_start(struct ab_bytes front, uint64_t position);
+
+/* True when a valid record header of this cluster and partition with an offset above offset_min starts at a multiple of
+ * 8 in `bytes`. */
+bool ab_recover_find(struct ab_bytes bytes, const uint8_t cluster_id[16], uint32_t partition, uint64_t offset_min);
+
+#endif

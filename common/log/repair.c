@@ -1,0 +1,232 @@
+#include "common/log/repair.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+
+#include "common/base/file.h"
+#include "common/base/logging.h"
+#include "common/log/recover.h"
+#include "common/log/segment.h"
+
+enum { REPAIR_SEGMENTS_READ_WHOLE = 2, REPAIR_SEARCH_BYTES = 1 << 20 };
+
+/* The walk so far. */
+struct walk {
+    const struct ab_log_options *options; /* borrowed */
+    uint64_t next_offset;
+    uint64_t durable_offset; /* highest stated so far */
+    struct ab_hash128 chain; /* of the record before, when known */
+    bool is_chain_known;
+};
+
+char *ab_repair_torn_path(const char *directory, uint64_t first_offset)
+{
+    char *segment = ab_segment_path(directory, first_offset);
+    char *path = ab_new_format("%s.torn", segment);
+    ab_delete(segment);
+    return path;
+}
+
+void ab_repair_result_fini(struct ab_repair_result *result)
+{
+    ab_delete(result->first_offsets);
+    *result = (struct ab_repair_result){0};
+}
+
+/* AB_MISMATCH unless the header, valid in itself, is what must come next. */
+static ab_err header_check(const struct walk *walk, const struct ab_record_header *header)
+{
+    bool is_ours = header->partition == walk->options->partition &&
+                   memcmp(header->cluster_id, walk->options->cluster_id, sizeof(header->cluster_id)) == 0;
+    bool is_linked = !walk->is_chain_known || ab_hash128_equal(header->previous_chain, walk->chain);
+    bool is_next = header->offset == walk->next_offset && header->durable_offset <= header->offset;
+    return is_ours && is_linked && is_next ? AB_OK : AB_MISMATCH;
+}
+
+static void header_accept(struct walk *walk, const struct ab_record_header *header)
+{
+    walk->next_offset = header->offset + 1;
+    if (header->durable_offset > walk->durable_offset) {
+        walk->durable_offset = header->durable_offset;
+    }
+}
+
+/* Walks the headers of a segment; AB_END at its proper end, else *valid_bytes tells where the bad place is. */
+static ab_err headers_walk(struct walk *walk, struct ab_segment_scan *scan, uint64_t *valid_bytes)
+{
+    struct ab_record_header header;
+    for (;;) {
+        *valid_bytes = scan->position;
+        AB_TRY(ab_segment_scan_skip(scan, &header));
+        AB_TRY(header_check(walk, &header));
+        header_accept(walk, &header);
+        walk->is_chain_known = false;
+    }
+}
+
+/* Walks the whole records of a segment, like headers_walk. */
+static ab_err records_walk(struct walk *walk, struct ab_segment_scan *scan, uint64_t *valid_bytes)
+{
+    struct ab_record record;
+    for (;;) {
+        *valid_bytes = scan->position;
+        AB_TRY(ab_segment_scan_next(scan, &record));
+        AB_TRY(header_check(walk, &record.header));
+        header_accept(walk, &record.header);
+        walk->chain = record.chain;
+        walk->is_chain_known = true;
+    }
+}
+
+/* Looks for a valid record behind a bad place. */
+static ab_err valid_after(const struct walk *walk, int fd, uint64_t position, uint64_t file_bytes, bool *found)
+{
+    uint8_t *chunk = ab_new_bytes(REPAIR_SEARCH_BYTES + AB_RECORD_HEADER_BYTES);
+    uint64_t left = file_bytes - position;
+    size_t front = left < AB_RECORD_HEADER_BYTES ? (size_t)left : AB_RECORD_HEADER_BYTES;
+    ab_err err = ab_file_read_at(fd, chunk, front, position);
+    uint64_t at = ab_recover_search_start(ab_bytes_of(chunk, front), position);
+    bool is_found = false;
+    /* Chunks overlap by a header, so that none is missed at a seam. */
+    for (; err == AB_OK && !is_found && at < file_bytes; at += REPAIR_SEARCH_BYTES) {
+        uint64_t wanted = file_bytes - at;
+        size_t bytes = REPAIR_SEARCH_BYTES + AB_RECORD_HEADER_BYTES;
+        bytes = wanted < bytes ? (size_t)wanted : bytes;
+        err = ab_file_read_at(fd, chunk, bytes, at);
+        is_found = err == AB_OK && ab_recover_find(ab_bytes_of(chunk, bytes), walk->options->cluster_id,
+                                       walk->options->partition, walk->next_offset);
+    }
+    ab_delete(chunk);
+    if (err == AB_OK) {
+        *found = is_found;
+    }
+    return err;
+}
+
+/* Keeps a copy of the torn bytes; a full disk is no reason not to open, for nothing in them was acknowledged. */
+static ab_err torn_copy(const char *path, int fd, uint64_t position, uint64_t bytes, struct ab_error *error)
+{
+    struct ab_buffer copy = {0};
+    uint8_t *at = ab_buffer_extend(&copy, bytes);
+    ab_err err = at == NULL ? AB_FULL : ab_file_read_at(fd, at, bytes, position);
+    if (err == AB_OK) {
+        err = ab_file_replace(path, ab_buffer_view(&copy), 0600, error);
+    }
+    ab_buffer_fini(&copy);
+    return err == AB_NO_SPACE ? AB_OK : err;
+}
+
+static ab_err torn_cut(
+    const char *directory, uint64_t first_offset, int fd, const struct ab_recover_facts *facts, struct ab_error *error)
+{
+    uint64_t torn_bytes = facts->file_bytes - facts->valid_bytes;
+    char *path = ab_repair_torn_path(directory, first_offset);
+    ab_err err = torn_copy(path, fd, facts->valid_bytes, torn_bytes, error);
+    if (err == AB_OK) {
+        err = ab_segment_truncate(fd, facts->valid_bytes);
+    }
+    if (err != AB_OK) {
+        (void)ab_error_wrap(error, err, "cut the torn tail of segment %020" PRIu64, first_offset);
+    } else {
+        ab_warn("torn log tail cut off", "%" PRIu64 " bytes behind offset %" PRIu64 " kept as %s", torn_bytes,
+            facts->next_offset, path);
+    }
+    ab_delete(path);
+    return err;
+}
+
+/* Says where it is corrupt. */
+static ab_err corrupt_at(const char *directory, uint64_t first_offset, uint64_t position, uint64_t next_offset,
+    ab_err err, struct ab_error *error)
+{
+    return ab_error_set(error, err == AB_UNSUPPORTED ? AB_UNSUPPORTED : AB_CORRUPT,
+        "log %s: segment %020" PRIu64 ", byte %" PRIu64 ": record %" PRIu64 " is %s", directory, first_offset, position,
+        next_offset, err == AB_UNSUPPORTED ? "of a newer format" : "corrupt");
+}
+
+/* Decides about a segment whose walk stopped at facts->valid_bytes with `err`. */
+static ab_err segment_judge(struct walk *walk, const char *directory, uint64_t first_offset, int fd,
+    struct ab_recover_facts *facts, ab_err err, struct ab_repair_result *result, struct ab_error *error)
+{
+    AB_TRY(ab_file_bytes(fd, &facts->file_bytes));
+    facts->next_offset = walk->next_offset;
+    facts->durable_offset = walk->durable_offset;
+    if (err == AB_UNSUPPORTED) {
+        return corrupt_at(directory, first_offset, facts->valid_bytes, walk->next_offset, err, error);
+    }
+    if (err == AB_MISMATCH) {
+        facts->has_valid_after = true; /* a valid record, only not the one that belongs here */
+    } else if (facts->valid_bytes < facts->file_bytes) {
+        AB_TRY(valid_after(walk, fd, facts->valid_bytes, facts->file_bytes, &facts->has_valid_after));
+    }
+    switch (ab_recover_classify(facts)) {
+    case AB_RECOVER_CLEAN:
+        break;
+    case AB_RECOVER_TORN:
+        AB_TRY(torn_cut(directory, first_offset, fd, facts, error));
+        result->torn_bytes = facts->file_bytes - facts->valid_bytes;
+        break;
+    case AB_RECOVER_CORRUPT:
+        return corrupt_at(directory, first_offset, facts->valid_bytes, walk->next_offset, err, error);
+    }
+    result->last_bytes = facts->valid_bytes;
+    return AB_OK;
+}
+
+/* Verifies one segment, cutting the torn tail of the last one. */
+static ab_err segment_verify(
+    struct walk *walk, const char *directory, size_t index, struct ab_repair_result *result, struct ab_error *error)
+{
+    uint64_t first_offset = result->first_offsets[index];
+    size_t behind = result->segments_count - 1 - index;
+    if (walk->next_offset != first_offset) {
+        return corrupt_at(directory, first_offset, 0, walk->next_offset, AB_CORRUPT, error);
+    }
+    /* That the segment exists says that everything before it was synced. */
+    walk->durable_offset = first_offset;
+    char *path = ab_segment_path(directory, first_offset);
+    int fd = -1;
+    ab_err err = ab_file_open(path, O_RDWR, 0, &fd, error);
+    ab_delete(path);
+    AB_TRY(err);
+    struct ab_segment_scan scan = {0};
+    struct ab_recover_facts facts = {.is_last_segment = behind == 0};
+    ab_segment_scan_seek(&scan, fd, 0);
+    if (behind >= REPAIR_SEGMENTS_READ_WHOLE) {
+        err = headers_walk(walk, &scan, &facts.valid_bytes);
+    } else {
+        err = records_walk(walk, &scan, &facts.valid_bytes);
+    }
+    if (err == AB_END || err == AB_CORRUPT || err == AB_UNSUPPORTED || err == AB_MISMATCH) {
+        err = segment_judge(walk, directory, first_offset, fd, &facts, err, result, error);
+    } else {
+        (void)ab_error_set(
+            error, err, "log %s: read segment %020" PRIu64 ": %s", directory, first_offset, ab_err_text(err));
+    }
+    ab_segment_scan_fini(&scan);
+    ab_file_close(&fd);
+    return err;
+}
+
+ab_err ab_repair_directory(const char *directory, const struct ab_log_options *options, struct ab_repair_result *result,
+    struct ab_error *error)
+{
+    struct ab_repair_result found = {0};
+    ab_err err = ab_segment_list(directory, &found.first_offsets, &found.segments_count, error);
+    struct walk walk = {.options = options};
+    if (err == AB_OK && found.segments_count > 0) {
+        walk.next_offset = found.first_offsets[0];
+        walk.is_chain_known = walk.next_offset == 0; /* the first record's previous chain is zero */
+    }
+    for (size_t i = 0; err == AB_OK && i < found.segments_count; i++) {
+        err = segment_verify(&walk, directory, i, &found, error);
+    }
+    if (err != AB_OK) {
+        ab_repair_result_fini(&found);
+        return err;
+    }
+    found.end_offset = walk.next_offset;
+    found.chain = walk.chain;
+    *result = found;
+    return AB_OK;
+}
