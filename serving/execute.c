@@ -1,0 +1,329 @@
+#include "serving/execute.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/aggregate/rollup.h"
+#include "common/block/column_codec.h"
+#include "serving/batch_scan.h"
+#include "serving/route.h"
+
+#define PREPARED_QUERIES 64u
+#define ATTEMPTS_MAX 5
+#define STALE_WAIT_US (20 * AB_US_PER_MS)
+#define REPLY_BYTES_MAX (AB_WIRE_MESSAGE_BYTES_MAX - (64u << 10))
+
+/* A parsed query, kept because services ask the same thing again and again. */
+struct prepared_query {
+    uint64_t hash;
+    char *sql;               /* owned */
+    struct ab_query *query;  /* owned; refers to its catalog */
+};
+
+struct ab_executor {
+    struct ab_wire *wire;              /* borrowed */
+    struct ab_snapshot_source *source; /* borrowed */
+    struct ab_memory *memory;          /* borrowed */
+    struct ab_channel *speed;          /* owned; NULL until known */
+    struct ab_endpoint speed_endpoint; /* of the channel */
+    struct prepared_query prepared[PREPARED_QUERIES];
+    struct ab_arena arena;             /* of the query in hand */
+};
+
+/* One query on its way. */
+struct execution {
+    struct ab_executor *executor;
+    const struct ab_snapshot *snapshot;
+    const struct ab_served_view *served;
+    const struct ab_query *query;
+    const struct ab_wire_query *request;
+    struct ab_rollup *rollup;         /* owned */
+    bool *wanted_partitions;          /* in the arena */
+    bool *wanted_shards;              /* in the arena */
+    uint64_t *offsets;                /* in the arena; per partition, as the speed side was read */
+    int64_t as_of_us;
+    uint64_t request_id;
+    bool has_speed;
+    int64_t deadline_us;
+    struct ab_error *error;
+};
+
+struct ab_executor *ab_executor_create(
+    struct ab_wire *wire, struct ab_snapshot_source *source, struct ab_memory *memory)
+{
+    struct ab_executor *executor = ab_new(struct ab_executor);
+    executor->wire = wire;
+    executor->source = source;
+    executor->memory = memory;
+    ab_arena_init(&executor->arena, memory, 0);
+    return executor;
+}
+
+void ab_executor_destroy(struct ab_executor *executor)
+{
+    if (executor == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < PREPARED_QUERIES; i++) {
+        ab_query_destroy(executor->prepared[i].query);
+        ab_delete(executor->prepared[i].sql);
+    }
+    ab_channel_close(executor->speed);
+    ab_arena_fini(&executor->arena);
+    ab_delete(executor);
+}
+
+/* ---- plan ---- */
+
+/* The parsed query for this text under this catalog, from the cache or fresh; borrowed until the next call. */
+static ab_err query_prepare(struct ab_executor *executor, struct ab_catalog *catalog, struct ab_bytes sql,
+    const struct ab_query **query, struct ab_error *error)
+{
+    uint64_t hash = ab_hash64(AB_HASH_TABLE, sql);
+    struct prepared_query *slot = &executor->prepared[hash % PREPARED_QUERIES];
+    if (slot->query != NULL && slot->hash == hash && slot->query->catalog == catalog &&
+        ab_bytes_equal(ab_bytes_of_text(slot->sql), sql)) {
+        *query = slot->query;
+        return AB_OK;
+    }
+    struct ab_query *parsed = NULL;
+    AB_TRY(ab_query_parse(catalog, sql, &parsed, error));
+    ab_query_destroy(slot->query);
+    ab_delete(slot->sql);
+    *slot = (struct prepared_query){.hash = hash, .sql = ab_new_text_of(sql), .query = parsed};
+    *query = parsed;
+    return AB_OK;
+}
+
+/* Finds the view that answers; a definition that is not whole yet gives way to the one before. */
+static ab_err execution_plan(struct execution *execution)
+{
+    struct ab_executor *executor = execution->executor;
+    const struct ab_snapshot *snapshot = execution->snapshot;
+    AB_TRY(query_prepare(
+        executor, snapshot->catalog, execution->request->sql, &execution->query, execution->error));
+    struct ab_bytes name = ab_bytes_of_text(execution->query->view->name);
+    execution->served = ab_snapshot_view(snapshot, name);
+    if (execution->served == NULL) {
+        return ab_error_set(execution->error, AB_UNAVAILABLE, "the catalog is changing; try again");
+    }
+    if (execution->served->catalog != snapshot->catalog) {
+        AB_TRY(query_prepare(
+            executor, execution->served->catalog, execution->request->sql, &execution->query, execution->error));
+    }
+    uint32_t count = snapshot->partitions_count;
+    execution->wanted_partitions = ab_arena_zalloc(&executor->arena, count);
+    execution->wanted_shards = ab_arena_zalloc(&executor->arena, count);
+    execution->offsets = ab_arena_zalloc(&executor->arena, count * sizeof(uint64_t));
+    if (execution->wanted_partitions == NULL || execution->wanted_shards == NULL || execution->offsets == NULL) {
+        return ab_error_set(execution->error, AB_FULL, "no memory for another query now");
+    }
+    ab_route_query(execution->query, count, execution->wanted_partitions, execution->wanted_shards);
+    struct ab_served_version *version = execution->served->version;
+    ab_time_us hidden_until = version == NULL ? INT64_MIN : ab_served_version_manifest(version)->horizon_us;
+    return ab_rollup_create(execution->query, execution->served->aggregation, hidden_until, executor->memory,
+        &execution->rollup, execution->error);
+}
+
+static uint64_t execution_cut(const struct execution *execution)
+{
+    struct ab_served_version *version = execution->served->version;
+    return version == NULL ? 0 : ab_served_version_manifest(version)->cut;
+}
+
+/* ---- the speed branch ---- */
+
+/* Keeps the channel pointed at where speed answers now. */
+static ab_err speed_connect(struct ab_executor *executor, const struct ab_endpoint *endpoint, struct ab_error *error)
+{
+    if (!endpoint->is_known) {
+        return ab_error_set(error, AB_UNAVAILABLE, "the speed layer has not started yet");
+    }
+    if (executor->speed != NULL && memcmp(endpoint, &executor->speed_endpoint, sizeof *endpoint) == 0) {
+        return AB_OK;
+    }
+    struct ab_channel_options options = {.address = endpoint->address};
+    memcpy(options.server_key, endpoint->public_key, sizeof options.server_key);
+    struct ab_channel *channel = NULL;
+    AB_TRY(ab_channel_open(executor->wire, &options, &channel, error));
+    ab_channel_close(executor->speed);
+    executor->speed = channel;
+    executor->speed_endpoint = *endpoint;
+    return AB_OK;
+}
+
+static ab_err speed_ask(struct execution *execution)
+{
+    struct ab_executor *executor = execution->executor;
+    uint32_t *partitions = ab_arena_alloc(&executor->arena, execution->snapshot->partitions_count * sizeof *partitions);
+    if (partitions == NULL) {
+        return ab_error_set(execution->error, AB_FULL, "no memory for another query now");
+    }
+    struct ab_wire_state_query question = {.sql = execution->request->sql,
+        .catalog_hash = execution->served->catalog->hash, .cut = execution_cut(execution), .partitions = partitions};
+    for (uint32_t p = 0; p < execution->snapshot->partitions_count; p++) {
+        if (execution->wanted_partitions[p]) {
+            partitions[question.partitions_count++] = p;
+        }
+    }
+    if (question.partitions_count == 0) {
+        execution->has_speed = true; /* contradicting pins: there is nothing to ask */
+        return AB_OK;
+    }
+    AB_TRY(speed_connect(executor, &execution->snapshot->speed, execution->error));
+    struct ab_buffer payload = {0};
+    ab_wire_state_query_encode(&question, &payload);
+    int64_t left_ms = (execution->deadline_us - ab_time_monotonic_us()) / AB_US_PER_MS;
+    struct ab_envelope envelope = {.verb = AB_VERB_STATE_QUERY, .deadline_ms = left_ms < 1 ? 1 : (uint32_t)left_ms};
+    ab_err err = ab_channel_send(executor->speed, &envelope, ab_buffer_view(&payload));
+    ab_buffer_fini(&payload);
+    execution->request_id = envelope.request_id;
+    return err == AB_OK ? AB_OK : ab_error_set(execution->error, AB_UNAVAILABLE, "the speed layer cannot be reached");
+}
+
+static ab_err speed_merge(struct execution *execution, const struct ab_answer *answer)
+{
+    if (answer->envelope.status != AB_OK) {
+        return ab_error_set(execution->error, answer->envelope.status, "%s", answer->envelope.error);
+    }
+    struct ab_wire_state_reply reply = {0};
+    AB_TRY(ab_wire_state_reply_decode(answer->payload, &execution->executor->arena, &reply));
+    AB_TRY(ab_rollup_merge(execution->rollup, reply.rows));
+    for (size_t i = 0; i < reply.partitions_count; i++) {
+        if (reply.partitions[i] < execution->snapshot->partitions_count) {
+            execution->offsets[reply.partitions[i]] = reply.offsets[i];
+        }
+    }
+    execution->as_of_us = reply.as_of_us;
+    execution->has_speed = true;
+    return AB_OK;
+}
+
+/* Waits for the answer to this request; later answers to earlier ones are passed over. */
+static ab_err speed_gather(struct execution *execution)
+{
+    while (execution->request_id != 0) {
+        int64_t left_ms = (execution->deadline_us - ab_time_monotonic_us()) / AB_US_PER_MS;
+        struct ab_answer answer = {0};
+        if (left_ms <= 0 || ab_channel_receive(execution->executor->speed, (int)left_ms, &answer) != AB_OK) {
+            return ab_error_set(execution->error, AB_TIMEOUT, "the speed layer did not answer before the deadline");
+        }
+        bool is_mine = answer.envelope.request_id == execution->request_id;
+        ab_err err = is_mine ? speed_merge(execution, &answer) : AB_OK;
+        ab_answer_free(&answer);
+        if (is_mine) {
+            return err == AB_OK ? AB_OK : ab_error_wrap(execution->error, err, "speed layer");
+        }
+    }
+    return AB_OK;
+}
+
+/* ---- the answer ---- */
+
+static ab_err reply_encode(struct execution *execution, struct ab_column *columns, uint32_t rows_count,
+    const struct ab_bytes *warnings, size_t warnings_count, struct ab_buffer *out)
+{
+    struct ab_arena *arena = &execution->executor->arena;
+    const struct ab_query *query = execution->query;
+    struct ab_wire_column *wire = ab_arena_zalloc(arena, (query->items_count + 1) * sizeof *wire);
+    for (uint32_t i = 0; wire != NULL && i < query->items_count; i++) {
+        struct ab_block_column column = {.name = ab_bytes_of_text(query->items[i].name), .column = columns[i]};
+        AB_TRY(ab_block_column_encode(&column, arena, &wire[i]));
+    }
+    if (wire == NULL) {
+        return ab_error_set(execution->error, AB_FULL, "no memory for the answer");
+    }
+    struct ab_served_version *version = execution->served->version;
+    char name[160] = "";
+    struct ab_token token = {.cut = execution_cut(execution), .offsets = execution->offsets,
+        .offsets_count = execution->snapshot->partitions_count, .as_of_us = execution->as_of_us,
+        .is_complete = execution->has_speed};
+    if (version != NULL) {
+        const struct ab_version_manifest *manifest = ab_served_version_manifest(version);
+        snprintf(name, sizeof name, "%s-%" PRIu32 "/%" PRIu64 "-%" PRIu32, manifest->view, manifest->definition_version,
+            manifest->cut, manifest->attempt);
+        token.horizon_us = manifest->horizon_us == INT64_MIN ? 0 : manifest->horizon_us;
+    }
+    token.version = ab_bytes_of_text(name);
+    struct ab_wire_query_reply reply = {.columns = wire, .columns_count = query->items_count, .rows_count = rows_count,
+        .token = token, .warnings = warnings, .warnings_count = warnings_count};
+    size_t before = out->bytes;
+    ab_wire_query_reply_encode(&reply, out);
+    if (ab_buffer_finish(out) != AB_OK || out->bytes - before > REPLY_BYTES_MAX) {
+        return ab_error_set(execution->error, AB_TOO_LARGE,
+            "the answer has %" PRIu32 " rows, more than fits into one message: add LIMIT or narrow WHERE", rows_count);
+    }
+    return AB_OK;
+}
+
+static ab_err execution_finish(struct execution *execution, struct ab_buffer *out)
+{
+    struct ab_arena *arena = &execution->executor->arena;
+    struct ab_column *columns = NULL;
+    uint32_t rows_count = 0;
+    uint64_t overflows = 0;
+    AB_TRY(ab_rollup_finish(execution->rollup, arena, &columns, &rows_count, &overflows, execution->error));
+    struct ab_bytes warnings[2];
+    size_t warnings_count = 0;
+    char text[128];
+    if (overflows > 0) {
+        snprintf(text, sizeof text, "%" PRIu64 " values did not fit their type and are shown as NULL", overflows);
+        warnings[warnings_count++] = ab_bytes_of_text(text);
+    }
+    if (!execution->has_speed) {
+        warnings[warnings_count++] =
+            ab_bytes_of_text("incomplete: the speed layer did not answer; rows after the version's cut are missing");
+    }
+    return reply_encode(execution, columns, rows_count, warnings, warnings_count, out);
+}
+
+/* Both branches; the node looks for its groups while we look for ours. */
+static ab_err execution_run(struct execution *execution, struct ab_buffer *out)
+{
+    AB_TRY(execution_plan(execution));
+    ab_err speed = speed_ask(execution);
+    if (speed != AB_OK && !execution->request->allow_partial) {
+        return speed;
+    }
+    if (execution->served->version != NULL) {
+        AB_TRY(ab_batch_scan(execution->served->version, execution->query, execution->wanted_shards,
+            execution->deadline_us, execution->rollup, execution->error));
+    }
+    if (speed == AB_OK) {
+        speed = speed_gather(execution);
+    }
+    if (speed != AB_OK && (speed == AB_STALE || !execution->request->allow_partial)) {
+        return speed;
+    }
+    return execution_finish(execution, out);
+}
+
+static ab_err executor_attempt(struct ab_executor *executor, const struct ab_wire_query *request, int64_t deadline_us,
+    struct ab_buffer *reply, struct ab_error *error)
+{
+    struct ab_snapshot *snapshot = ab_snapshot_source_current(executor->source);
+    struct execution execution = {.executor = executor, .snapshot = snapshot, .request = request,
+        .deadline_us = deadline_us, .error = error};
+    ab_err err = execution_run(&execution, reply);
+    ab_rollup_destroy(execution.rollup);
+    ab_arena_reset(&executor->arena);
+    ab_snapshot_release(snapshot);
+    return err;
+}
+
+ab_err ab_executor_query(struct ab_executor *executor, const struct ab_wire_query *request, int64_t deadline_us,
+    struct ab_buffer *reply, struct ab_error *error)
+{
+    ab_err err = AB_OK;
+    for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+        *error = (struct ab_error){0};
+        ab_buffer_clear(reply);
+        err = executor_attempt(executor, request, deadline_us, reply, error);
+        if (err != AB_STALE || ab_time_monotonic_us() >= deadline_us) {
+            return err;
+        }
+        ab_time_sleep_us(STALE_WAIT_US * (attempt + 1));
+        ab_snapshot_source_refresh(executor->source);
+    }
+    return err;
+}

@@ -1,0 +1,60 @@
+/* snapshot: what a router knows of the cluster at one moment, immutable and counted: catalog, versions, where speed answers.
+ *
+ * Queries take one snapshot and keep it to their end, so one version per view is pinned for the whole query (I4). The refresher makes a new one
+ * when the coordination service or an endpoint changed. A view whose new definition is not whole yet is served by the newest
+ * definition that is.
+ *
+ * Threads: read-only once made; acquire and release from any thread.
+ */
+#ifndef ANABRANCH_SERVING_SNAPSHOT_H
+#define ANABRANCH_SERVING_SNAPSHOT_H
+
+#include "common/aggregate/aggregation.h"
+#include "common/wire/wire.h"
+#include "serving/versions.h"
+
+/* One view as it is answered now. */
+struct ab_served_view {
+    const struct ab_view *view;             /* borrowed from catalog */
+    struct ab_catalog *catalog;             /* owned reference: the one this definition stands in */
+    struct ab_aggregation *aggregation;     /* owned */
+    struct ab_served_version *version;      /* owned reference; NULL = no version yet */
+};
+
+struct ab_endpoint {
+    char address[256];
+    uint8_t public_key[AB_WIRE_KEY_BYTES];
+    bool is_known;
+};
+
+struct ab_snapshot {
+    struct ab_catalog *catalog;     /* owned reference: the newest */
+    struct ab_served_view *views;   /* owned; one per view of the newest catalog */
+    uint32_t views_count;
+    uint32_t partitions_count;
+    struct ab_endpoint speed;
+    atomic_uint references;
+};
+
+/* Finds a view by name; NULL. */
+const struct ab_served_view *ab_snapshot_view(const struct ab_snapshot *snapshot, struct ab_bytes name);
+
+/* Counted references; release(NULL) is legal. */
+struct ab_snapshot *ab_snapshot_acquire(struct ab_snapshot *snapshot);
+void ab_snapshot_release(struct ab_snapshot *snapshot);
+
+struct ab_snapshot_source;
+
+/* Watches the cluster in `directory` (coordination state and run/speed.json) and keeps the newest snapshot. Before it returns the first one is made.
+ * AB_UNAVAILABLE when there is no catalog. */
+AB_MUST_USE ab_err ab_snapshot_source_open(const char *directory, uint32_t partitions_count, struct ab_versions *versions,
+    struct ab_snapshot_source **source, struct ab_error *error);
+void ab_snapshot_source_close(struct ab_snapshot_source *source);
+
+/* The newest snapshot, with a reference for the caller. Any thread. */
+struct ab_snapshot *ab_snapshot_source_current(struct ab_snapshot_source *source);
+
+/* Looks at once whether something changed: after a node said that a version is stale. Any thread. */
+void ab_snapshot_source_refresh(struct ab_snapshot_source *source);
+
+#endif
