@@ -73,8 +73,8 @@ static bool path_is_safe(const char *path)
     return strncmp(path, "versions/", 9) == 0 && strstr(path, "..") == NULL && path[strlen(path) - 1] != '/';
 }
 
-static ab_err shards_decode(const struct ab_json *list, uint32_t shards_count, struct ab_version_directory *directory,
-    struct ab_error *error)
+static ab_err shards_decode(
+    const struct ab_json *list, uint32_t shards_count, struct ab_version_directory *directory, struct ab_error *error)
 {
     if (ab_json_count(list) != shards_count) {
         return member_bad(error, "shards");
@@ -126,8 +126,8 @@ static ab_err manifest_read(const struct ab_json *json, struct ab_version_manife
 {
     int64_t format = ab_json_integer_or(ab_json_get(json, "format"), 0);
     if (format > AB_MANIFEST_FORMAT) {
-        return ab_error_set(error, AB_UNSUPPORTED, "version manifest has format %" PRId64 ", this program reads %d", format,
-            AB_MANIFEST_FORMAT);
+        return ab_error_set(error, AB_UNSUPPORTED, "version manifest has format %" PRId64 ", this program reads %d",
+            format, AB_MANIFEST_FORMAT);
     }
     if (format != AB_MANIFEST_FORMAT) {
         return member_bad(error, "format");
@@ -144,7 +144,8 @@ static ab_err manifest_read(const struct ab_json *json, struct ab_version_manife
     if (shards < 1 || shards > AB_MANIFEST_SHARDS_MAX) {
         return member_bad(error, "shards");
     }
-    if (uid < 1 || uid > UINT32_MAX || definition < 1 || definition > UINT32_MAX || attempt < 0 || attempt > UINT32_MAX) {
+    if (uid < 1 || uid > UINT32_MAX || definition < 1 || definition > UINT32_MAX || attempt < 0 ||
+        attempt > UINT32_MAX) {
         return member_bad(error, "uid");
     }
     manifest->shards_count = (uint32_t)shards;
