@@ -1,0 +1,267 @@
+#include "serving/snapshot.h"
+
+#include "common/base/file.h"
+#include "common/base/logging.h"
+#include "common/base/thread.h"
+#include "common/coordination/coordination.h"
+#include "common/wire/node.h"
+
+#define POLL_MS 50
+
+struct ab_snapshot_source {
+    char *directory;                       /* owned */
+    uint32_t partitions_count;
+    struct ab_versions *versions;          /* borrowed */
+    struct ab_coordination *coordination;  /* owned */
+    struct ab_lock lock;                   /* guards current; a pointer handed to query threads */
+    struct ab_snapshot *current;           /* owned reference; guarded by lock */
+    struct ab_lock refresh_lock;           /* one refresh at a time; taken before lock */
+    uint64_t revision;                     /* guarded by refresh_lock: what current was made of */
+    struct ab_thread thread;
+    atomic_bool is_stopping;
+};
+
+const struct ab_served_view *ab_snapshot_view(const struct ab_snapshot *snapshot, struct ab_bytes name)
+{
+    for (uint32_t v = 0; v < snapshot->views_count; v++) {
+        if (ab_bytes_equal(ab_bytes_of_text(snapshot->views[v].view->name), name)) {
+            return &snapshot->views[v];
+        }
+    }
+    return NULL;
+}
+
+struct ab_snapshot *ab_snapshot_acquire(struct ab_snapshot *snapshot)
+{
+    if (snapshot != NULL) {
+        atomic_fetch_add(&snapshot->references, 1);
+    }
+    return snapshot;
+}
+
+void ab_snapshot_release(struct ab_snapshot *snapshot)
+{
+    if (snapshot == NULL || atomic_fetch_sub(&snapshot->references, 1) != 1) {
+        return;
+    }
+    for (uint32_t v = 0; v < snapshot->views_count; v++) {
+        ab_aggregation_destroy(snapshot->views[v].aggregation);
+        ab_served_version_release(snapshot->views[v].version);
+        ab_catalog_release(snapshot->views[v].catalog);
+    }
+    ab_delete(snapshot->views);
+    ab_catalog_release(snapshot->catalog);
+    ab_delete(snapshot);
+}
+
+/* ---- making one ---- */
+
+static ab_err catalog_read(
+    struct ab_coordination *coordination, const char *path, struct ab_catalog **catalog, struct ab_error *error)
+{
+    struct ab_buffer value = {0};
+    ab_err err = ab_coordination_get(coordination, path, &value, NULL, error);
+    if (err == AB_OK) {
+        err = ab_catalog_decode(ab_buffer_view(&value), catalog, error);
+    }
+    ab_buffer_fini(&value);
+    return err;
+}
+
+/* The newest stored catalog in which a view has this uid; NULL when there is none any more. */
+static struct ab_catalog *catalog_with_uid(struct ab_coordination *coordination, uint32_t uid)
+{
+    char **names = NULL;
+    size_t count = 0;
+    struct ab_catalog *found = NULL;
+    struct ab_error error = {0};
+    if (ab_coordination_children(coordination, "/catalogs", &names, &count, &error) != AB_OK) {
+        return NULL;
+    }
+    for (size_t i = count; found == NULL && i > 0; i--) {
+        char *path = ab_new_format("/catalogs/%s", names[i - 1]);
+        struct ab_catalog *catalog = NULL;
+        if (catalog_read(coordination, path, &catalog, &error) == AB_OK) {
+            if (ab_catalog_view_by_uid(catalog, uid) != NULL) {
+                found = catalog;
+            } else {
+                ab_catalog_release(catalog);
+            }
+        }
+        ab_delete(path);
+    }
+    ab_file_names_free(names, count);
+    return found;
+}
+
+/* Opens the version that a view's pointer names; *version stays NULL when there is none yet. */
+static ab_err version_read(struct ab_snapshot_source *source, const char *view, struct ab_served_version **version,
+    struct ab_error *error)
+{
+    char *path = ab_new_format("/views/%s", view);
+    struct ab_buffer value = {0};
+    struct ab_json *manifest = NULL;
+    ab_err err = ab_coordination_get(source->coordination, path, &value, NULL, error);
+    ab_delete(path);
+    if (err == AB_NOT_FOUND) {
+        return AB_OK;
+    }
+    if (err == AB_OK) {
+        err = ab_json_parse(ab_buffer_view(&value), &manifest, error);
+    }
+    if (err == AB_OK) {
+        err = ab_served_version_open(source->versions, manifest, version, error);
+    }
+    ab_json_destroy(manifest);
+    ab_buffer_fini(&value);
+    return err;
+}
+
+/* Decides under which definition a view is answered: the newest one that is whole. */
+static ab_err served_view_make(struct ab_snapshot_source *source, struct ab_catalog *newest, const struct ab_view *view,
+    struct ab_served_view *served, struct ab_error *error)
+{
+    AB_TRY(version_read(source, view->name, &served->version, error));
+    uint32_t uid = view->uid;
+    struct ab_catalog *catalog = NULL;
+    if (served->version != NULL && ab_served_version_manifest(served->version)->uid != uid) {
+        catalog = catalog_with_uid(source->coordination, ab_served_version_manifest(served->version)->uid);
+        if (catalog == NULL) { /* the old definition is forgotten: its version cannot be read any more */
+            ab_served_version_release(served->version);
+            served->version = NULL;
+        } else {
+            uid = ab_served_version_manifest(served->version)->uid;
+        }
+    }
+    served->catalog = catalog != NULL ? catalog : ab_catalog_acquire(newest);
+    served->view = ab_catalog_view_by_uid(served->catalog, uid);
+    return ab_aggregation_create(served->view, &served->aggregation, error);
+}
+
+static void speed_endpoint_read(const char *directory, struct ab_endpoint *endpoint)
+{
+    struct ab_node_endpoint read = {0};
+    struct ab_error error = {0};
+    memset(endpoint, 0, sizeof *endpoint);
+    if (ab_node_endpoint_read(directory, "speed", &read, &error) == AB_OK) {
+        memcpy(endpoint->address, read.address, sizeof endpoint->address);
+        memcpy(endpoint->public_key, read.public_key, sizeof endpoint->public_key);
+        endpoint->is_known = true;
+    }
+}
+
+static ab_err snapshot_fill(struct ab_snapshot_source *source, struct ab_snapshot *snapshot, struct ab_error *error)
+{
+    ab_err err = catalog_read(source->coordination, "/catalog", &snapshot->catalog, error);
+    if (err != AB_OK) {
+        return err == AB_NOT_FOUND ? ab_error_set(error, AB_UNAVAILABLE, "the cluster has no catalog yet") : err;
+    }
+    speed_endpoint_read(source->directory, &snapshot->speed);
+    snapshot->partitions_count = source->partitions_count;
+    snapshot->views = ab_new_array(struct ab_served_view, snapshot->catalog->views_count + 1);
+    for (uint32_t v = 0; v < snapshot->catalog->views_count; v++) {
+        snapshot->views_count++;
+        AB_TRY(served_view_make(source, snapshot->catalog, &snapshot->catalog->views[v], &snapshot->views[v], error));
+    }
+    return AB_OK;
+}
+
+/* ---- keeping it new ---- */
+
+static ab_err refresh_locked(struct ab_snapshot_source *source, struct ab_error *error)
+{
+    uint64_t revision = 0;
+    struct ab_endpoint speed;
+    AB_TRY(ab_coordination_revision(source->coordination, &revision, error));
+    speed_endpoint_read(source->directory, &speed);
+    if (source->current != NULL && revision == source->revision &&
+        memcmp(&speed, &source->current->speed, sizeof speed) == 0) {
+        return AB_OK;
+    }
+    struct ab_snapshot *made = ab_new(struct ab_snapshot);
+    atomic_init(&made->references, 1);
+    ab_err err = snapshot_fill(source, made, error);
+    if (err != AB_OK) {
+        ab_snapshot_release(made);
+        return err;
+    }
+    ab_lock_take(&source->lock);
+    struct ab_snapshot *old = source->current;
+    source->current = made;
+    ab_lock_give(&source->lock);
+    source->revision = revision;
+    ab_snapshot_release(old);
+    return AB_OK;
+}
+
+static ab_err source_refresh(struct ab_snapshot_source *source, struct ab_error *error)
+{
+    ab_lock_take(&source->refresh_lock);
+    ab_err err = refresh_locked(source, error);
+    ab_lock_give(&source->refresh_lock);
+    return err;
+}
+
+void ab_snapshot_source_refresh(struct ab_snapshot_source *source)
+{
+    struct ab_error error = {0};
+    if (source_refresh(source, &error) != AB_OK) {
+        ab_warn("snapshot not refreshed", "%s", error.text); /* queries go on with the one before */
+    }
+}
+
+static void source_watch(void *context)
+{
+    struct ab_snapshot_source *source = context;
+    while (!atomic_load(&source->is_stopping)) {
+        ab_time_sleep_us(POLL_MS * AB_US_PER_MS);
+        ab_snapshot_source_refresh(source);
+    }
+}
+
+ab_err ab_snapshot_source_open(const char *directory, uint32_t partitions_count, struct ab_versions *versions,
+    struct ab_snapshot_source **source, struct ab_error *error)
+{
+    struct ab_snapshot_source *made = ab_new(struct ab_snapshot_source);
+    made->directory = ab_new_text(directory);
+    made->partitions_count = partitions_count;
+    made->versions = versions;
+    ab_lock_init(&made->lock);
+    ab_lock_init(&made->refresh_lock);
+    char *path = ab_new_format("%s/coordination", directory);
+    ab_err err = ab_coordination_open_local(path, &made->coordination, error);
+    ab_delete(path);
+    if (err == AB_OK) {
+        err = source_refresh(made, error);
+    }
+    if (err != AB_OK) {
+        ab_snapshot_source_close(made);
+        return err;
+    }
+    ab_thread_start(&made->thread, "snapshot", source_watch, made);
+    *source = made;
+    return AB_OK;
+}
+
+void ab_snapshot_source_close(struct ab_snapshot_source *source)
+{
+    if (source == NULL) {
+        return;
+    }
+    atomic_store(&source->is_stopping, true);
+    ab_thread_join(&source->thread);
+    ab_snapshot_release(source->current);
+    ab_coordination_close(source->coordination);
+    ab_lock_fini(&source->lock);
+    ab_lock_fini(&source->refresh_lock);
+    ab_delete(source->directory);
+    ab_delete(source);
+}
+
+struct ab_snapshot *ab_snapshot_source_current(struct ab_snapshot_source *source)
+{
+    ab_lock_take(&source->lock);
+    struct ab_snapshot *snapshot = ab_snapshot_acquire(source->current);
+    ab_lock_give(&source->lock);
+    return snapshot;
+}
