@@ -1,0 +1,394 @@
+/* Aggregating a block: WHERE and panes choose the rows, keys become words, groups are found in batches, and each primitive then
+ * runs over the batch's rows, column by column. */
+#include "common/aggregate/group_table_private.h"
+#include "common/aggregate/pane.h"
+#include "common/aggregate/primitive_distinct.h"
+#include "common/base/assert.h"
+
+/* One call of update. */
+struct update {
+    struct ab_group_table *table;
+    const struct ab_aggregation *aggregation;
+    const struct ab_rows *rows;
+    struct ab_arena *scratch;       /* the caller's; may refuse */
+    struct ab_arena spare;          /* without a budget: used when the caller's refuses, because apply is total */
+    struct ab_row_counts *counts;
+    struct ab_column *arguments;    /* by argument of the plan */
+    bool *is_present;               /* by argument: false = all NULL */
+    uint8_t **filters;              /* by filter: 1 = TRUE */
+    uint64_t **hashes;              /* by primitive: DISTINCT's */
+    uint32_t *selected;             /* rows that count */
+    int64_t *panes;                 /* pane start of each selected row; NULL without panes */
+    size_t selected_count;
+    uint32_t *key_texts[AB_CATALOG_KEYS_MAX]; /* TEXT keys: our number of each dictionary entry, UINT32_MAX = not asked yet */
+    struct ab_primitive_identity identity;
+};
+
+static void *scratch_alloc(struct update *update, size_t bytes)
+{
+    void *block = ab_arena_alloc(update->scratch, bytes);
+    if (block == NULL) {
+        block = ab_arena_alloc(&update->spare, bytes);
+        AB_ASSERT(block != NULL);
+    }
+    return block;
+}
+
+static const struct ab_column *input_at(const struct update *update, uint32_t column)
+{
+    return update->rows->columns[column];
+}
+
+/* ---- expressions ---- */
+
+static uint8_t *filter_run(struct update *update, const struct ab_expression *expression)
+{
+    const struct ab_rows *rows = update->rows;
+    uint8_t *keep = scratch_alloc(update, rows->rows_count);
+    uint64_t faults = 0;
+    if (ab_expression_filter(expression, rows->columns, rows->rows_count, update->scratch, keep, &faults) != AB_OK) {
+        faults = 0;
+        ab_err err =
+            ab_expression_filter(expression, rows->columns, rows->rows_count, &update->spare, keep, &faults);
+        AB_ASSERT(err == AB_OK);
+    }
+    update->counts->faults += faults;
+    return keep;
+}
+
+static void argument_run(struct update *update, uint32_t index)
+{
+    const struct ab_plan_expression *argument = &update->aggregation->arguments[index];
+    const struct ab_rows *rows = update->rows;
+    struct ab_column *result = &update->arguments[index];
+    update->is_present[index] = true;
+    if (argument->column >= 0) {
+        const struct ab_column *input = input_at(update, (uint32_t)argument->column);
+        update->is_present[index] = input != NULL;
+        if (input != NULL) {
+            *result = *input;
+        }
+        return;
+    }
+    uint64_t faults = 0;
+    if (ab_expression_evaluate(
+            argument->expression, rows->columns, rows->rows_count, update->scratch, result, &faults) != AB_OK) {
+        faults = 0;
+        ab_err err = ab_expression_evaluate(
+            argument->expression, rows->columns, rows->rows_count, &update->spare, result, &faults);
+        AB_ASSERT(err == AB_OK);
+    }
+    update->counts->faults += faults;
+}
+
+static void expressions_run(struct update *update)
+{
+    const struct ab_aggregation *aggregation = update->aggregation;
+    update->arguments = scratch_alloc(update, aggregation->arguments_count * sizeof(*update->arguments));
+    update->is_present = scratch_alloc(update, aggregation->arguments_count * sizeof(*update->is_present));
+    update->filters = scratch_alloc(update, aggregation->filters_count * sizeof(*update->filters));
+    update->hashes = scratch_alloc(update, aggregation->primitives_count * sizeof(*update->hashes));
+    for (uint32_t i = 0; i < aggregation->arguments_count; i++) {
+        argument_run(update, i);
+    }
+    for (uint32_t i = 0; i < aggregation->filters_count; i++) {
+        update->filters[i] = filter_run(update, aggregation->filters[i].expression);
+    }
+    for (uint32_t i = 0; i < aggregation->primitives_count; i++) {
+        uint32_t argument = aggregation->feeds[aggregation->primitives[i].feed].argument;
+        update->hashes[i] = NULL;
+        if (aggregation->primitives[i].kind == AB_PRIMITIVE_DISTINCT && update->is_present[argument]) {
+            const struct ab_column *column = &update->arguments[argument];
+            update->hashes[i] =
+                scratch_alloc(update, ab_primitive_distinct_hashes_count(column) * sizeof(*update->hashes[i]));
+            ab_primitive_distinct_hashes(column, update->hashes[i]);
+        }
+    }
+}
+
+/* ---- choosing rows ---- */
+
+/* Rows that are not skipped and pass WHERE. */
+static void rows_filter(struct update *update)
+{
+    const struct ab_rows *rows = update->rows;
+    const struct ab_expression *where = update->aggregation->view->where;
+    const uint8_t *keep = where == NULL ? NULL : filter_run(update, where);
+    update->selected = scratch_alloc(update, rows->rows_count * sizeof(*update->selected));
+    size_t count = 0;
+    size_t filtered = 0;
+    for (uint32_t row = 0; row < rows->rows_count; row++) {
+        bool is_there = rows->skip == NULL || rows->skip[row] == 0;
+        bool is_kept = keep == NULL || keep[row] != 0;
+        update->selected[count] = row;
+        count += is_there && is_kept;
+        filtered += is_there && !is_kept;
+    }
+    update->selected_count = count;
+    update->counts->filtered += filtered;
+}
+
+/* Gives each selected row its pane; rows without a time and rows of expired panes are left out. */
+static void rows_place(struct update *update)
+{
+    const struct ab_view *view = update->aggregation->view;
+    const struct ab_column *times = input_at(update, view->pane_column);
+    if (times == NULL) {
+        update->counts->filtered += update->selected_count;
+        update->selected_count = 0;
+        return;
+    }
+    const int64_t *values = times->values;
+    int64_t *panes = scratch_alloc(update, update->selected_count * sizeof(*panes));
+    int64_t expired_until = update->rows->expired_until_us;
+    int64_t start = 0;
+    int64_t end = 0;
+    size_t count = 0;
+    size_t expired = 0;
+    for (size_t i = 0; i < update->selected_count; i++) {
+        uint32_t row = update->selected[i];
+        if (ab_column_is_null(times, row)) {
+            update->counts->filtered++;
+            continue;
+        }
+        int64_t time = values[row];
+        if (time < start || time >= end) {
+            start = ab_pane_floor(time, view->pane_us);
+            end = ab_pane_add(start, view->pane_us);
+        }
+        if (end <= expired_until) {
+            expired++;
+            continue;
+        }
+        update->selected[count] = row;
+        panes[count++] = start;
+    }
+    update->panes = panes;
+    update->selected_count = count;
+    update->counts->expired += expired;
+}
+
+/* ---- keys ---- */
+
+static void key_texts_prepare(struct update *update)
+{
+    const struct ab_view *view = update->aggregation->view;
+    for (uint32_t k = 0; k < view->keys_count; k++) {
+        const struct ab_column *column = input_at(update, view->keys[k].column);
+        if (view->keys[k].type.kind == AB_TYPE_TEXT && column != NULL) {
+            size_t bytes = column->dictionary.count * sizeof(uint32_t);
+            update->key_texts[k] = scratch_alloc(update, bytes);
+            memset(update->key_texts[k], 0xff, bytes);
+        }
+    }
+}
+
+static void words_put_texts(struct update *update, uint32_t k, const struct ab_column *column, const uint32_t *rows,
+    size_t count, uint64_t *words)
+{
+    uint32_t stride = update->table->store.layout.words_count;
+    uint32_t *numbers = update->key_texts[k];
+    const uint32_t *codes = column->values;
+    for (size_t i = 0; i < count; i++) {
+        if (ab_column_is_null(column, rows[i])) {
+            continue;
+        }
+        uint32_t code = codes[rows[i]];
+        if (numbers[code] == UINT32_MAX) {
+            numbers[code] =
+                ab_text_pool_number(&update->table->store.texts, ab_dictionary_at(&column->dictionary, code));
+        }
+        words[i * stride] = numbers[code];
+    }
+}
+
+static void words_put_numbers(
+    const struct ab_column *column, const uint32_t *rows, size_t count, uint32_t stride, uint64_t *words)
+{
+    switch ((enum ab_type_kind)column->type.kind) {
+    case AB_TYPE_BOOLEAN:
+        for (size_t i = 0; i < count; i++) {
+            words[i * stride] = ((const uint8_t *)column->values)[rows[i]] != 0;
+        }
+        break;
+    case AB_TYPE_BIGINT:
+    case AB_TYPE_TIMESTAMP:
+        for (size_t i = 0; i < count; i++) {
+            words[i * stride] = (uint64_t)((const int64_t *)column->values)[rows[i]];
+        }
+        break;
+    case AB_TYPE_DOUBLE:
+        for (size_t i = 0; i < count; i++) {
+            double number = ((const double *)column->values)[rows[i]];
+            number = number == 0.0 ? 0.0 : number != number ? __builtin_nan("") : number;
+            memcpy(&words[i * stride], &number, sizeof(number));
+        }
+        break;
+    case AB_TYPE_DECIMAL:
+        for (size_t i = 0; i < count; i++) {
+            memcpy(&words[i * stride], (const uint8_t *)column->values + (size_t)rows[i] * sizeof(ab_int128),
+                sizeof(ab_int128));
+        }
+        break;
+    case AB_TYPE_TEXT:
+        break;
+    }
+}
+
+/* NULL keys: a bit in the mask and zero words. */
+static void words_put_nulls(const struct ab_group_layout *layout, uint32_t k, const struct ab_column *column,
+    const uint32_t *rows, size_t count, uint64_t *words)
+{
+    uint32_t stride = layout->words_count;
+    for (size_t i = 0; i < count; i++) {
+        if (column == NULL || ab_column_is_null(column, rows[i])) {
+            words[i * stride + layout->null_word] |= UINT64_C(1) << k;
+            words[i * stride + layout->key_words[k]] = 0;
+            if (layout->key_types[k].kind == AB_TYPE_DECIMAL) {
+                words[i * stride + layout->key_words[k] + 1] = 0;
+            }
+        }
+    }
+}
+
+static void words_fill(struct update *update, size_t first, size_t count, uint64_t *words)
+{
+    const struct ab_view *view = update->aggregation->view;
+    const struct ab_group_layout *layout = &update->table->store.layout;
+    const uint32_t *rows = update->selected + first;
+    uint32_t stride = layout->words_count;
+    if (layout->has_pane) {
+        for (size_t i = 0; i < count; i++) {
+            words[i * stride] = (uint64_t)update->panes[first + i];
+        }
+    }
+    if (layout->keys_count > 0) {
+        for (size_t i = 0; i < count; i++) {
+            words[i * stride + layout->null_word] = 0;
+        }
+    }
+    for (uint32_t k = 0; k < layout->keys_count; k++) {
+        const struct ab_column *column = input_at(update, view->keys[k].column);
+        uint64_t *at = words + layout->key_words[k];
+        if (column != NULL && column->type.kind == AB_TYPE_TEXT) {
+            words_put_texts(update, k, column, rows, count, at);
+        } else if (column != NULL) {
+            words_put_numbers(column, rows, count, stride, at);
+        }
+        if (column == NULL || column->nulls != NULL) {
+            words_put_nulls(layout, k, column, rows, count, words);
+        }
+    }
+}
+
+/* ---- states ---- */
+
+/* Rows of the batch that a feed lets through. */
+struct feed_rows {
+    const uint32_t *rows;
+    const uint32_t *groups;
+    size_t count;
+};
+
+static void feed_select(const struct update *update, const struct ab_plan_feed *feed, const uint32_t *rows,
+    const uint32_t *groups, size_t count, uint32_t *room, struct feed_rows *out)
+{
+    const uint8_t *nulls = NULL;
+    *out = (struct feed_rows){.rows = rows, .groups = groups, .count = count};
+    if (feed->argument != AB_PLAN_NONE) {
+        if (!update->is_present[feed->argument]) {
+            out->count = 0;
+            return;
+        }
+        nulls = update->arguments[feed->argument].nulls;
+    }
+    const uint8_t *keep = feed->filter == AB_PLAN_NONE ? NULL : update->filters[feed->filter];
+    if (nulls == NULL && keep == NULL) {
+        return;
+    }
+    uint32_t *kept_groups = room + AB_GROUP_BATCH_ROWS;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t row = rows[i];
+        room[kept] = row;
+        kept_groups[kept] = groups[i];
+        kept += (nulls == NULL || nulls[row] == 0) && (keep == NULL || keep[row] != 0);
+    }
+    *out = (struct feed_rows){.rows = room, .groups = kept_groups, .count = kept};
+}
+
+static void states_update(struct update *update, const uint32_t *rows, const uint32_t *groups, size_t count)
+{
+    const struct ab_aggregation *aggregation = update->aggregation;
+    struct ab_group_store *store = &update->table->store;
+    uint32_t room[2 * AB_GROUP_BATCH_ROWS];
+    for (uint32_t f = 0; f < aggregation->feeds_count; f++) {
+        struct feed_rows feed;
+        feed_select(update, &aggregation->feeds[f], rows, groups, count, room, &feed);
+        uint32_t argument = aggregation->feeds[f].argument;
+        for (uint32_t i = 0; feed.count > 0 && i < aggregation->primitives_count; i++) {
+            if (aggregation->primitives[i].feed != f) {
+                continue;
+            }
+            struct ab_primitive_batch batch = {
+                .states = store->entries + store->offsets[i],
+                .stride = store->layout.entry_bytes,
+                .groups = feed.groups,
+                .rows = feed.rows,
+                .count = feed.count,
+                .column = argument == AB_PLAN_NONE ? NULL : &update->arguments[argument],
+                .hashes = update->hashes[i],
+                .identity = &update->identity,
+            };
+            store->ops[i]->update(&store->contexts[i], &batch);
+        }
+    }
+}
+
+static void identity_prepare(struct update *update)
+{
+    const struct ab_rows *rows = update->rows;
+    const struct ab_column *times = input_at(update, update->aggregation->view->stream->event_time_column);
+    update->identity = (struct ab_primitive_identity){
+        .times = times == NULL ? NULL : times->values,
+        .partition = rows->partition,
+        .offset = rows->offset,
+        .offsets = rows->offsets,
+        .ordinals = rows->ordinals,
+    };
+}
+
+void ab_group_table_update(
+    struct ab_group_table *table, const struct ab_rows *rows, struct ab_arena *scratch, struct ab_row_counts *counts)
+{
+    struct update update = {
+        .table = table,
+        .aggregation = table->aggregation,
+        .rows = rows,
+        .scratch = scratch,
+        .counts = counts,
+    };
+    rows_filter(&update);
+    if (update.selected_count > 0 && table->aggregation->view->pane_us > 0) {
+        rows_place(&update);
+    }
+    if (update.selected_count > 0) {
+        expressions_run(&update);
+        key_texts_prepare(&update);
+        identity_prepare(&update);
+    }
+    uint32_t words_count = table->store.layout.words_count;
+    uint64_t *words = update.selected_count == 0
+        ? NULL
+        : scratch_alloc(&update, AB_GROUP_BATCH_ROWS * (words_count + 1) * sizeof(*words));
+    for (size_t first = 0; first < update.selected_count; first += AB_GROUP_BATCH_ROWS) {
+        size_t count = update.selected_count - first;
+        count = count < AB_GROUP_BATCH_ROWS ? count : AB_GROUP_BATCH_ROWS;
+        uint32_t groups[AB_GROUP_BATCH_ROWS];
+        words_fill(&update, first, count, words);
+        ab_group_store_find(&table->store, words, count, groups);
+        states_update(&update, update.selected + first, groups, count);
+    }
+    counts->aggregated += update.selected_count;
+    ab_arena_fini(&update.spare);
+}

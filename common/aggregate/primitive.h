@@ -1,0 +1,116 @@
+/* primitive: the monoids that every measure is made of: one const table of functions.
+ *
+ * Each is commutative and associative with `init` as identity, and encodes canonically: equal states, equal bytes (I5). Payloads:
+ *
+ *   COUNT             u64, little-endian, no zero bytes at the top (0 = empty). Counts rows, or rows where the argument is not NULL.
+ *   SUM_INTEGER       BIGINT and DECIMAL units: 192-bit two's complement, little-endian, shortest form (0 = empty). 2^64 values of
+ *                     38 digits fit, so no order of adding overflows; `finish` reports what does not fit the result.
+ *   SQUARES_INTEGER   320 bits unsigned, little-endian, no zero bytes at the top.
+ *   SUM_DOUBLE        exact: u8 flags (1 NaN, 2 +infinity, 4 -infinity seen; 8 finite part negative), then, unless the finite part is
+ *                     zero: zigzag varint exponent of the lowest set bit, odd magnitude little-endian without zero bytes at the top. The
+ *                     finite part is kept beside the flags. NaN, or infinities of both signs: the result is NaN. -0 counts as +0.
+ *   SQUARES_DOUBLE    the same form for the exact sum of squares (2: an infinity was squared).
+ *   MIN, MAX          u8 type kind, then the value in order-preserving bytes (cell.h); empty = no value. NaN sorts above all numbers, as in
+ *                     PostgreSQL, -0 is +0, text is compared bytewise.
+ *   FIRST, LAST       event time i64, partition u32, offset u64, row i64 (big-endian, order preserving), then as MIN; the least or
+ *                     greatest of these bytes wins, so ties in time are broken by position in the log; empty = no value.
+ *   DISTINCT          u8 1, then at most AB_DISTINCT_EXACT_MAX rising u64 hashes (exact); or u8 2 and 16,384 registers of 6 bits, little-endian
+ *                     bit order (HyperLogLog, p = 14); which of them depends on the set of values alone; empty = no value.
+ *                     Hash: XXH3-64 (AB_HASH_SKETCH) of the value's key encoding (common/block/key.h), 0 taken as 1.
+ *
+ * Threads: states belong to their table's thread. Memory: what a state keeps elsewhere is charged, past the limit, to the context's budget.
+ */
+#ifndef ANABRANCH_COMMON_AGGREGATE_PRIMITIVE_H
+#define ANABRANCH_COMMON_AGGREGATE_PRIMITIVE_H
+
+#include "common/base/buffer.h"
+#include "common/block/column.h"
+
+#define AB_DISTINCT_EXACT_MAX 512
+#define AB_DISTINCT_REGISTERS 16384
+/* Bytes before the value in FIRST and LAST. */
+#define AB_IDENTITY_BYTES 28
+
+/* Numbers are part of the format. */
+enum ab_primitive_kind {
+    AB_PRIMITIVE_COUNT = 1,
+    AB_PRIMITIVE_SUM_INTEGER = 2,
+    AB_PRIMITIVE_SUM_DOUBLE = 3,
+    AB_PRIMITIVE_SQUARES_INTEGER = 4,
+    AB_PRIMITIVE_SQUARES_DOUBLE = 5,
+    AB_PRIMITIVE_MIN = 6,
+    AB_PRIMITIVE_MAX = 7,
+    AB_PRIMITIVE_FIRST = 8,
+    AB_PRIMITIVE_LAST = 9,
+    AB_PRIMITIVE_DISTINCT = 10,
+};
+
+/* What the states of one primitive in one table share. */
+struct ab_primitive_context {
+    enum ab_primitive_kind kind;
+    struct ab_type type;      /* of the argument; kind 0 for count(*) */
+    struct ab_memory *memory; /* borrowed; may be NULL */
+    bool has_base;            /* exact doubles: a base was chosen from the first data */
+    int32_t base;             /* exponent of bit 0 of the state's integer; never encoded */
+};
+
+/* Who a row is: for first and last. */
+struct ab_primitive_identity {
+    const int64_t *times; /* event time by row; NULL = none is known: INT64_MIN */
+    uint32_t partition;
+    uint64_t offset;         /* when offsets is NULL */
+    const int64_t *offsets;  /* by row, or NULL */
+    const int64_t *ordinals; /* by row, or NULL: the row number itself */
+};
+
+/* Rows to add to states: row rows[i] of the column belongs to states + stride * groups[i]. No listed row is NULL in the column. */
+struct ab_primitive_batch {
+    uint8_t *states;
+    size_t stride;
+    const uint32_t *groups;
+    const uint32_t *rows;
+    size_t count;
+    const struct ab_column *column;               /* NULL for count(*) */
+    const uint64_t *hashes;                       /* DISTINCT: by row, or by code for TEXT */
+    const struct ab_primitive_identity *identity; /* FIRST, LAST */
+};
+
+struct ab_primitive_ops {
+    const char *name;
+    /* Bytes of a state in place, a multiple of 8; all its fields are 8-byte aligned. Zeroed bytes are the identity. */
+    size_t (*state_bytes)(struct ab_type type);
+    void (*update)(struct ab_primitive_context *context, const struct ab_primitive_batch *batch);
+    /* state += other, whose context may have another base. */
+    void (*merge)(struct ab_primitive_context *context, void *state, const struct ab_primitive_context *other_context,
+        const void *other);
+    /* Appends the payload. */
+    void (*encode)(const struct ab_primitive_context *context, const void *state, struct ab_buffer *out);
+    /* AB_OK when a payload is well formed and canonical; *type_kind is set to the value's type kind, 0 when it has none. */
+    ab_err (*validate)(struct ab_bytes payload, uint8_t *type_kind);
+    /* state += a payload that validate accepted. */
+    void (*absorb)(struct ab_primitive_context *context, void *state, struct ab_bytes payload);
+    /* Frees what the state keeps elsewhere; NULL = nothing. The state is then the identity. */
+    void (*release)(struct ab_primitive_context *context, void *state);
+    /* > 0: among payloads of one type the greatest bytes win, < 0: the least; 0: payloads merge through states. */
+    int selects;
+};
+
+/* The functions of a kind; NULL for an unknown number. */
+const struct ab_primitive_ops *ab_primitive_ops_of(uint8_t kind);
+
+/* Appends a primitive's finished state for a person. */
+void ab_primitive_print(uint8_t kind, struct ab_bytes payload, struct ab_buffer *out);
+
+/* One for each file that implements kinds; registered in primitive.c. */
+extern const struct ab_primitive_ops ab_primitive_count;
+extern const struct ab_primitive_ops ab_primitive_sum_integer;
+extern const struct ab_primitive_ops ab_primitive_squares_integer;
+extern const struct ab_primitive_ops ab_primitive_sum_double;
+extern const struct ab_primitive_ops ab_primitive_squares_double;
+extern const struct ab_primitive_ops ab_primitive_min;
+extern const struct ab_primitive_ops ab_primitive_max;
+extern const struct ab_primitive_ops ab_primitive_first;
+extern const struct ab_primitive_ops ab_primitive_last;
+extern const struct ab_primitive_ops ab_primitive_distinct;
+
+#endif
