@@ -1,9 +1,11 @@
 #include "common/config/config.h"
 
 #include "common/base/buffer.h"
+#include "common/base/decimal.h"
 #include "common/base/file.h"
 
 #include <cyaml/cyaml.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -14,36 +16,91 @@
 #define THREADS_MAX 256
 #define ADDRESS_DEFAULT "tcp://127.0.0.1:*"
 
+/* Numbers are read as text first: libcyaml takes "3GB" for 3 and "010" for 8. */
+#define NUMBER_TEXT_BYTES 24
+
+struct file_memory {
+    char speed[NUMBER_TEXT_BYTES];
+    char serving[NUMBER_TEXT_BYTES];
+    char controller[NUMBER_TEXT_BYTES];
+    char batch[NUMBER_TEXT_BYTES];
+};
+
+/* The file as it stands: empty text = absent. */
+struct config_file {
+    char data[AB_CONFIG_PATH_BYTES];
+    struct ab_config_listen listen;
+    struct file_memory memory_bytes;
+    char workers[NUMBER_TEXT_BYTES];
+    char query_threads[NUMBER_TEXT_BYTES];
+    char flush_interval_ms[NUMBER_TEXT_BYTES];
+    char segment_bytes[NUMBER_TEXT_BYTES];
+    char retained_versions[NUMBER_TEXT_BYTES];
+    char disk_watermark_percent[NUMBER_TEXT_BYTES];
+};
+
+/* Where a number stands in the file and in struct ab_config, and its bounds. */
+struct number_key {
+    const char *key;
+    size_t file_at;
+    size_t config_at;
+    size_t bytes; /* 4 or 8 in struct ab_config */
+    uint64_t low;
+    uint64_t high;
+};
+
+#define NUMBER_KEY(name, low, high)                                                                                    \
+    {                                                                                                                  \
+#name, offsetof(struct config_file, name), offsetof(struct ab_config, name),                                   \
+            sizeof(((struct ab_config *)NULL)->name), low, high                                                        \
+    }
+
+static const struct number_key number_keys[] = {
+    NUMBER_KEY(memory_bytes.speed, 64 * MIB, 16 * TIB),
+    NUMBER_KEY(memory_bytes.serving, 64 * MIB, 16 * TIB),
+    NUMBER_KEY(memory_bytes.controller, 16 * MIB, 16 * TIB),
+    NUMBER_KEY(memory_bytes.batch, 64 * MIB, 16 * TIB),
+    NUMBER_KEY(workers, 1, THREADS_MAX),
+    NUMBER_KEY(query_threads, 1, THREADS_MAX),
+    NUMBER_KEY(flush_interval_ms, 10, 3600000),
+    NUMBER_KEY(segment_bytes, MIB, 4 * GIB),
+    NUMBER_KEY(retained_versions, 1, 1000),
+    NUMBER_KEY(disk_watermark_percent, 1, 99),
+};
+#define NUMBER_KEYS (sizeof(number_keys) / sizeof(number_keys[0]))
+
+#define OPTIONAL_TEXT(structure, name) CYAML_FIELD_STRING(#name, CYAML_FLAG_OPTIONAL, structure, name, 0)
+
 static const cyaml_schema_field_t listen_fields[] = {
-    CYAML_FIELD_STRING("speed", CYAML_FLAG_OPTIONAL, struct ab_config_listen, speed, 0),
-    CYAML_FIELD_STRING("serving", CYAML_FLAG_OPTIONAL, struct ab_config_listen, serving, 0),
-    CYAML_FIELD_STRING("controller", CYAML_FLAG_OPTIONAL, struct ab_config_listen, controller, 0),
+    OPTIONAL_TEXT(struct ab_config_listen, speed),
+    OPTIONAL_TEXT(struct ab_config_listen, serving),
+    OPTIONAL_TEXT(struct ab_config_listen, controller),
     CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t memory_fields[] = {
-    CYAML_FIELD_UINT("speed", CYAML_FLAG_OPTIONAL, struct ab_config_memory, speed),
-    CYAML_FIELD_UINT("serving", CYAML_FLAG_OPTIONAL, struct ab_config_memory, serving),
-    CYAML_FIELD_UINT("controller", CYAML_FLAG_OPTIONAL, struct ab_config_memory, controller),
-    CYAML_FIELD_UINT("batch", CYAML_FLAG_OPTIONAL, struct ab_config_memory, batch),
+    OPTIONAL_TEXT(struct file_memory, speed),
+    OPTIONAL_TEXT(struct file_memory, serving),
+    OPTIONAL_TEXT(struct file_memory, controller),
+    OPTIONAL_TEXT(struct file_memory, batch),
     CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t config_fields[] = {
-    CYAML_FIELD_STRING("data", CYAML_FLAG_DEFAULT, struct ab_config, data, 1),
-    CYAML_FIELD_MAPPING("listen", CYAML_FLAG_OPTIONAL, struct ab_config, listen, listen_fields),
-    CYAML_FIELD_MAPPING("memory_bytes", CYAML_FLAG_OPTIONAL, struct ab_config, memory_bytes, memory_fields),
-    CYAML_FIELD_UINT("workers", CYAML_FLAG_OPTIONAL, struct ab_config, workers),
-    CYAML_FIELD_UINT("query_threads", CYAML_FLAG_OPTIONAL, struct ab_config, query_threads),
-    CYAML_FIELD_UINT("flush_interval_ms", CYAML_FLAG_OPTIONAL, struct ab_config, flush_interval_ms),
-    CYAML_FIELD_UINT("segment_bytes", CYAML_FLAG_OPTIONAL, struct ab_config, segment_bytes),
-    CYAML_FIELD_UINT("retained_versions", CYAML_FLAG_OPTIONAL, struct ab_config, retained_versions),
-    CYAML_FIELD_UINT("disk_watermark_percent", CYAML_FLAG_OPTIONAL, struct ab_config, disk_watermark_percent),
+    CYAML_FIELD_STRING("data", CYAML_FLAG_DEFAULT, struct config_file, data, 1),
+    CYAML_FIELD_MAPPING("listen", CYAML_FLAG_OPTIONAL, struct config_file, listen, listen_fields),
+    CYAML_FIELD_MAPPING("memory_bytes", CYAML_FLAG_OPTIONAL, struct config_file, memory_bytes, memory_fields),
+    OPTIONAL_TEXT(struct config_file, workers),
+    OPTIONAL_TEXT(struct config_file, query_threads),
+    OPTIONAL_TEXT(struct config_file, flush_interval_ms),
+    OPTIONAL_TEXT(struct config_file, segment_bytes),
+    OPTIONAL_TEXT(struct config_file, retained_versions),
+    OPTIONAL_TEXT(struct config_file, disk_watermark_percent),
     CYAML_FIELD_END,
 };
 
 static const cyaml_schema_value_t config_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct ab_config, config_fields),
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config_file, config_fields),
 };
 
 /* Collects what libcyaml says of an error: the reason first, then where, innermost first. */
@@ -133,30 +190,40 @@ static bool is_address(const char *text)
     return (strncmp(text, "tcp://", 6) == 0 && text[6] != '\0') || (strncmp(text, "ipc://", 6) == 0 && text[6] != '\0');
 }
 
+static uint64_t number_get(const struct ab_config *config, const struct number_key *key)
+{
+    const uint8_t *at = (const uint8_t *)config + key->config_at;
+    uint32_t narrow;
+    uint64_t wide;
+    if (key->bytes == sizeof(narrow)) {
+        memcpy(&narrow, at, sizeof(narrow));
+        return narrow;
+    }
+    memcpy(&wide, at, sizeof(wide));
+    return wide;
+}
+
+static void number_set(struct ab_config *config, const struct number_key *key, uint64_t value)
+{
+    uint8_t *at = (uint8_t *)config + key->config_at;
+    uint32_t narrow = (uint32_t)value;
+    memcpy(at, key->bytes == sizeof(narrow) ? (void *)&narrow : (void *)&value, key->bytes);
+}
+
+static ab_err number_refuse(const struct number_key *key, const char *text, struct ab_error *error)
+{
+    return ab_error_set(error, AB_INVALID, "%s is '%s'; expected a whole number from %llu to %llu", key->key, text,
+        (unsigned long long)key->low, (unsigned long long)key->high);
+}
+
 ab_err ab_config_validate(const struct ab_config *config, struct ab_error *error)
 {
-    const struct {
-        const char *key;
-        uint64_t value;
-        uint64_t low;
-        uint64_t high;
-    } numbers[] = {
-        {"memory_bytes.speed", config->memory_bytes.speed, 64 * MIB, 16 * TIB},
-        {"memory_bytes.serving", config->memory_bytes.serving, 64 * MIB, 16 * TIB},
-        {"memory_bytes.controller", config->memory_bytes.controller, 16 * MIB, 16 * TIB},
-        {"memory_bytes.batch", config->memory_bytes.batch, 64 * MIB, 16 * TIB},
-        {"workers", config->workers, 1, THREADS_MAX},
-        {"query_threads", config->query_threads, 1, THREADS_MAX},
-        {"flush_interval_ms", config->flush_interval_ms, 10, 3600000},
-        {"segment_bytes", config->segment_bytes, MIB, 4 * GIB},
-        {"retained_versions", config->retained_versions, 1, 1000},
-        {"disk_watermark_percent", config->disk_watermark_percent, 1, 99},
-    };
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        if (numbers[i].value < numbers[i].low || numbers[i].value > numbers[i].high) {
-            return ab_error_set(error, AB_INVALID, "%s is %llu; it must be from %llu to %llu", numbers[i].key,
-                (unsigned long long)numbers[i].value, (unsigned long long)numbers[i].low,
-                (unsigned long long)numbers[i].high);
+    for (size_t i = 0; i < NUMBER_KEYS; i++) {
+        uint64_t value = number_get(config, &number_keys[i]);
+        if (value < number_keys[i].low || value > number_keys[i].high) {
+            char text[NUMBER_TEXT_BYTES];
+            (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+            return number_refuse(&number_keys[i], text, error);
         }
     }
     const char *addresses[][2] = {{"listen.speed", config->listen.speed}, {"listen.serving", config->listen.serving},
@@ -170,6 +237,24 @@ ab_err ab_config_validate(const struct ab_config *config, struct ab_error *error
     return config->data[0] != '\0' ? AB_OK : ab_error_set(error, AB_INVALID, "data is empty");
 }
 
+/* Turns the file's texts into values; numbers that are absent or 0 stay 0. */
+static ab_err file_decode(const struct config_file *file, struct ab_config *config, struct ab_error *error)
+{
+    memcpy(config->data, file->data, sizeof(config->data));
+    config->listen = file->listen;
+    for (size_t i = 0; i < NUMBER_KEYS; i++) {
+        const char *text = (const char *)file + number_keys[i].file_at;
+        int64_t value = 0;
+        bool is_number = text[0] == '\0' || ab_bigint_parse(ab_bytes_of_text(text), &value) == AB_OK;
+        if (!is_number || value < 0 || (uint64_t)value > number_keys[i].high) {
+            return number_refuse(&number_keys[i], text, error);
+        }
+        number_set(config, &number_keys[i], (uint64_t)value);
+    }
+    ab_config_defaults(config);
+    return ab_config_validate(config, error);
+}
+
 ab_err ab_config_decode(struct ab_bytes text, struct ab_config *config, struct ab_error *error)
 {
     struct ab_buffer messages;
@@ -178,22 +263,22 @@ ab_err ab_config_decode(struct ab_bytes text, struct ab_config *config, struct a
     cyaml_data_t *loaded = NULL;
     const uint8_t *data = text.bytes == 0 ? (const uint8_t *)"" : text.data;
     cyaml_err_t result = cyaml_load_data(data, text.bytes, &library, &config_schema, &loaded, NULL);
+    struct ab_config read = {0};
     ab_err err = AB_OK;
-    if (result != CYAML_OK || loaded == NULL) {
-        const char *detail = messages.bytes > 0 ? ab_buffer_text(&messages) : "the file is empty";
-        err = ab_error_set(error, AB_INVALID, "%s: %s", cyaml_strerror(result), detail);
+    if (result != CYAML_OK) {
+        err = ab_error_set(error, AB_INVALID, "%s: %s", cyaml_strerror(result), ab_buffer_text(&messages));
+    } else if (loaded == NULL) {
+        err = ab_error_set(error, AB_INVALID, "the file is empty");
     } else {
-        struct ab_config read = *(struct ab_config *)loaded;
-        ab_config_defaults(&read);
-        err = ab_config_validate(&read, error);
-        if (err == AB_OK) {
-            *config = read;
-        }
+        err = file_decode(loaded, &read, error);
     }
     if (loaded != NULL) {
         (void)cyaml_free(&library, &config_schema, loaded, 0); /* fails only on a bad schema */
     }
     ab_buffer_fini(&messages);
+    if (err == AB_OK) {
+        *config = read;
+    }
     return err;
 }
 
@@ -215,12 +300,19 @@ ab_err ab_config_load(const char *path, struct ab_config *config, struct ab_erro
 ab_err ab_config_write(const char *path, const struct ab_config *config, struct ab_error *error)
 {
     AB_TRY(ab_config_validate(config, error));
+    struct config_file file = {.listen = config->listen};
+    memcpy(file.data, config->data, sizeof(file.data));
+    for (size_t i = 0; i < NUMBER_KEYS; i++) {
+        char *text_at = (char *)&file + number_keys[i].file_at;
+        unsigned long long value = number_get(config, &number_keys[i]);
+        (void)snprintf(text_at, NUMBER_TEXT_BYTES, "%llu", value);
+    }
     struct ab_buffer messages;
     ab_buffer_init(&messages, NULL, FILE_BYTES_MAX);
     cyaml_config_t library = library_config(&messages);
     char *text = NULL;
     size_t bytes = 0;
-    cyaml_err_t result = cyaml_save_data(&text, &bytes, &library, &config_schema, config, 0);
+    cyaml_err_t result = cyaml_save_data(&text, &bytes, &library, &config_schema, &file, 0);
     ab_err err = AB_OK;
     if (result != CYAML_OK) {
         err = ab_error_set(error, AB_INVALID, "%s: %s", cyaml_strerror(result), ab_buffer_text(&messages));

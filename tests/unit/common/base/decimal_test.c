@@ -208,7 +208,8 @@ static void test_decimal_to_double_rounds_once(void **state)
     struct ab_random random;
     ab_random_init(&random, 11);
     for (int i = 0; i < 50000; i++) {
-        ab_int128 units = ((ab_int128)(int64_t)ab_random_u64(&random) << 40) >> ab_random_below(&random, 104);
+        ab_int128 units =
+            ((ab_int128)(int64_t)ab_random_u64(&random) * ((ab_int128)1 << 40)) >> ab_random_below(&random, 104);
         unsigned scale = (unsigned)ab_random_below(&random, 39);
         char text[AB_DECIMAL_TEXT_BYTES];
         assert_true(ab_decimal_to_double(units, scale) == strtod(ab_decimal_format(units, scale, text), NULL));
