@@ -1,0 +1,111 @@
+/* A killed flush leaves state and offset together, or neither. The child is this program run again, because nothing may
+ * fork after a database was opened. */
+#include "common/base/random.h"
+#include "common/base/time.h"
+#include "tests/unit/common/store/fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+enum { KILL_ROUNDS = 15, KEYS = 300 };
+
+/* Goes on flushing from the stored offset for ever, telling standard output each offset that is durable. */
+static int child_main(const char *directory)
+{
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    if (ab_partition_state_span_create(state, 1, NULL) != AB_OK) {
+        return 1;
+    }
+    for (uint64_t offset = fixture_offset(state, 1) + 1;; offset++) {
+        if (fixture_flush(state, 1, offset, 0, KEYS) != AB_OK ||
+            write(STDOUT_FILENO, &offset, sizeof(offset)) != sizeof(offset)) {
+            return 1;
+        }
+    }
+}
+
+static uint64_t child_run_and_kill(const char *directory, struct ab_random *random)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        execl("/proc/self/exe", "partition_state_crash_test", directory, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+    int64_t until = ab_time_monotonic_us() + 50000 + (int64_t)ab_random_below(random, 250000);
+    uint64_t acknowledged = 0;
+    bool is_killed = false;
+    for (;;) {
+        uint64_t offset = 0;
+        ssize_t got = read(ends[0], &offset, sizeof(offset));
+        if (got == 0) {
+            break;
+        }
+        if (got == sizeof(offset)) {
+            acknowledged = offset;
+        } else {
+            ab_time_sleep_us(500);
+        }
+        if (!is_killed && ab_time_monotonic_us() >= until) {
+            assert_int_equal(kill(child, SIGKILL), 0);
+            is_killed = true;
+        }
+    }
+    close(ends[0]);
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    return acknowledged;
+}
+
+/* Every key holds the sum of k + offset over all offsets up to the stored one. */
+static uint64_t state_check(const char *directory)
+{
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    uint64_t offset = fixture_offset(state, 1);
+    for (uint64_t k = 0; offset > 0 && k < KEYS; k++) {
+        assert_int_equal(fixture_number(state, 1, k), offset * k + offset * (offset + 1) / 2);
+    }
+    ab_partition_state_close(state);
+    return offset;
+}
+
+static void test_ingest_killed_at_any_moment_keeps_state_and_offset_together(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_random random;
+    ab_random_init(&random, 20131231);
+    uint64_t acknowledged = 0;
+    uint64_t stored = 0;
+    for (int round = 0; round < KILL_ROUNDS; round++) {
+        uint64_t more = child_run_and_kill(directory, &random);
+        acknowledged = more > acknowledged ? more : acknowledged;
+        stored = state_check(directory);
+        assert_true(stored >= acknowledged);
+    }
+    assert_true(stored > 20);
+    fixture_directory_remove(directory);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2) {
+        return child_main(argv[1]);
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ingest_killed_at_any_moment_keeps_state_and_offset_together),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,389 @@
+#include "common/store/partition_state.h"
+
+#include "common/base/file.h"
+#include "common/base/thread.h"
+#include "common/base/time.h"
+#include "common/store/operand_file.h"
+#include "tests/unit/common/store/fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+/* ---- operands ---- */
+
+static void test_state_merges_operands_of_all_files(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
+    assert_int_equal(fixture_flush(state, 1, 10, 0, 100), AB_OK);
+    assert_int_equal(fixture_flush(state, 1, 20, 50, 100), AB_OK);
+    assert_int_equal(fixture_number(state, 1, 7), 7 + 10);
+    assert_int_equal(fixture_number(state, 1, 60), 2 * 60 + 10 + 20);
+    assert_int_equal(fixture_number(state, 1, 149), 149 + 20);
+    assert_int_equal(fixture_offset(state, 1), 20);
+    ab_partition_state_close(state);
+    state = fixture_open(directory, NULL);
+    assert_int_equal(fixture_number(state, 1, 60), 2 * 60 + 10 + 20);
+    assert_int_equal(fixture_offset(state, 1), 20);
+    ab_partition_state_close(state);
+    fixture_directory_remove(directory);
+}
+
+static void test_state_compacts_many_files_to_the_same_sums(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_store_cache *cache = ab_store_cache_create(4 << 20, 2);
+    struct ab_partition_state *state = fixture_open(directory, cache);
+    assert_int_equal(ab_partition_state_span_create(state, 3, NULL), AB_OK);
+    uint64_t expected = 0;
+    for (uint64_t offset = 1; offset <= 60; offset++) {
+        assert_int_equal(fixture_flush(state, 3, offset, 0, 500), AB_OK);
+        expected += 11 + offset;
+        assert_int_equal(fixture_number(state, 3, 11), expected);
+    }
+    int64_t until = ab_time_monotonic_us() + 20 * AB_US_PER_SECOND;
+    while (ab_partition_state_files(state, 3) >= 8 && ab_time_monotonic_us() < until) {
+        ab_time_sleep_us(10000);
+    }
+    assert_true(ab_partition_state_files(state, 3) < 8);
+    assert_int_equal(fixture_number(state, 3, 11), expected);
+    assert_true(ab_partition_state_is_healthy(state, NULL));
+    ab_partition_state_close(state);
+    ab_store_cache_destroy(cache);
+    fixture_directory_remove(directory);
+}
+
+static void test_operand_file_refuses_keys_that_do_not_rise(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    char *path = ab_partition_state_stage(state);
+    struct ab_operand_file *file = NULL;
+    uint64_t bytes = 0;
+    struct ab_bytes b = ab_bytes_of_text("b");
+    assert_int_equal(ab_operand_file_create(path, &file, NULL), AB_OK);
+    assert_int_equal(ab_operand_file_put(file, b, b), AB_OK);
+    assert_int_equal(ab_operand_file_put(file, b, b), AB_USAGE);
+    assert_int_equal(ab_operand_file_merge(file, ab_bytes_of_text("a"), b), AB_USAGE);
+    assert_int_equal(ab_operand_file_merge(file, ab_bytes_of_text("ba"), b), AB_OK);
+    ab_operand_file_abandon(file);
+    assert_false(ab_file_exists(path));
+    assert_int_equal(ab_operand_file_create(path, &file, NULL), AB_OK);
+    assert_int_equal(ab_operand_file_finish(file, &bytes, NULL), AB_USAGE);
+    assert_false(ab_file_exists(path));
+    struct ab_error error = {0};
+    assert_int_not_equal(ab_operand_file_create("/tmp/anabranch-no-such-directory/x.sst", &file, &error), AB_OK);
+    assert_true(error.text[0] != '\0');
+    ab_operand_file_abandon(NULL);
+    ab_delete(path);
+    ab_partition_state_close(state);
+    fixture_directory_remove(directory);
+}
+
+static void test_state_failing_merge_fails_the_read_alone(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
+    char *path = ab_partition_state_stage(state);
+    struct ab_operand_file *file = NULL;
+    uint64_t bytes = 0;
+    assert_int_equal(ab_operand_file_create(path, &file, NULL), AB_OK);
+    assert_int_equal(ab_operand_file_merge(file, ab_bytes_of_text("bad"), ab_bytes_of_text("123")), AB_OK);
+    assert_int_equal(ab_operand_file_merge(file, ab_bytes_of_text("good"), ab_bytes_of_text("12345678")), AB_OK);
+    assert_int_equal(ab_operand_file_finish(file, &bytes, NULL), AB_OK);
+    assert_int_equal(ab_partition_state_ingest(state, 1, path, NULL), AB_OK);
+    assert_false(ab_file_exists(path));
+    struct ab_buffer out = {0};
+    struct ab_error error = {0};
+    assert_int_equal(ab_partition_state_get(state, 1, ab_bytes_of_text("bad"), &out, &error), AB_CORRUPT);
+    assert_int_equal(ab_partition_state_get(state, 1, ab_bytes_of_text("good"), &out, NULL), AB_OK);
+    struct ab_state_iterator *iterator = NULL;
+    struct ab_bytes key;
+    struct ab_bytes value;
+    assert_int_equal(
+        ab_state_iterator_open(state, 1, (struct ab_bytes){0}, (struct ab_bytes){0}, &iterator, NULL), AB_OK);
+    assert_int_equal(ab_state_iterator_next(iterator, &key, &value, &error), AB_CORRUPT);
+    ab_state_iterator_close(iterator);
+    ab_buffer_fini(&out);
+    ab_delete(path);
+    ab_partition_state_close(state);
+    fixture_directory_remove(directory);
+}
+
+/* ---- spans ---- */
+
+static void expect_spans(struct ab_partition_state *state, const uint64_t *expected, size_t expected_count)
+{
+    uint64_t *spans = NULL;
+    size_t count = 0;
+    ab_partition_state_spans(state, &spans, &count);
+    assert_int_equal(count, expected_count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(spans[i], expected[i]);
+    }
+    ab_delete(spans);
+}
+
+static void test_state_spans_come_and_go(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    static const uint64_t order[] = {10, 2, 7};
+    expect_spans(state, NULL, 0);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(ab_partition_state_span_create(state, order[i], NULL), AB_OK);
+        assert_int_equal(ab_partition_state_span_create(state, order[i], NULL), AB_OK);
+    }
+    expect_spans(state, (uint64_t[]){2, 7, 10}, 3);
+    assert_int_equal(fixture_flush(state, AB_STATE_TABLES, 5, 0, 1), AB_OK);
+    assert_int_equal(ab_partition_state_span_drop(state, 7, NULL), AB_OK);
+    assert_int_equal(ab_partition_state_span_drop(state, 7, NULL), AB_OK);
+    assert_int_equal(ab_partition_state_span_drop(state, AB_STATE_TABLES, NULL), AB_USAGE);
+    expect_spans(state, (uint64_t[]){2, 10}, 2);
+    assert_int_equal(fixture_flush(state, 7, 1, 0, 1), AB_NOT_FOUND);
+    struct ab_buffer out = {0};
+    struct ab_state_iterator *iterator = NULL;
+    assert_int_equal(ab_partition_state_get(state, 7, ab_bytes_of_text("x"), &out, NULL), AB_NOT_FOUND);
+    assert_int_equal(
+        ab_state_iterator_open(state, 7, (struct ab_bytes){0}, (struct ab_bytes){0}, &iterator, NULL), AB_NOT_FOUND);
+    assert_int_equal(ab_partition_state_files(state, 7), 0);
+    ab_partition_state_close(state);
+    state = fixture_open(directory, NULL);
+    expect_spans(state, (uint64_t[]){2, 10}, 2);
+    assert_int_equal(fixture_offset(state, AB_STATE_TABLES), 5);
+    ab_partition_state_close(state);
+    fixture_directory_remove(directory);
+}
+
+static void test_state_iterator_outlives_ingest_and_drop(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
+    assert_int_equal(fixture_flush(state, 1, 10, 0, 5000), AB_OK);
+    uint8_t from[9];
+    struct ab_state_iterator *iterator = NULL;
+    assert_int_equal(
+        ab_state_iterator_open(state, 1, fixture_key(0, from), (struct ab_bytes){0}, &iterator, NULL), AB_OK);
+    struct ab_bytes key;
+    struct ab_bytes value;
+    for (uint64_t k = 0; k < 5000; k++) {
+        if (k == 100) {
+            assert_int_equal(fixture_flush(state, 1, 20, 0, 5000), AB_OK);
+        }
+        if (k == 200) {
+            assert_int_equal(ab_partition_state_span_drop(state, 1, NULL), AB_OK);
+            assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
+        }
+        assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_OK);
+        struct ab_reader reader = ab_reader_of(value);
+        assert_int_equal(ab_reader_u64(&reader), k + 10);
+    }
+    assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_END);
+    assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_END);
+    ab_state_iterator_close(iterator);
+    assert_int_equal(fixture_offset(state, 1), 0);
+    ab_partition_state_close(state);
+    fixture_directory_remove(directory);
+}
+
+static void test_state_iterator_bounds_and_jumps(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
+    assert_int_equal(fixture_flush(state, 1, 0, 0, 1000), AB_OK);
+    uint8_t from[9];
+    uint8_t until[9];
+    uint8_t target[9];
+    struct ab_state_iterator *iterator = NULL;
+    struct ab_bytes key;
+    struct ab_bytes value;
+    assert_int_equal(
+        ab_state_iterator_open(state, 1, fixture_key(10, from), fixture_key(500, until), &iterator, NULL), AB_OK);
+    assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_OK);
+    assert_true(ab_bytes_equal(key, fixture_key(10, target)));
+    ab_state_iterator_seek(iterator, fixture_key(300, target));
+    assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_OK);
+    assert_true(ab_bytes_equal(key, fixture_key(300, target)));
+    ab_state_iterator_seek(iterator, fixture_key(20, target)); /* behind: changes nothing */
+    ab_state_iterator_seek(iterator, fixture_key(300, target));
+    assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_OK);
+    assert_true(ab_bytes_equal(key, fixture_key(301, target)));
+    ab_state_iterator_seek(iterator, fixture_key(499, target));
+    assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_OK);
+    assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_END);
+    ab_state_iterator_seek(iterator, fixture_key(700, target));
+    assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_END);
+    ab_state_iterator_close(iterator);
+    ab_partition_state_close(state);
+    fixture_directory_remove(directory);
+}
+
+/* ---- opening ---- */
+
+static void test_state_open_sweeps_staged_files(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    char *path = ab_partition_state_stage(state);
+    struct ab_operand_file *file = NULL;
+    uint64_t bytes = 0;
+    assert_int_equal(ab_operand_file_create(path, &file, NULL), AB_OK);
+    assert_int_equal(ab_operand_file_put(file, ab_bytes_of_text("k"), ab_bytes_of_text("v")), AB_OK);
+    assert_int_equal(ab_operand_file_finish(file, &bytes, NULL), AB_OK);
+    assert_true(ab_file_exists(path));
+    ab_partition_state_close(state);
+    state = fixture_open(directory, NULL);
+    assert_false(ab_file_exists(path));
+    ab_partition_state_close(state);
+    ab_delete(path);
+    fixture_directory_remove(directory);
+}
+
+static void test_state_open_twice_is_busy(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    struct ab_partition_state *second = NULL;
+    assert_int_equal(fixture_try_open(directory, NULL, &second), AB_BUSY);
+    ab_partition_state_close(state);
+    fixture_directory_remove(directory);
+}
+
+/* Removes or truncates the first file of the database whose name ends in `suffix`. */
+static void database_damage(const char *directory, const char *suffix, bool is_removed)
+{
+    char *database = ab_new_format("%s/db", directory);
+    char **names = NULL;
+    size_t count = 0;
+    bool is_done = false;
+    assert_int_equal(ab_file_list(database, &names, &count, NULL), AB_OK);
+    for (size_t i = 0; i < count && !is_done; i++) {
+        if (strlen(names[i]) > strlen(suffix) && strstr(names[i], suffix) != NULL) {
+            char *path = ab_new_format("%s/%s", database, names[i]);
+            assert_int_equal(is_removed ? unlink(path) : truncate(path, 20), 0);
+            ab_delete(path);
+            is_done = true;
+        }
+    }
+    assert_true(is_done);
+    ab_file_names_free(names, count);
+    ab_delete(database);
+}
+
+static void test_state_damaged_database_is_corrupt(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *suffix;
+        bool is_removed;
+    } damages[] = {{".sst", true}, {".sst", false}, {"MANIFEST-", true}, {"MANIFEST-", false}};
+    for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+        char *directory = fixture_directory();
+        struct ab_partition_state *state = fixture_open(directory, NULL);
+        assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
+        assert_int_equal(fixture_flush(state, 1, 1, 0, 1000), AB_OK);
+        ab_partition_state_close(state);
+        database_damage(directory, damages[i].suffix, damages[i].is_removed);
+        state = NULL;
+        assert_int_equal(fixture_try_open(directory, NULL, &state), AB_CORRUPT);
+        assert_null(state);
+        fixture_directory_remove(directory);
+    }
+}
+
+/* ---- threads ---- */
+
+struct shared {
+    struct ab_partition_state *state;
+    atomic_bool is_done;
+};
+
+static void reader_run(void *context)
+{
+    struct shared *shared = context;
+    while (!atomic_load(&shared->is_done)) {
+        for (uint64_t span = 1; span <= 4; span++) {
+            struct ab_state_iterator *iterator = NULL;
+            ab_err err = ab_state_iterator_open(
+                shared->state, span, (struct ab_bytes){0}, (struct ab_bytes){0}, &iterator, NULL);
+            struct ab_bytes key;
+            struct ab_bytes value;
+            while (err == AB_OK && ab_state_iterator_next(iterator, &key, &value, NULL) == AB_OK) {
+                assert_true(key.bytes == 9 || key.bytes == 7);
+            }
+            ab_state_iterator_close(iterator);
+            (void)fixture_offset(shared->state, span);
+            (void)ab_partition_state_files(shared->state, span);
+        }
+    }
+}
+
+static void changer_run(void *context)
+{
+    struct shared *shared = context;
+    for (int round = 0; round < 10; round++) {
+        assert_int_equal(ab_partition_state_span_drop(shared->state, 4, NULL), AB_OK);
+        assert_int_equal(ab_partition_state_span_create(shared->state, 4, NULL), AB_OK);
+    }
+}
+
+static void test_state_threads_ingest_read_and_drop_together(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_store_cache *cache = ab_store_cache_create(1 << 20, 2);
+    struct shared shared = {.state = fixture_open(directory, cache)};
+    for (uint64_t span = 1; span <= 4; span++) {
+        assert_int_equal(ab_partition_state_span_create(shared.state, span, NULL), AB_OK);
+    }
+    struct ab_thread reader = {0};
+    struct ab_thread changer = {0};
+    ab_thread_start(&reader, "reader", reader_run, &shared);
+    ab_thread_start(&changer, "changer", changer_run, &shared);
+    for (uint64_t offset = 1; offset <= 40; offset++) {
+        ab_err err = fixture_flush(shared.state, 1 + offset % 4, offset, 0, 200);
+        assert_true(err == AB_OK || (err == AB_NOT_FOUND && offset % 4 == 3));
+    }
+    ab_thread_join(&changer);
+    atomic_store(&shared.is_done, true);
+    ab_thread_join(&reader);
+    assert_int_equal(fixture_number(shared.state, 1, 0), 4 + 8 + 12 + 16 + 20 + 24 + 28 + 32 + 36 + 40);
+    ab_partition_state_close(shared.state);
+    ab_store_cache_destroy(cache);
+    fixture_directory_remove(directory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_state_merges_operands_of_all_files),
+        cmocka_unit_test(test_state_compacts_many_files_to_the_same_sums),
+        cmocka_unit_test(test_operand_file_refuses_keys_that_do_not_rise),
+        cmocka_unit_test(test_state_failing_merge_fails_the_read_alone),
+        cmocka_unit_test(test_state_spans_come_and_go),
+        cmocka_unit_test(test_state_iterator_outlives_ingest_and_drop),
+        cmocka_unit_test(test_state_iterator_bounds_and_jumps),
+        cmocka_unit_test(test_state_open_sweeps_staged_files),
+        cmocka_unit_test(test_state_open_twice_is_busy),
+        cmocka_unit_test(test_state_damaged_database_is_corrupt),
+        cmocka_unit_test(test_state_threads_ingest_read_and_drop_together),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
