@@ -28,7 +28,8 @@ void ab_buffer_fini(struct ab_buffer *buffer);
 /* Empties the buffer, keeps its capacity, clears has_failed. */
 void ab_buffer_clear(struct ab_buffer *buffer);
 
-/* Room for `bytes` more at the end, counted as used; NULL when refused. The caller writes them. Valid until the next put. */
+/* Room for `bytes` more at the end, counted as used; NULL when refused. The caller writes them. Valid until the next
+ * put. */
 uint8_t *ab_buffer_extend(struct ab_buffer *buffer, size_t bytes);
 
 /* Append bytes, or one little-endian number. */

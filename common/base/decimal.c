@@ -33,11 +33,14 @@ static locale_t c_locale_get(void)
 ab_int128 ab_decimal_power(unsigned exponent)
 {
     AB_ASSERT(exponent <= AB_DECIMAL_PRECISION_MAX);
+    static const int64_t powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000,
+        10000000000, 100000000000, 1000000000000, 10000000000000, 100000000000000, 1000000000000000, 10000000000000000,
+        100000000000000000, 1000000000000000000};
     ab_int128 power = 1;
-    for (unsigned i = 0; i < exponent; i++) {
-        power *= 10;
+    for (; exponent > 18; exponent -= 18) {
+        power *= powers[18];
     }
-    return power;
+    return power * powers[exponent];
 }
 
 static ab_uint128 magnitude_of(ab_int128 units)

@@ -17,7 +17,8 @@ ab_int128 ab_decimal_power(unsigned exponent);
 bool ab_decimal_fits(ab_int128 units, unsigned precision);
 
 /* Reads [+-]digits[.digits][e[+-]digits]; AB_INVALID when it is not a number, AB_OVERFLOW when it does not fit
- * (precision, scale) exactly (trailing zeros beyond the scale are fine; other digits there are an error, not rounded). */
+ * (precision, scale) exactly (trailing zeros beyond the scale are fine; other digits there are an error, not
+ * rounded). */
 AB_MUST_USE ab_err ab_decimal_parse(struct ab_bytes text, unsigned precision, unsigned scale, ab_int128 *units);
 
 /* Writes with exactly `scale` digits after the point. Returns text. */
