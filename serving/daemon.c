@@ -119,7 +119,7 @@ static void reply_status(struct serving *serving, struct ab_request *request)
     reply_json(request, reply);
 }
 
-static void queue_query(struct serving *serving, struct ab_request *request)
+static void queue_request(struct serving *serving, struct ab_request *request)
 {
     ab_err err = ab_queue_try_put(serving->queue, request, request->payload.bytes + sizeof *request);
     if (err != AB_OK) {
@@ -133,7 +133,11 @@ static void on_request(struct ab_request *request, void *context)
     struct serving *serving = context;
     switch (request->envelope.verb) {
     case AB_VERB_PING:
-        ab_request_reply(request, AB_OK, NULL, (struct ab_bytes){0});
+        if (request->payload.bytes > 0) { /* "speed": all the way there and back */
+            queue_request(serving, request);
+        } else {
+            ab_request_reply(request, AB_OK, NULL, (struct ab_bytes){0});
+        }
         return;
     case AB_VERB_CATALOG:
         reply_catalog(serving, request);
@@ -142,7 +146,7 @@ static void on_request(struct ab_request *request, void *context)
         reply_status(serving, request);
         return;
     case AB_VERB_QUERY:
-        queue_query(serving, request);
+        queue_request(serving, request);
         return;
     case AB_VERB_SHUTDOWN:
         ab_request_reply(request, AB_OK, NULL, (struct ab_bytes){0});
@@ -155,17 +159,28 @@ static void on_request(struct ab_request *request, void *context)
 
 /* ---- query threads ---- */
 
+static int64_t request_deadline(const struct ab_request *request)
+{
+    int64_t latest_us = request->received_us + QUERY_MS_DEFAULT * AB_US_PER_MS;
+    return request->deadline_us < latest_us ? request->deadline_us : latest_us;
+}
+
+static void ping_answer(struct ab_executor *executor, struct ab_request *request)
+{
+    struct ab_error error = {0};
+    ab_err err = ab_executor_ping(executor, request_deadline(request), &error);
+    ab_request_reply(request, err, err == AB_OK ? NULL : error.text, (struct ab_bytes){0});
+}
+
 static void query_answer(struct serving *serving, struct ab_executor *executor, struct ab_request *request,
     struct ab_arena *arena, struct ab_buffer *reply)
 {
     struct ab_wire_query query = {0};
     struct ab_error error = {0};
-    int64_t deadline_us = request->received_us + QUERY_MS_DEFAULT * AB_US_PER_MS;
-    deadline_us = request->deadline_us < deadline_us ? request->deadline_us : deadline_us;
     ab_buffer_clear(reply);
     ab_err err = ab_wire_query_decode(request->payload, arena, &query);
     if (err == AB_OK) {
-        err = ab_executor_query(executor, &query, deadline_us, reply, &error);
+        err = ab_executor_query(executor, &query, request_deadline(request), reply, &error);
     } else {
         (void)ab_error_set(&error, err, "the query message is malformed");
     }
@@ -188,7 +203,12 @@ static void query_thread(void *context)
     ab_arena_init(&arena, &serving->memory, 0);
     void *item = NULL;
     while (ab_queue_take(serving->queue, &item, 1, -1) == 1) {
-        query_answer(serving, executor, item, &arena, &reply);
+        struct ab_request *request = item;
+        if (request->envelope.verb == AB_VERB_PING) {
+            ping_answer(executor, request);
+        } else {
+            query_answer(serving, executor, request, &arena, &reply);
+        }
     }
     ab_buffer_fini(&reply);
     ab_arena_fini(&arena);

@@ -327,3 +327,18 @@ ab_err ab_executor_query(struct ab_executor *executor, const struct ab_wire_quer
     }
     return err;
 }
+
+ab_err ab_executor_ping(struct ab_executor *executor, int64_t deadline_us, struct ab_error *error)
+{
+    struct ab_snapshot *snapshot = ab_snapshot_source_current(executor->source);
+    struct ab_answer answer = {0};
+    ab_err err = speed_connect(executor, &snapshot->speed, error);
+    if (err == AB_OK) {
+        int64_t left_ms = (deadline_us - ab_time_monotonic_us()) / AB_US_PER_MS;
+        err = ab_channel_call(executor->speed, AB_VERB_PING, (struct ab_bytes){0}, left_ms < 1 ? 1 : (int)left_ms, &answer,
+            error);
+    }
+    ab_answer_free(&answer);
+    ab_snapshot_release(snapshot);
+    return err;
+}

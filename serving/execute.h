@@ -23,4 +23,7 @@ void ab_executor_destroy(struct ab_executor *executor);
 AB_MUST_USE ab_err ab_executor_query(struct ab_executor *executor, const struct ab_wire_query *request,
     int64_t deadline_us, struct ab_buffer *reply, struct ab_error *error);
 
+/* A round trip to speed that does nothing there: the floor under every query's latency. AB_UNAVAILABLE, AB_TIMEOUT. */
+AB_MUST_USE ab_err ab_executor_ping(struct ab_executor *executor, int64_t deadline_us, struct ab_error *error);
+
 #endif
