@@ -1,6 +1,5 @@
 #include "common/catalog/catalog.h"
 
-#include "common/base/assert.h"
 #include "common/catalog/check.h"
 
 static struct ab_place place_at(const struct ab_catalog *catalog, bool is_view, uint32_t i)
@@ -84,8 +83,12 @@ ab_err ab_catalog_parse(struct ab_bytes text, struct ab_catalog **catalog, struc
         ab_catalog_release(made);
         return code;
     }
-    made->text = (char *)(uintptr_t)ab_arena_copy(&made->private_part->arena, text).data;
-    AB_ASSERT(made->text != NULL);
+    char *copy = ab_parse_alloc(&made->private_part->arena, text.bytes + 1);
+    if (text.bytes > 0) {
+        memcpy(copy, text.data, text.bytes);
+    }
+    made->text = copy;
+    made->private_part->text = ab_bytes_of(copy, text.bytes);
     made->hash = ab_hash128(AB_HASH_CATALOG, text);
     made->version = 1;
     *catalog = made;
@@ -178,7 +181,7 @@ static unsigned edit_distance(struct ab_bytes a, struct ab_bytes b, unsigned lim
 const char *ab_catalog_nearest(struct ab_bytes name, const char *const *names, size_t names_count)
 {
     const char *nearest = NULL;
-    if (name.bytes == 0 || name.bytes > AB_CATALOG_NAME_BYTES_MAX) {
+    if (name.bytes < 2 || name.bytes > AB_CATALOG_NAME_BYTES_MAX) {
         return NULL;
     }
     unsigned best = (unsigned)(name.bytes + 2) / 3 + 1;

@@ -4,7 +4,6 @@
 
 #include "common/base/buffer.h"
 #include "common/base/decimal.h"
-#include "common/catalog/check.h"
 #include "common/catalog/query_check.h"
 #include "common/catalog/words.h"
 
@@ -269,8 +268,8 @@ static ab_err items_check(struct query_check *check)
         scope_refuse(check, is_grouped ? not_grouped : NULL, is_grouped ? not_grouped : NULL, NULL);
         AB_TRY(ab_check_expression(&check->scope, item->a, (struct ab_type){0}, &expression));
         reads_any = reads_any || reads_group(check, expression);
-        if (item->b != NULL) {
-            AB_TRY(ab_check_new_name(check->parse, item->b->text, item->b->place, "column", false));
+        if (item->b != NULL && item->b->text.bytes == 0) {
+            return ab_parse_fail(check->parse, item->b->place, AB_SYNTAX, "found an empty name");
         }
         item_add(check, item_name(check, item, expression), expression);
     }

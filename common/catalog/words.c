@@ -239,8 +239,8 @@ const char *ab_words_duration_format(int64_t duration_us, char text[AB_WORDS_DUR
 {
     (void)snprintf(text, AB_WORDS_DURATION_BYTES, "forever");
     for (size_t i = 0; i < COUNT_OF(units) && duration_us > 0; i++) {
-        if (units[i].is_fixed && duration_us % units[i].us == 0 &&
-            (units[i].us != 7 * AB_US_PER_DAY || duration_us == units[i].us)) {
+        bool is_shown = units[i].is_fixed && strcmp(units[i].name, "week") != 0; /* '14 days' reads as what it is */
+        if (is_shown && duration_us % units[i].us == 0) {
             int64_t number = duration_us / units[i].us;
             (void)snprintf(text, AB_WORDS_DURATION_BYTES, "%lld %s%s", (long long)number, units[i].name,
                 number == 1 ? "" : "s");
