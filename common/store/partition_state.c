@@ -147,17 +147,12 @@ static size_t families_list(const char *path, const rocksdb_options_t *options, 
     char *message = NULL;
     size_t count = 0;
     char **listed = rocksdb_list_column_families(options, path, &count, &message);
-    if (message != NULL) {
-        rocksdb_free(message); /* opening says what is wrong */
-        count = 0;
-    }
     *names = ab_new_array(char *, count + 2);
     for (size_t i = 0; i < count; i++) {
         (*names)[i] = ab_new_text(listed[i]);
     }
-    if (message == NULL) {
-        rocksdb_list_column_families_destroy(listed, count);
-    }
+    rocksdb_list_column_families_destroy(listed, count);
+    rocksdb_free(message); /* when it cannot be listed, opening says what is wrong */
     if (count == 0) {
         (*names)[count++] = ab_new_text(default_name);
     }
