@@ -16,9 +16,9 @@ static const char stream_text[] = "CREATE STREAM events (\n"
                                   "  EVENT TIME at, PARTITION KEY (key)\n"
                                   ") WITH (max_future = '36500 days');\n";
 
-static const char *const view_texts[3] = {
-    "CREATE VIEW by_key_hour AS SELECT key, count(*) AS n, sum(amount) AS total, min(amount) AS low, max(amount) AS high "
-    "FROM events GROUP BY key, TUMBLE(at, INTERVAL '1 hour');\n",
+static const char *const view_texts[3] = {"CREATE VIEW by_key_hour AS SELECT key, count(*) AS n, sum(amount) AS total, "
+                                          "min(amount) AS low, max(amount) AS high "
+                                          "FROM events GROUP BY key, TUMBLE(at, INTERVAL '1 hour');\n",
     "CREATE VIEW by_key AS SELECT key, count(*) AS n, sum(amount) AS total, min(amount) AS low, max(amount) AS high "
     "FROM events GROUP BY key;\n",
     "CREATE VIEW by_minute AS SELECT count(*) AS n, sum(amount) AS total, min(amount) AS low, max(amount) AS high "
@@ -26,8 +26,8 @@ static const char *const view_texts[3] = {
 
 char *ab_events_catalog(uint32_t views)
 {
-    return ab_new_format("%s%s%s%s", stream_text, view_texts[0], views > 1 ? view_texts[1] : "",
-        views > 2 ? view_texts[2] : "");
+    return ab_new_format(
+        "%s%s%s%s", stream_text, view_texts[0], views > 1 ? view_texts[1] : "", views > 2 ? view_texts[2] : "");
 }
 
 /* Keys by Zipf's law: ranks 1..n with weight 1/rank. */
@@ -153,7 +153,12 @@ ab_err ab_events_encode(const struct ab_events *events, const struct ab_events_b
             .column = {.type = {.kind = AB_TYPE_TIMESTAMP}, .rows_count = rows, .values = block->times}},
         {.name = ab_bytes_of_text("amount"),
             .column = {.type = {.kind = AB_TYPE_DOUBLE}, .rows_count = rows, .values = block->amounts}}};
-    struct ab_block encoded = {.stream = ab_bytes_of_text("events"), .producer_id = producer_id, .sequence = sequence,
-        .partition = block->partition, .rows_count = rows, .columns_count = 3, .columns = columns};
+    struct ab_block encoded = {.stream = ab_bytes_of_text("events"),
+        .producer_id = producer_id,
+        .sequence = sequence,
+        .partition = block->partition,
+        .rows_count = rows,
+        .columns_count = 3,
+        .columns = columns};
     return ab_block_encode(&encoded, AB_BLOCK_PLAIN, out);
 }

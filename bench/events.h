@@ -1,4 +1,5 @@
-/* events: the plain events of the speed measurements: a key by Zipf's law, a time, an amount; ready-made blocks of them. */
+/* events: the plain events of the speed measurements: a key by Zipf's law, a time, an amount; ready-made blocks of
+ * them. */
 #ifndef ANABRANCH_BENCH_EVENTS_H
 #define ANABRANCH_BENCH_EVENTS_H
 
@@ -36,7 +37,8 @@ uint32_t ab_events_rows(const struct ab_events *events);
 AB_MUST_USE ab_err ab_events_encode(const struct ab_events *events, const struct ab_events_block *block,
     uint64_t producer_id, uint64_t sequence, struct ab_buffer *out);
 
-/* The catalog that fits, with `views` (1..3) views of four aggregates: by key and hour, by key, by minute; freed with ab_delete. */
+/* The catalog that fits, with `views` (1..3) views of four aggregates: by key and hour, by key, by minute; freed with
+ * ab_delete. */
 char *ab_events_catalog(uint32_t views);
 
 #endif

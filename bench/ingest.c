@@ -73,7 +73,8 @@ static ab_err load_send(struct load *load, bool may_start)
     int64_t now = ab_time_monotonic_us();
     for (uint32_t p = 0; p < load->partitions_count; p++) {
         for (uint32_t w = 0; w < WINDOW_BLOCKS; w++) {
-            struct in_flight *slot = &load->partitions[p].window[(load->partitions[p].next_sequence + w) % WINDOW_BLOCKS];
+            struct in_flight *slot =
+                &load->partitions[p].window[(load->partitions[p].next_sequence + w) % WINDOW_BLOCKS];
             if (slot->request_id == 0 && may_start) {
                 *slot = (struct in_flight){.sequence = ++load->partitions[p].next_sequence};
                 load->waiting++;
@@ -144,7 +145,8 @@ static ab_err load_run(struct load *load, double seconds, struct ab_error *error
     }
 }
 
-/* Events per second of one connection that echoes nothing back but a short answer: the transport's own limit is measured by pings. */
+/* Events per second of one connection that echoes nothing back but a short answer: the transport's own limit is
+ * measured by pings. */
 static ab_err echo_measure(struct ab_channel *channel, struct ab_json *report, struct ab_error *error)
 {
     struct ab_histogram *latency_us = ab_new(struct ab_histogram);
@@ -205,8 +207,11 @@ static ab_err ingest_measure(const struct ingest_options *options, struct ab_tem
     load->partitions = ab_new_array(struct partition_load, load->partitions_count);
     load->producer_id = ab_random_id();
     load->next_request_id = 1;
-    struct ab_events_options events = {.keys_count = (uint32_t)options->keys, .partitions_count = load->partitions_count,
-        .block_rows = (uint32_t)options->rows, .blocks_a_partition = BLOCKS_A_PARTITION, .seed = 1};
+    struct ab_events_options events = {.keys_count = (uint32_t)options->keys,
+        .partitions_count = load->partitions_count,
+        .block_rows = (uint32_t)options->rows,
+        .blocks_a_partition = BLOCKS_A_PARTITION,
+        .seed = 1};
     load->events = ab_events_create(&events);
     ab_err err = ab_temporary_cluster_connect(cluster, "speed", &load->channel, error);
     if (err == AB_OK) {
@@ -232,7 +237,9 @@ int ab_bench_ingest(int argc, char **argv)
     struct ingest_options ingest = {
         .views = 1, .keys = 100000, .seconds = 10, .partitions = 8, .workers = 0, .rows = 8192};
     const struct ab_bench_option options[] = {
-        {.name = "data", .help = "a running cluster with the bench catalog (default: make one)", .text = &ingest.directory},
+        {.name = "data",
+            .help = "a running cluster with the bench catalog (default: make one)",
+            .text = &ingest.directory},
         {.name = "views", .help = "views of four aggregates each, 1 .. 3 (1)", .number = &ingest.views},
         {.name = "keys", .help = "distinct keys, by Zipf's law (100000)", .number = &ingest.keys},
         {.name = "seconds", .help = "how long (10)", .number = &ingest.seconds},
@@ -253,8 +260,10 @@ int ab_bench_ingest(int argc, char **argv)
         return 2;
     }
     char *catalog = ab_events_catalog((uint32_t)ingest.views);
-    struct ab_temporary_cluster_options cluster_options = {.directory = ingest.directory, .catalog = catalog,
-        .partitions_count = (uint32_t)ingest.partitions, .workers = (uint32_t)ingest.workers};
+    struct ab_temporary_cluster_options cluster_options = {.directory = ingest.directory,
+        .catalog = catalog,
+        .partitions_count = (uint32_t)ingest.partitions,
+        .workers = (uint32_t)ingest.workers};
     struct ab_temporary_cluster cluster = {0};
     struct ab_error error = {0};
     struct ab_json *report = ab_report_create("ingest");

@@ -41,8 +41,8 @@ static const struct ab_bench_option *option_find(const struct ab_bench_option *o
     return NULL;
 }
 
-int ab_bench_options_read(const char *verb, const char *purpose, const struct ab_bench_option *options, int count, int argc,
-    char **argv, int first)
+int ab_bench_options_read(const char *verb, const char *purpose, const struct ab_bench_option *options, int count,
+    int argc, char **argv, int first)
 {
     for (int i = first; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {

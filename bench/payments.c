@@ -30,7 +30,8 @@ const char ab_payments_catalog[] =
     "\n"
     "-- Countries are spread over all partitions: batch shuffles them, queries merge them as states.\n"
     "CREATE VIEW spending_by_country AS\n"
-    "  SELECT country, count(*) AS payments, sum(amount) AS spent, avg(amount) AS mean, stddev_samp(amount) AS deviation,\n"
+    "  SELECT country, count(*) AS payments, sum(amount) AS spent, avg(amount) AS mean, stddev_samp(amount) AS "
+    "deviation,\n"
     "         min(amount) AS smallest, max(amount) AS largest, count_distinct(user_id) AS users,\n"
     "         count(*) FILTER (WHERE is_fraud) AS frauds\n"
     "  FROM payments\n"
@@ -38,8 +39,8 @@ const char ab_payments_catalog[] =
 
 const char ab_payments_csv_header[] = "payment_id,user_id,merchant,country,amount,is_fraud,paid_at\n";
 
-static const char countries[AB_PAYMENTS_COUNTRIES][3] = {"DE", "FR", "GB", "IT", "ES", "PL", "NL", "BE", "SE", "AT", "CH",
-    "CZ", "PT", "GR", "DK", "FI", "NO", "IE", "HU", "RO", "US", "CA", "BR", "JP"};
+static const char countries[AB_PAYMENTS_COUNTRIES][3] = {"DE", "FR", "GB", "IT", "ES", "PL", "NL", "BE", "SE", "AT",
+    "CH", "CZ", "PT", "GR", "DK", "FI", "NO", "IE", "HU", "RO", "US", "CA", "BR", "JP"};
 
 /* Payments an hour of the day, relative: people sleep, shop at noon and in the evening. */
 static const uint32_t rhythm[24] = {
@@ -145,8 +146,8 @@ static void clock_advance(struct ab_payments *payments)
 
 static int64_t amount_draw(struct ab_payments *payments, uint32_t user, uint32_t merchant)
 {
-    int64_t level = 300 + (int64_t)habit(user, 1, 4700);       /* cents: what this user usually spends */
-    int64_t price = 20 + (int64_t)habit(merchant, 2, 380);     /* per cent: how dear this merchant is */
+    int64_t level = 300 + (int64_t)habit(user, 1, 4700);   /* cents: what this user usually spends */
+    int64_t price = 20 + (int64_t)habit(merchant, 2, 380); /* per cent: how dear this merchant is */
     int64_t chance = 40 + (int64_t)ab_random_below(&payments->random, 121);
     int64_t cents = level * price / 100 * chance / 100;
     return cents < 1 ? 1 : cents;
@@ -156,9 +157,12 @@ static void payment_draw(struct ab_payments *payments, struct ab_payment *paymen
 {
     uint32_t user = payments->burst_left > 0 ? payments->burst_user : user_draw(payments);
     uint32_t merchant = (habit(user, 3, AB_PAYMENTS_MERCHANTS) + (uint32_t)ab_random_below(&payments->random, 12)) %
-        AB_PAYMENTS_MERCHANTS;
-    *payment = (struct ab_payment){.user = user, .merchant = merchant, .country = habit(user, 4, AB_PAYMENTS_COUNTRIES - 4),
-        .amount_cents = amount_draw(payments, user, merchant), .paid_at_us = payments->clock_us};
+                        AB_PAYMENTS_MERCHANTS;
+    *payment = (struct ab_payment){.user = user,
+        .merchant = merchant,
+        .country = habit(user, 4, AB_PAYMENTS_COUNTRIES - 4),
+        .amount_cents = amount_draw(payments, user, merchant),
+        .paid_at_us = payments->clock_us};
     if (payments->burst_left == 0 && happens(payments, payments->options.fraud_share)) {
         payments->burst_left = BURST_PAYMENTS;
         payments->burst_user = user;

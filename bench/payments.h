@@ -1,8 +1,9 @@
 /* payments: a realistic generated stream of card payments, the same for the same seed on every machine.
  *
- * Users follow Zipf's law (exponent 1), time follows a daily rhythm, amounts correlate with the user's habits and the merchant's price level, and now and then a
- * card is stolen: a burst of large payments from another country. Some events come late, some twice (two events, as a careless producer sends them), some broken: what
- * a real source does to a system. Only integers and + - * / on doubles are used, so no library decides a value.
+ * Users follow Zipf's law (exponent 1), time follows a daily rhythm, amounts correlate with the user's habits and the
+ * merchant's price level, and now and then a card is stolen: a burst of large payments from another country. Some
+ * events come late, some twice (two events, as a careless producer sends them), some broken: what a real source does to
+ * a system. Only integers and + - * / on doubles are used, so no library decides a value.
  *
  * Threads: owner. Memory: 8 bytes a user.
  */
@@ -18,10 +19,10 @@
 
 struct ab_payments_options {
     uint64_t seed;
-    uint32_t users_count;       /* 0 = 10,000 */
-    ab_time_us start_us;        /* time of the first payment */
-    uint64_t rows_a_day;        /* mean density of events in event time; 0 = 200,000 */
-    double late_share;          /* shares of all events */
+    uint32_t users_count; /* 0 = 10,000 */
+    ab_time_us start_us;  /* time of the first payment */
+    uint64_t rows_a_day;  /* mean density of events in event time; 0 = 200,000 */
+    double late_share;    /* shares of all events */
     double duplicate_share;
     double broken_share;
     double fraud_share;
@@ -29,22 +30,22 @@ struct ab_payments_options {
 
 /* One payment as it happened. */
 struct ab_payment {
-    uint64_t number;            /* from 1 */
+    uint64_t number; /* from 1 */
     uint32_t user;
     uint32_t merchant;
     uint32_t country;
     int64_t amount_cents;
     bool is_fraud;
     ab_time_us paid_at_us;
-    bool is_duplicate;          /* the same as the one before */
-    uint32_t broken;            /* 0 = sound, else how it is broken (enum ab_payment_fault) */
+    bool is_duplicate; /* the same as the one before */
+    uint32_t broken;   /* 0 = sound, else how it is broken (enum ab_payment_fault) */
 };
 
 enum ab_payment_fault {
     AB_PAYMENT_SOUND = 0,
-    AB_PAYMENT_BAD_NUMBER = 1,   /* the amount is a word: cannot be typed */
-    AB_PAYMENT_SHORT_LINE = 2,   /* fields are missing: cannot be typed */
-    AB_PAYMENT_NEGATIVE = 3,     /* the amount breaks the stream's CHECK */
+    AB_PAYMENT_BAD_NUMBER = 1, /* the amount is a word: cannot be typed */
+    AB_PAYMENT_SHORT_LINE = 2, /* fields are missing: cannot be typed */
+    AB_PAYMENT_NEGATIVE = 3,   /* the amount breaks the stream's CHECK */
     AB_PAYMENT_FAULTS = 4,
 };
 

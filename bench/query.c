@@ -18,12 +18,15 @@ struct query_options {
 };
 
 /* Sends every block once and waits for it: data to ask about. */
-static ab_err data_load(const struct query_options *options, struct ab_temporary_cluster *cluster, struct ab_error *error)
+static ab_err data_load(
+    const struct query_options *options, struct ab_temporary_cluster *cluster, struct ab_error *error)
 {
     struct ab_channel *channel = NULL;
     struct ab_events_options made = {.keys_count = (uint32_t)options->keys,
-        .partitions_count = cluster->node.identity.partitions_count, .block_rows = 8192,
-        .blocks_a_partition = (uint32_t)options->blocks, .seed = 2};
+        .partitions_count = cluster->node.identity.partitions_count,
+        .block_rows = 8192,
+        .blocks_a_partition = (uint32_t)options->blocks,
+        .seed = 2};
     struct ab_events *events = ab_events_create(&made);
     struct ab_buffer encoded = {0};
     uint64_t producer_id = ab_random_id();
@@ -34,8 +37,7 @@ static ab_err data_load(const struct query_options *options, struct ab_temporary
             ab_buffer_clear(&encoded);
             err = ab_events_encode(events, ab_events_at(events, p, i), producer_id, i + 1, &encoded);
             if (err == AB_OK) {
-                err = ab_channel_call(
-                    channel, AB_VERB_PRODUCE, ab_buffer_view(&encoded), CALL_MS, &answer, error);
+                err = ab_channel_call(channel, AB_VERB_PRODUCE, ab_buffer_view(&encoded), CALL_MS, &answer, error);
             }
             ab_answer_free(&answer);
         }
@@ -59,8 +61,8 @@ static ab_err call_time(struct ab_channel *channel, enum ab_verb verb, struct ab
 }
 
 /* Queries and empty round trips in turn, so that both see the same machine. */
-static ab_err calls_run(const struct query_options *options, struct ab_channel *channel,
-    struct ab_histogram *query_us, struct ab_histogram *empty_us, struct ab_error *error)
+static ab_err calls_run(const struct query_options *options, struct ab_channel *channel, struct ab_histogram *query_us,
+    struct ab_histogram *empty_us, struct ab_error *error)
 {
     struct ab_random random;
     struct ab_buffer payload = {0};
@@ -113,7 +115,8 @@ int ab_bench_query(int argc, char **argv)
 {
     struct query_options query = {.keys = 100000, .seconds = 10, .blocks = 16};
     const struct ab_bench_option options[] = {
-        {.name = "data", .help = "a running cluster with the bench catalog and data (default: make one)",
+        {.name = "data",
+            .help = "a running cluster with the bench catalog and data (default: make one)",
             .text = &query.directory},
         {.name = "keys", .help = "distinct keys (100000)", .number = &query.keys},
         {.name = "seconds", .help = "how long (10)", .number = &query.seconds},

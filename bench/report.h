@@ -1,4 +1,5 @@
-/* report: what every verb of the bench prints: the machine, the work, figures with their unit, as text or one JSON object. */
+/* report: what every verb of the bench prints: the machine, the work, figures with their unit, as text or one JSON
+ * object. */
 #ifndef ANABRANCH_BENCH_REPORT_H
 #define ANABRANCH_BENCH_REPORT_H
 

@@ -29,8 +29,7 @@ static ab_err history_write(
     AB_TRY(ab_parquet_writer_create(path, fields, 3, NULL, &writer, error));
     for (uint64_t i = 0; i * BLOCK_ROWS < rows; i++) {
         const struct ab_events_block *block = ab_events_at(events, 0, i);
-        struct ab_column columns[3] = {
-            {.type = fields[0].type, .rows_count = BLOCK_ROWS, .values = block->keys},
+        struct ab_column columns[3] = {{.type = fields[0].type, .rows_count = BLOCK_ROWS, .values = block->keys},
             {.type = fields[1].type, .rows_count = BLOCK_ROWS, .values = block->times},
             {.type = fields[2].type, .rows_count = BLOCK_ROWS, .values = block->amounts}};
         const struct ab_column *const pointers[3] = {&columns[0], &columns[1], &columns[2]};
@@ -73,8 +72,8 @@ static ab_err history_scan(const char *path, const struct ab_aggregation *aggreg
     return err;
 }
 
-static ab_err view_scan(const struct ab_catalog *catalog, uint32_t view, const char *path, const struct ab_events *events,
-    struct ab_json *report, struct ab_error *error)
+static ab_err view_scan(const struct ab_catalog *catalog, uint32_t view, const char *path,
+    const struct ab_events *events, struct ab_json *report, struct ab_error *error)
 {
     struct ab_aggregation *aggregation = NULL;
     struct ab_row_counts counts = {0};
@@ -100,8 +99,11 @@ static ab_err view_scan(const struct ab_catalog *catalog, uint32_t view, const c
 static ab_err scan_measure(
     const struct scan_options *options, const char *directory, struct ab_json *report, struct ab_error *error)
 {
-    struct ab_events_options made = {.keys_count = (uint32_t)options->keys, .partitions_count = 1,
-        .block_rows = BLOCK_ROWS, .blocks_a_partition = BLOCKS, .seed = 4};
+    struct ab_events_options made = {.keys_count = (uint32_t)options->keys,
+        .partitions_count = 1,
+        .block_rows = BLOCK_ROWS,
+        .blocks_a_partition = BLOCKS,
+        .seed = 4};
     struct ab_events *events = ab_events_create(&made);
     char *path = ab_new_format("%s/events.parquet", directory);
     char *text = ab_events_catalog(3);
@@ -135,9 +137,9 @@ int ab_bench_scan(int argc, char **argv)
         {.name = "keys", .help = "distinct keys, by Zipf's law (100000)", .number = &scan.keys},
         {.name = "json", .help = "print one JSON object", .flag = &scan.as_json},
     };
-    int status = ab_bench_options_read("scan",
-        "Rows per second and core from sealed history (Parquet) into merged states.", options,
-        sizeof options / sizeof options[0], argc, argv, 2);
+    int status =
+        ab_bench_options_read("scan", "Rows per second and core from sealed history (Parquet) into merged states.",
+            options, sizeof options / sizeof options[0], argc, argv, 2);
     if (status >= 0) {
         return status;
     }

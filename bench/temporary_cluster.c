@@ -36,8 +36,8 @@ static ab_err command_run(const char *const *arguments, struct ab_error *error)
     while (waitpid(child, &status, 0) < 0) {
     }
     return WIFEXITED(status) && WEXITSTATUS(status) == 0
-        ? AB_OK
-        : ab_error_set(error, AB_UNAVAILABLE, "`anabranch %s` failed", arguments[1]);
+               ? AB_OK
+               : ab_error_set(error, AB_UNAVAILABLE, "`anabranch %s` failed", arguments[1]);
 }
 
 static ab_err cluster_up(
@@ -57,8 +57,8 @@ static ab_err cluster_up(
     snprintf(partitions, sizeof partitions, "%" PRIu32, options->partitions_count);
     snprintf(workers, sizeof workers, "%" PRIu32, options->workers == 0 ? 1 : options->workers);
     ab_err err = ab_file_replace(catalog, ab_bytes_of_text(options->catalog), 0644, error);
-    const char *const arguments[] = {"anabranch", "up", "--data", cluster->directory, "--catalog", catalog, "--partitions",
-        partitions, options->workers == 0 ? NULL : "--workers", workers, NULL};
+    const char *const arguments[] = {"anabranch", "up", "--data", cluster->directory, "--catalog", catalog,
+        "--partitions", partitions, options->workers == 0 ? NULL : "--workers", workers, NULL};
     if (err == AB_OK) {
         err = command_run(arguments, error);
     }
@@ -105,8 +105,8 @@ void ab_temporary_cluster_close(struct ab_temporary_cluster *cluster)
     *cluster = (struct ab_temporary_cluster){0};
 }
 
-ab_err ab_temporary_cluster_connect(const struct ab_temporary_cluster *cluster, const char *daemon,
-    struct ab_channel **channel, struct ab_error *error)
+ab_err ab_temporary_cluster_connect(
+    const struct ab_temporary_cluster *cluster, const char *daemon, struct ab_channel **channel, struct ab_error *error)
 {
     struct ab_node_endpoint endpoint = {0};
     AB_TRY(ab_node_endpoint_read(cluster->directory, daemon, &endpoint, error));

@@ -1,4 +1,5 @@
-/* verbs: what anabranch-bench can measure; each takes its own command line and returns an exit status (0, 1 failed, 2 usage). */
+/* verbs: what anabranch-bench can measure; each takes its own command line and returns an exit status (0, 1 failed, 2
+ * usage). */
 #ifndef ANABRANCH_BENCH_VERBS_H
 #define ANABRANCH_BENCH_VERBS_H
 

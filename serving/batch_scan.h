@@ -5,8 +5,8 @@
 #include "common/aggregate/rollup.h"
 #include "serving/versions.h"
 
-/* Adds every stored group of the wanted shards that can match; skips by key order. AB_TIMEOUT past the monotonic deadline, AB_CORRUPT naming the
- * directory, AB_FULL when the result does not fit the query's memory. */
+/* Adds every stored group of the wanted shards that can match; skips by key order. AB_TIMEOUT past the monotonic
+ * deadline, AB_CORRUPT naming the directory, AB_FULL when the result does not fit the query's memory. */
 AB_MUST_USE ab_err ab_batch_scan(const struct ab_served_version *version, const struct ab_query *query,
     const bool *wanted_shards, int64_t deadline_us, struct ab_rollup *rollup, struct ab_error *error);
 

@@ -24,17 +24,17 @@
 
 struct serving {
     struct ab_node node;
-    struct ab_memory memory;             /* of queries */
-    struct ab_store_cache *cache;        /* owned */
-    struct ab_versions *versions;        /* owned */
-    struct ab_snapshot_source *source;   /* owned */
-    struct ab_server *server;            /* owned */
-    struct ab_queue *queue;              /* owned; of struct ab_request */
-    struct ab_thread *threads;           /* owned */
+    struct ab_memory memory;           /* of queries */
+    struct ab_store_cache *cache;      /* owned */
+    struct ab_versions *versions;      /* owned */
+    struct ab_snapshot_source *source; /* owned */
+    struct ab_server *server;          /* owned */
+    struct ab_queue *queue;            /* owned; of struct ab_request */
+    struct ab_thread *threads;         /* owned */
     uint32_t threads_count;
-    struct ab_lock statistics_lock;      /* a histogram written by query threads and read by status */
-    struct ab_histogram latency_us;      /* guarded by statistics_lock */
-    uint64_t failed_count;               /* guarded by statistics_lock */
+    struct ab_lock statistics_lock; /* a histogram written by query threads and read by status */
+    struct ab_histogram latency_us; /* guarded by statistics_lock */
+    uint64_t failed_count;          /* guarded by statistics_lock */
     atomic_bool is_stopping;
 };
 
@@ -185,8 +185,8 @@ static void query_answer(struct serving *serving, struct ab_executor *executor, 
         (void)ab_error_set(&error, err, "the query message is malformed");
     }
     int64_t took_us = ab_time_monotonic_us() - request->received_us;
-    ab_request_reply(request, err, err == AB_OK ? NULL : error.text,
-        err == AB_OK ? ab_buffer_view(reply) : (struct ab_bytes){0});
+    ab_request_reply(
+        request, err, err == AB_OK ? NULL : error.text, err == AB_OK ? ab_buffer_view(reply) : (struct ab_bytes){0});
     ab_lock_take(&serving->statistics_lock);
     ab_histogram_add(&serving->latency_us, took_us < 0 ? 0 : (uint64_t)took_us);
     serving->failed_count += err != AB_OK;
@@ -230,8 +230,7 @@ static ab_err serving_start(struct serving *serving, const char *directory, stru
     serving->queue = ab_queue_create(QUEUE_REQUESTS, QUEUE_BYTES);
     AB_TRY(ab_snapshot_source_open(
         directory, serving->node.identity.partitions_count, serving->versions, &serving->source, error));
-    struct ab_server_options server = {
-        .address = config->listen.serving, .on_request = on_request, .context = serving};
+    struct ab_server_options server = {.address = config->listen.serving, .on_request = on_request, .context = serving};
     AB_TRY(ab_server_open(serving->node.wire, &server, &serving->server, error));
     AB_TRY(ab_server_self_test(serving->server, error));
     serving->threads_count = config->query_threads;
@@ -282,7 +281,8 @@ static void signals_wait(int fd)
 static int usage(FILE *out, int status)
 {
     fprintf(out, "usage: anabranch-serving --data DIR\n\n"
-                 "The serving layer of a cluster: answers queries over ZeroMQ. Started and supervised by anabranch-controller.\n\n"
+                 "The serving layer of a cluster: answers queries over ZeroMQ. Started and supervised by "
+                 "anabranch-controller.\n\n"
                  "  --data DIR   the cluster's directory\n"
                  "  --help       this text\n"
                  "  --version    the version\n");

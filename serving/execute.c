@@ -16,8 +16,8 @@
 /* A parsed query, kept because services ask the same thing again and again. */
 struct prepared_query {
     uint64_t hash;
-    char *sql;               /* owned */
-    struct ab_query *query;  /* owned; refers to its catalog */
+    char *sql;              /* owned */
+    struct ab_query *query; /* owned; refers to its catalog */
 };
 
 struct ab_executor {
@@ -27,7 +27,7 @@ struct ab_executor {
     struct ab_channel *speed;          /* owned; NULL until known */
     struct ab_endpoint speed_endpoint; /* of the channel */
     struct prepared_query prepared[PREPARED_QUERIES];
-    struct ab_arena arena;             /* of the query in hand */
+    struct ab_arena arena; /* of the query in hand */
 };
 
 /* One query on its way. */
@@ -37,10 +37,10 @@ struct execution {
     const struct ab_served_view *served;
     const struct ab_query *query;
     const struct ab_wire_query *request;
-    struct ab_rollup *rollup;         /* owned */
-    bool *wanted_partitions;          /* in the arena */
-    bool *wanted_shards;              /* in the arena */
-    uint64_t *offsets;                /* in the arena; per partition, as the speed side was read */
+    struct ab_rollup *rollup; /* owned */
+    bool *wanted_partitions;  /* in the arena */
+    bool *wanted_shards;      /* in the arena */
+    uint64_t *offsets;        /* in the arena; per partition, as the speed side was read */
     int64_t as_of_us;
     uint64_t request_id;
     bool has_speed;
@@ -100,8 +100,7 @@ static ab_err execution_plan(struct execution *execution)
 {
     struct ab_executor *executor = execution->executor;
     const struct ab_snapshot *snapshot = execution->snapshot;
-    AB_TRY(query_prepare(
-        executor, snapshot->catalog, execution->request->sql, &execution->query, execution->error));
+    AB_TRY(query_prepare(executor, snapshot->catalog, execution->request->sql, &execution->query, execution->error));
     struct ab_bytes name = ab_bytes_of_text(execution->query->view->name);
     execution->served = ab_snapshot_view(snapshot, name);
     if (execution->served == NULL) {
@@ -160,7 +159,9 @@ static ab_err speed_ask(struct execution *execution)
         return ab_error_set(execution->error, AB_FULL, "no memory for another query now");
     }
     struct ab_wire_state_query question = {.sql = execution->request->sql,
-        .catalog_hash = execution->served->catalog->hash, .cut = execution_cut(execution), .partitions = partitions};
+        .catalog_hash = execution->served->catalog->hash,
+        .cut = execution_cut(execution),
+        .partitions = partitions};
     for (uint32_t p = 0; p < execution->snapshot->partitions_count; p++) {
         if (execution->wanted_partitions[p]) {
             partitions[question.partitions_count++] = p;
@@ -235,8 +236,10 @@ static ab_err reply_encode(struct execution *execution, struct ab_column *column
     }
     struct ab_served_version *version = execution->served->version;
     char name[160] = "";
-    struct ab_token token = {.cut = execution_cut(execution), .offsets = execution->offsets,
-        .offsets_count = execution->snapshot->partitions_count, .as_of_us = execution->as_of_us,
+    struct ab_token token = {.cut = execution_cut(execution),
+        .offsets = execution->offsets,
+        .offsets_count = execution->snapshot->partitions_count,
+        .as_of_us = execution->as_of_us,
         .is_complete = execution->has_speed};
     if (version != NULL) {
         const struct ab_version_manifest *manifest = ab_served_version_manifest(version);
@@ -245,8 +248,12 @@ static ab_err reply_encode(struct execution *execution, struct ab_column *column
         token.horizon_us = manifest->horizon_us == INT64_MIN ? 0 : manifest->horizon_us;
     }
     token.version = ab_bytes_of_text(name);
-    struct ab_wire_query_reply reply = {.columns = wire, .columns_count = query->items_count, .rows_count = rows_count,
-        .token = token, .warnings = warnings, .warnings_count = warnings_count};
+    struct ab_wire_query_reply reply = {.columns = wire,
+        .columns_count = query->items_count,
+        .rows_count = rows_count,
+        .token = token,
+        .warnings = warnings,
+        .warnings_count = warnings_count};
     size_t before = out->bytes;
     ab_wire_query_reply_encode(&reply, out);
     if (ab_buffer_finish(out) != AB_OK || out->bytes - before > REPLY_BYTES_MAX) {
@@ -302,8 +309,8 @@ static ab_err executor_attempt(struct ab_executor *executor, const struct ab_wir
     struct ab_buffer *reply, struct ab_error *error)
 {
     struct ab_snapshot *snapshot = ab_snapshot_source_current(executor->source);
-    struct execution execution = {.executor = executor, .snapshot = snapshot, .request = request,
-        .deadline_us = deadline_us, .error = error};
+    struct execution execution = {
+        .executor = executor, .snapshot = snapshot, .request = request, .deadline_us = deadline_us, .error = error};
     ab_err err = execution_run(&execution, reply);
     ab_rollup_destroy(execution.rollup);
     ab_arena_reset(&executor->arena);
@@ -335,8 +342,8 @@ ab_err ab_executor_ping(struct ab_executor *executor, int64_t deadline_us, struc
     ab_err err = speed_connect(executor, &snapshot->speed, error);
     if (err == AB_OK) {
         int64_t left_ms = (deadline_us - ab_time_monotonic_us()) / AB_US_PER_MS;
-        err = ab_channel_call(executor->speed, AB_VERB_PING, (struct ab_bytes){0}, left_ms < 1 ? 1 : (int)left_ms, &answer,
-            error);
+        err = ab_channel_call(
+            executor->speed, AB_VERB_PING, (struct ab_bytes){0}, left_ms < 1 ? 1 : (int)left_ms, &answer, error);
     }
     ab_answer_free(&answer);
     ab_snapshot_release(snapshot);

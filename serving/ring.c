@@ -14,8 +14,8 @@ struct ring_point {
 struct ab_ring {
     struct ring_point *points; /* owned, by rising place */
     uint32_t points_count;
-    uint32_t *weights;         /* owned */
-    uint32_t *racks;           /* owned: a number per rack; nodes without one have their own */
+    uint32_t *weights; /* owned */
+    uint32_t *racks;   /* owned: a number per rack; nodes without one have their own */
     uint32_t nodes_count;
     uint32_t racks_count;
     uint64_t weight_sum;
@@ -126,13 +126,15 @@ static uint32_t point_after(const struct ab_ring *ring, uint64_t place)
     return low == ring->points_count ? 0 : low;
 }
 
-/* What one walk around the circle accepts: a first walk wants free nodes in new racks, later ones are content with less. */
+/* What one walk around the circle accepts: a first walk wants free nodes in new racks, later ones are content with
+ * less. */
 struct walk {
     bool wants_room;
     bool wants_new_rack;
 };
 
-static bool node_is_taken(const struct ab_ring *ring, const uint32_t *chosen, uint32_t count, uint32_t node, bool by_rack)
+static bool node_is_taken(
+    const struct ab_ring *ring, const uint32_t *chosen, uint32_t count, uint32_t node, bool by_rack)
 {
     for (uint32_t i = 0; i < count; i++) {
         if (chosen[i] == node || (by_rack && ring->racks[chosen[i]] == ring->racks[node])) {

@@ -22,7 +22,8 @@ static const struct ab_query_pin *pin_of_column(const struct ab_query *query, ui
     return NULL;
 }
 
-/* The pins that decide the place of a group, in the order in which they are hashed. 0 when some are missing or there are too many combinations. */
+/* The pins that decide the place of a group, in the order in which they are hashed. 0 when some are missing or there
+ * are too many combinations. */
 static uint32_t deciding_pins(const struct ab_query *query, const struct ab_query_pin **pins)
 {
     const struct ab_view *view = query->view;
@@ -86,7 +87,8 @@ void ab_route_query(
     const struct ab_query *query, uint32_t partitions_count, bool *wanted_partitions, bool *wanted_shards)
 {
     const struct ab_query_pin *pins[AB_CATALOG_KEYS_MAX] = {0};
-    uint32_t count = query->view->stream->partition_columns_count > AB_CATALOG_KEYS_MAX ? 0 : deciding_pins(query, pins);
+    uint32_t count =
+        query->view->stream->partition_columns_count > AB_CATALOG_KEYS_MAX ? 0 : deciding_pins(query, pins);
     for (uint32_t p = 0; p < partitions_count; p++) {
         wanted_partitions[p] = count == 0 || !query->view->is_aligned;
         wanted_shards[p] = count == 0;

@@ -9,14 +9,14 @@
 #define POLL_MS 50
 
 struct ab_snapshot_source {
-    char *directory;                       /* owned */
+    char *directory; /* owned */
     uint32_t partitions_count;
-    struct ab_versions *versions;          /* borrowed */
-    struct ab_coordination *coordination;  /* owned */
-    struct ab_lock lock;                   /* guards current; a pointer handed to query threads */
-    struct ab_snapshot *current;           /* owned reference; guarded by lock */
-    struct ab_lock refresh_lock;           /* one refresh at a time; taken before lock */
-    uint64_t revision;                     /* guarded by refresh_lock: what current was made of */
+    struct ab_versions *versions;         /* borrowed */
+    struct ab_coordination *coordination; /* owned */
+    struct ab_lock lock;                  /* guards current; a pointer handed to query threads */
+    struct ab_snapshot *current;          /* owned reference; guarded by lock */
+    struct ab_lock refresh_lock;          /* one refresh at a time; taken before lock */
+    uint64_t revision;                    /* guarded by refresh_lock: what current was made of */
     struct ab_thread thread;
     atomic_bool is_stopping;
 };
@@ -95,8 +95,8 @@ static struct ab_catalog *catalog_with_uid(struct ab_coordination *coordination,
 }
 
 /* Opens the version that a view's pointer names; *version stays NULL when there is none yet. */
-static ab_err version_read(struct ab_snapshot_source *source, const char *view, struct ab_served_version **version,
-    struct ab_error *error)
+static ab_err version_read(
+    struct ab_snapshot_source *source, const char *view, struct ab_served_version **version, struct ab_error *error)
 {
     char *path = ab_new_format("/views/%s", view);
     struct ab_buffer value = {0};

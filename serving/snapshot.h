@@ -1,8 +1,9 @@
-/* snapshot: what a router knows of the cluster at one moment, immutable and counted: catalog, versions, where speed answers.
+/* snapshot: what a router knows of the cluster at one moment, immutable and counted: catalog, versions, where speed
+ * answers.
  *
- * Queries take one snapshot and keep it to their end, so one version per view is pinned for the whole query (I4). The refresher makes a new one
- * when the coordination service or an endpoint changed. A view whose new definition is not whole yet is served by the newest
- * definition that is.
+ * Queries take one snapshot and keep it to their end, so one version per view is pinned for the whole query (I4). The
+ * refresher makes a new one when the coordination service or an endpoint changed. A view whose new definition is not
+ * whole yet is served by the newest definition that is.
  *
  * Threads: read-only once made; acquire and release from any thread.
  */
@@ -15,10 +16,10 @@
 
 /* One view as it is answered now. */
 struct ab_served_view {
-    const struct ab_view *view;             /* borrowed from catalog */
-    struct ab_catalog *catalog;             /* owned reference: the one this definition stands in */
-    struct ab_aggregation *aggregation;     /* owned */
-    struct ab_served_version *version;      /* owned reference; NULL = no version yet */
+    const struct ab_view *view;         /* borrowed from catalog */
+    struct ab_catalog *catalog;         /* owned reference: the one this definition stands in */
+    struct ab_aggregation *aggregation; /* owned */
+    struct ab_served_version *version;  /* owned reference; NULL = no version yet */
 };
 
 struct ab_endpoint {
@@ -28,8 +29,8 @@ struct ab_endpoint {
 };
 
 struct ab_snapshot {
-    struct ab_catalog *catalog;     /* owned reference: the newest */
-    struct ab_served_view *views;   /* owned; one per view of the newest catalog */
+    struct ab_catalog *catalog;   /* owned reference: the newest */
+    struct ab_served_view *views; /* owned; one per view of the newest catalog */
     uint32_t views_count;
     uint32_t partitions_count;
     struct ab_endpoint speed;
@@ -45,10 +46,10 @@ void ab_snapshot_release(struct ab_snapshot *snapshot);
 
 struct ab_snapshot_source;
 
-/* Watches the cluster in `directory` (coordination state and run/speed.json) and keeps the newest snapshot. Before it returns the first one is made.
- * AB_UNAVAILABLE when there is no catalog. */
-AB_MUST_USE ab_err ab_snapshot_source_open(const char *directory, uint32_t partitions_count, struct ab_versions *versions,
-    struct ab_snapshot_source **source, struct ab_error *error);
+/* Watches the cluster in `directory` (coordination state and run/speed.json) and keeps the newest snapshot. Before it
+ * returns the first one is made. AB_UNAVAILABLE when there is no catalog. */
+AB_MUST_USE ab_err ab_snapshot_source_open(const char *directory, uint32_t partitions_count,
+    struct ab_versions *versions, struct ab_snapshot_source **source, struct ab_error *error);
 void ab_snapshot_source_close(struct ab_snapshot_source *source);
 
 /* The newest snapshot, with a reference for the caller. Any thread. */

@@ -6,16 +6,16 @@
 
 /* A reader that several versions may use. */
 struct shared_reader {
-    struct shared_reader *next; /* in the table */
-    char *path;                 /* owned */
+    struct shared_reader *next;       /* in the table */
+    char *path;                       /* owned */
     struct ab_version_reader *reader; /* owned */
-    uint32_t references;        /* guarded by the table's lock */
+    uint32_t references;              /* guarded by the table's lock */
 };
 
 struct ab_versions {
-    char *root;                   /* owned */
-    struct ab_store_cache *cache; /* borrowed */
-    struct ab_lock lock;          /* a table shared by query threads and the refresher */
+    char *root;                    /* owned */
+    struct ab_store_cache *cache;  /* borrowed */
+    struct ab_lock lock;           /* a table shared by query threads and the refresher */
     struct shared_reader *readers; /* owned list; guarded by lock */
 };
 

@@ -1,8 +1,8 @@
 /* versions: the batch versions this node serves: directories opened once, shared and counted.
  *
- * A served version is one manifest with a reader per directory and shard. Successive versions of a view share directories, so readers are kept by
- * path and counted: a directory closes when the last version and the last query that use it let go. A query pins one version for its
- * whole life (I4, I6).
+ * A served version is one manifest with a reader per directory and shard. Successive versions of a view share
+ * directories, so readers are kept by path and counted: a directory closes when the last version and the last query
+ * that use it let go. A query pins one version for its whole life (I4, I6).
  *
  * Threads: any; one lock guards the table of readers, and no reader is opened or closed under it.
  */
@@ -23,8 +23,9 @@ void ab_versions_destroy(struct ab_versions *versions);
 
 struct ab_served_version;
 
-/* Opens every directory of a manifest (those already open are shared); new ones are checked against their manifest's file sizes and content digests as the
- * version manifest names them. AB_NOT_FOUND, AB_CORRUPT with the path. The result carries one reference. */
+/* Opens every directory of a manifest (those already open are shared); new ones are checked against their manifest's
+ * file sizes and content digests as the version manifest names them. AB_NOT_FOUND, AB_CORRUPT with the path. The result
+ * carries one reference. */
 AB_MUST_USE ab_err ab_served_version_open(struct ab_versions *versions, const struct ab_json *manifest,
     struct ab_served_version **version, struct ab_error *error);
 

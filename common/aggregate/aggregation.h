@@ -1,9 +1,9 @@
 /* aggregation: a view compiled into what has to be kept and how columns feed it.
  *
- * The measures of a view are mapped to unique primitive states (primitive.h): avg(x) is count(x) and sum(x), var_pop(x) is
- * count(x), sum(x) and the sum of squares. Two measures with the same argument and filter share them. The first primitive of every
- * view is the number of rows, so counts can always be reconciled. The same aggregation runs in the stream worker, the MPI rank and
- * the router; states never depend on which of them made them (I5).
+ * The measures of a view are mapped to unique primitive states (primitive.h): avg(x) is count(x) and sum(x), var_pop(x)
+ * is count(x), sum(x) and the sum of squares. Two measures with the same argument and filter share them. The first
+ * primitive of every view is the number of rows, so counts can always be reconciled. The same aggregation runs in the
+ * stream worker, the MPI rank and the router; states never depend on which of them made them (I5).
  *
  * Threads: read-only after creation, any thread.
  */
@@ -22,21 +22,21 @@ void ab_aggregation_destroy(struct ab_aggregation *aggregation);
 /* The view it was made of. */
 const struct ab_view *ab_aggregation_view(const struct ab_aggregation *aggregation);
 
-/* Marks used[i] for every stream column that keys, pane, filters or arguments read (event time too when first/last need it): the projection
- * of a scan. */
+/* Marks used[i] for every stream column that keys, pane, filters or arguments read (event time too when first/last need
+ * it): the projection of a scan. */
 void ab_aggregation_columns(const struct ab_aggregation *aggregation, bool *used, size_t used_count);
 
-/* Rows to aggregate: columns by stream column index (NULL entry = all NULL). Row r's identity is (partition, offsets[r] or offset,
- * ordinals[r] or r). */
+/* Rows to aggregate: columns by stream column index (NULL entry = all NULL). Row r's identity is (partition, offsets[r]
+ * or offset, ordinals[r] or r). */
 struct ab_rows {
     const struct ab_column *const *columns;
     uint32_t rows_count;
-    const uint8_t *skip;        /* 1 = the row does not count (duplicate or rejected); NULL = none */
+    const uint8_t *skip; /* 1 = the row does not count (duplicate or rejected); NULL = none */
     uint32_t partition;
-    uint64_t offset;            /* of the record, when offsets is NULL */
-    const int64_t *offsets;     /* per row, from history; NULL in the stream */
-    const int64_t *ordinals;    /* per row, from history; NULL in the stream */
-    ab_time_us expired_until_us;/* panes that end at or before it have expired for these rows; INT64_MIN = none */
+    uint64_t offset;             /* of the record, when offsets is NULL */
+    const int64_t *offsets;      /* per row, from history; NULL in the stream */
+    const int64_t *ordinals;     /* per row, from history; NULL in the stream */
+    ab_time_us expired_until_us; /* panes that end at or before it have expired for these rows; INT64_MIN = none */
 };
 
 /* What became of rows that were not skipped: rows = aggregated + filtered + expired. */
@@ -44,7 +44,7 @@ struct ab_row_counts {
     uint64_t aggregated;
     uint64_t filtered; /* WHERE was not TRUE, or the pane's time was NULL */
     uint64_t expired;
-    uint64_t faults;   /* expression results made NULL by overflow or division by zero */
+    uint64_t faults; /* expression results made NULL by overflow or division by zero */
 };
 
 #endif

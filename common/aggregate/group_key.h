@@ -40,16 +40,17 @@ enum ab_scan_step {
 
 struct ab_group_scan;
 
-/* Prepares the key order test of a query: time chunks from its window bounds, leading keys from its pins. `hidden_until_us`: panes that
- * end at or before it are not shown (INT64_MIN = none). The query must outlive the scan. */
+/* Prepares the key order test of a query: time chunks from its window bounds, leading keys from its pins.
+ * `hidden_until_us`: panes that end at or before it are not shown (INT64_MIN = none). The query must outlive the scan.
+ */
 struct ab_group_scan *ab_group_scan_create(const struct ab_query *query, ab_time_us hidden_until_us);
 void ab_group_scan_destroy(struct ab_group_scan *scan);
 
 /* The first key worth seeking to, into `seek` (cleared first). */
 void ab_group_scan_start(const struct ab_group_scan *scan, struct ab_buffer *seek);
 
-/* Judges a key by order alone (window bounds, pins); the query's whole WHERE is applied by the rollup. On AB_SCAN_SEEK `seek` holds the
- * next key. A malformed key is AB_SCAN_MATCH: the rollup reports it. */
+/* Judges a key by order alone (window bounds, pins); the query's whole WHERE is applied by the rollup. On AB_SCAN_SEEK
+ * `seek` holds the next key. A malformed key is AB_SCAN_MATCH: the rollup reports it. */
 enum ab_scan_step ab_group_scan_judge(const struct ab_group_scan *scan, struct ab_bytes key, struct ab_buffer *seek);
 
 #endif

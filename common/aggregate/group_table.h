@@ -1,12 +1,12 @@
 /* group_table: groups in memory: a hash table from (keys, pane) to the states of an aggregation.
  *
- * A group's key is kept as fixed-width words (numbers as they are, text as ids of strings interned in the table), so that hashing and
- * comparing never touch strings; states stand in place, sketches and overflow by pointer. A block is aggregated column by column: WHERE,
- * then group index per row, then one pass per primitive.
+ * A group's key is kept as fixed-width words (numbers as they are, text as ids of strings interned in the table), so
+ * that hashing and comparing never touch strings; states stand in place, sketches and overflow by pointer. A block is
+ * aggregated column by column: WHERE, then group index per row, then one pass per primitive.
  *
- * Memory: charged to the budget given; updates and merges never fail for memory (they charge past the limit, and the owner watches
- * ab_memory_is_over between blocks): apply is total.
- * Threads: one writer; once nobody writes any more (frozen), any number of readers.
+ * Memory: charged to the budget given; updates and merges never fail for memory (they charge past the limit, and the
+ * owner watches ab_memory_is_over between blocks): apply is total. Threads: one writer; once nobody writes any more
+ * (frozen), any number of readers.
  */
 #ifndef ANABRANCH_COMMON_AGGREGATE_GROUP_TABLE_H
 #define ANABRANCH_COMMON_AGGREGATE_GROUP_TABLE_H

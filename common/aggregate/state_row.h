@@ -1,9 +1,10 @@
 /* state_row: all primitive states of one group and pane in one self-describing value.
  *
- *   u8 format (1), varint number of primitives, then per primitive: u8 kind (enum ab_primitive_kind), varint bytes, payload
+ *   u8 format (1), varint number of primitives, then per primitive: u8 kind (enum ab_primitive_kind), varint bytes,
+ * payload
  *
- * Encodings are canonical: equal states have equal bytes, whatever the order of updates and merges, the window base or the
- * processor (I5). They merge without a catalog, which is what RocksDB's merge operator needs.
+ * Encodings are canonical: equal states have equal bytes, whatever the order of updates and merges, the window base or
+ * the processor (I5). They merge without a catalog, which is what RocksDB's merge operator needs.
  */
 #ifndef ANABRANCH_COMMON_AGGREGATE_STATE_ROW_H
 #define ANABRANCH_COMMON_AGGREGATE_STATE_ROW_H
@@ -11,8 +12,9 @@
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
 
-/* Merges encoded rows of one group into `out` (cleared first): `existing` (data NULL = none) and operands; context unused. The signature is
- * ab_store_merge_fn's. AB_CORRUPT when a row is malformed or the rows have different primitives. Total otherwise. Any thread. */
+/* Merges encoded rows of one group into `out` (cleared first): `existing` (data NULL = none) and operands; context
+ * unused. The signature is ab_store_merge_fn's. AB_CORRUPT when a row is malformed or the rows have different
+ * primitives. Total otherwise. Any thread. */
 AB_MUST_USE ab_err ab_state_row_merge(struct ab_bytes existing, const struct ab_bytes *operands, size_t operands_count,
     struct ab_buffer *out, void *context);
 

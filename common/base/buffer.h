@@ -11,8 +11,8 @@
 
 /* Zeroed memory is a valid empty buffer without budget or maximum. */
 struct ab_buffer {
-    uint8_t *data;            /* owned */
-    size_t bytes;             /* in use */
+    uint8_t *data; /* owned */
+    size_t bytes;  /* in use */
     size_t capacity;
     size_t bytes_max;         /* 0 = unlimited */
     struct ab_memory *memory; /* borrowed; may be NULL */

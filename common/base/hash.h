@@ -15,17 +15,17 @@ struct ab_hash128 {
 
 /* Seeds, one per role; part of the formats: never changed, never reused. */
 enum ab_hash_domain {
-    AB_HASH_PARTITION = 1,  /* partition key -> partition (public salt) */
-    AB_HASH_SHARD = 2,      /* group keys -> shard */
-    AB_HASH_RECORD = 3,     /* checksums and chain of log records */
-    AB_HASH_DIGEST = 4,     /* rows of a view's digest */
-    AB_HASH_CONTENT = 5,    /* file contents */
-    AB_HASH_SKETCH = 6,     /* values entering a sketch */
-    AB_HASH_TABLE = 7,      /* in-memory tables */
-    AB_HASH_SOURCE = 8,     /* source names and prefixes */
-    AB_HASH_CATALOG = 9,    /* catalog text, definitions */
-    AB_HASH_RING = 10,      /* virtual nodes */
-    AB_HASH_BLOCK = 11,     /* block bytes, for "same sequence, other bytes" */
+    AB_HASH_PARTITION = 1, /* partition key -> partition (public salt) */
+    AB_HASH_SHARD = 2,     /* group keys -> shard */
+    AB_HASH_RECORD = 3,    /* checksums and chain of log records */
+    AB_HASH_DIGEST = 4,    /* rows of a view's digest */
+    AB_HASH_CONTENT = 5,   /* file contents */
+    AB_HASH_SKETCH = 6,    /* values entering a sketch */
+    AB_HASH_TABLE = 7,     /* in-memory tables */
+    AB_HASH_SOURCE = 8,    /* source names and prefixes */
+    AB_HASH_CATALOG = 9,   /* catalog text, definitions */
+    AB_HASH_RING = 10,     /* virtual nodes */
+    AB_HASH_BLOCK = 11,    /* block bytes, for "same sequence, other bytes" */
 };
 
 /* XXH3-64 of the bytes with the domain as seed. */

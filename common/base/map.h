@@ -1,7 +1,7 @@
 /* map: an in-memory table from bytes to a 64-bit number, for names, dictionaries and small indexes.
  *
- * Open addressing, load <= 0.5, keys copied into its own arena. Iteration is in insertion order, so nothing that walks a
- * map depends on a hash. Removal keeps a tombstone until the next growth.
+ * Open addressing, load <= 0.5, keys copied into its own arena. Iteration is in insertion order, so nothing that walks
+ * a map depends on a hash. Removal keeps a tombstone until the next growth.
  */
 #ifndef ANABRANCH_COMMON_BASE_MAP_H
 #define ANABRANCH_COMMON_BASE_MAP_H

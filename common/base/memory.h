@@ -19,9 +19,9 @@
 
 /* A budget. Zeroed memory is an unlimited one. A child's charges count in its parents too. */
 struct ab_memory {
-    size_t limit_bytes;        /* 0 = unlimited */
-    atomic_size_t used_bytes;  /* atomic: charged now */
-    struct ab_memory *parent;  /* borrowed; NULL at the top */
+    size_t limit_bytes;       /* 0 = unlimited */
+    atomic_size_t used_bytes; /* atomic: charged now */
+    struct ab_memory *parent; /* borrowed; NULL at the top */
 };
 
 /* Sets up a budget of limit_bytes (0 = unlimited) inside `parent` (may be NULL). */

@@ -1,8 +1,8 @@
 /* column: types, single values and columns of values: what blocks, expressions, aggregates and history share.
  *
  * A column is a plain array plus an optional array that marks NULL rows, one byte a row. TEXT is always dictionary
- * coded: 32-bit codes into a dictionary of distinct or repeated strings. Nothing here owns memory: whoever makes a column
- * (a decoder with its arena, a Parquet reader) says how long it lives.
+ * coded: 32-bit codes into a dictionary of distinct or repeated strings. Nothing here owns memory: whoever makes a
+ * column (a decoder with its arena, a Parquet reader) says how long it lives.
  */
 #ifndef ANABRANCH_COMMON_BLOCK_COLUMN_H
 #define ANABRANCH_COMMON_BLOCK_COLUMN_H
@@ -51,7 +51,8 @@ struct ab_column {
     struct ab_type type;
     uint32_t rows_count;
     const uint8_t *nulls; /* 1 = NULL, one byte a row; NULL pointer = no NULLs */
-    const void *values;   /* array by kind; what stands at a NULL row is any valid value; TEXT code 0 needs count > 0 or all NULL */
+    const void *values;   /* array by kind; what stands at a NULL row is any valid value; TEXT code 0 needs count > 0 or
+                             all NULL */
     struct ab_dictionary dictionary; /* TEXT only */
 };
 
@@ -89,7 +90,8 @@ AB_MUST_USE ab_err ab_column_constant(
  * AB_INVALID or AB_OVERFLOW. Text is borrowed from the argument. */
 AB_MUST_USE ab_err ab_value_parse(struct ab_type type, struct ab_bytes text, struct ab_value *value);
 
-/* Appends a value as people read it: DOUBLE with 17 significant digits, DECIMAL exact, times ISO 8601; NULL gives nothing. */
+/* Appends a value as people read it: DOUBLE with 17 significant digits, DECIMAL exact, times ISO 8601; NULL gives
+ * nothing. */
 struct ab_buffer;
 void ab_value_format(const struct ab_value *value, struct ab_buffer *out);
 

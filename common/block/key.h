@@ -5,10 +5,10 @@
  *   not NULL             0x02, then
  *   BOOLEAN              one byte 0 or 1
  *   BIGINT, TIMESTAMP    8 bytes big-endian, sign bit flipped
- *   DOUBLE               8 bytes big-endian of the canonical bits: sign bit flipped when positive, all bits when negative
- *   DECIMAL              16 bytes big-endian, sign bit flipped
- *   TEXT                 the bytes with 0x00 -> 0x00 0xFF, then 0x00 0x01
- * NULL sorts first. Values are concatenated; types are known from the definition. Format version 1, never changed.
+ *   DOUBLE               8 bytes big-endian of the canonical bits: sign bit flipped when positive, all bits when
+ * negative DECIMAL              16 bytes big-endian, sign bit flipped TEXT                 the bytes with 0x00 -> 0x00
+ * 0xFF, then 0x00 0x01 NULL sorts first. Values are concatenated; types are known from the definition. Format version
+ * 1, never changed.
  */
 #ifndef ANABRANCH_COMMON_BLOCK_KEY_H
 #define ANABRANCH_COMMON_BLOCK_KEY_H

@@ -1,9 +1,9 @@
 /* catalog: streams and views as declared in SQL, parsed, checked and typed.
  *
- * A catalog is immutable once parsed. Its text is the definition: the same text gives the same catalog everywhere, and its hash names
- * it. Every stream and view has a stable id that survives later versions: ab_catalog_evolve carries ids over from the version before and
- * says what changed or why the change is refused. A view's uid names its definition version: it changes when the view's meaning does,
- * and it prefixes the view's keys in speed state.
+ * A catalog is immutable once parsed. Its text is the definition: the same text gives the same catalog everywhere, and
+ * its hash names it. Every stream and view has a stable id that survives later versions: ab_catalog_evolve carries ids
+ * over from the version before and says what changed or why the change is refused. A view's uid names its definition
+ * version: it changes when the view's meaning does, and it prefixes the view's keys in speed state.
  *
  * Threads: read-only after parsing, any thread; acquire/release are atomic.
  */
@@ -35,19 +35,19 @@ struct ab_stream {
     const char *name;
     struct ab_stream_column *columns;
     uint32_t columns_count;
-    uint32_t event_time_column;    /* index; a NOT NULL TIMESTAMP */
-    uint32_t *partition_columns;   /* indexes, at least one, NOT NULL */
+    uint32_t event_time_column;  /* index; a NOT NULL TIMESTAMP */
+    uint32_t *partition_columns; /* indexes, at least one, NOT NULL */
     uint32_t partition_columns_count;
-    int64_t history_retention_us;  /* 0 = for ever */
-    int64_t future_bound_us;       /* event time <= append time + this, else rejected; option 'max_future', default 1 day */
-    int64_t past_bound_us;         /* 0 = none; event time >= append time - this; option 'max_past' */
-    char *definition;              /* canonical SQL of this stream */
+    int64_t history_retention_us; /* 0 = for ever */
+    int64_t future_bound_us; /* event time <= append time + this, else rejected; option 'max_future', default 1 day */
+    int64_t past_bound_us;   /* 0 = none; event time >= append time - this; option 'max_past' */
+    char *definition;        /* canonical SQL of this stream */
 };
 
 /* What a measure computes. Numbers are part of view definitions. */
 enum ab_measure_kind {
-    AB_MEASURE_COUNT_ROWS = 1,    /* count(*) */
-    AB_MEASURE_COUNT = 2,         /* count(x): x not NULL */
+    AB_MEASURE_COUNT_ROWS = 1, /* count(*) */
+    AB_MEASURE_COUNT = 2,      /* count(x): x not NULL */
     AB_MEASURE_SUM = 3,
     AB_MEASURE_AVG = 4,
     AB_MEASURE_MIN = 5,
@@ -56,51 +56,52 @@ enum ab_measure_kind {
     AB_MEASURE_VAR_SAMP = 8,
     AB_MEASURE_STDDEV_POP = 9,
     AB_MEASURE_STDDEV_SAMP = 10,
-    AB_MEASURE_FIRST = 11,        /* value at the least (event time, partition, offset, row) among not-NULL x */
+    AB_MEASURE_FIRST = 11, /* value at the least (event time, partition, offset, row) among not-NULL x */
     AB_MEASURE_LAST = 12,
     AB_MEASURE_COUNT_DISTINCT = 13,
 };
 
 struct ab_measure {
-    const char *name;               /* the output name */
+    const char *name; /* the output name */
     enum ab_measure_kind kind;
     struct ab_expression *argument; /* NULL for count(*) */
     struct ab_expression *filter;   /* FILTER (WHERE …); NULL = none */
     struct ab_type argument_type;   /* of the argument */
-    struct ab_type type;            /* of the finished value: counts BIGINT; sum(BIGINT) DECIMAL(38,0), sum(DECIMAL(p,s)) DECIMAL(38,s),
-                                       sum(DOUBLE) DOUBLE; avg, var, stddev DOUBLE; min max first last the argument's */
-    char *definition;               /* canonical SQL of the call with its filter: equal calls share states */
+    struct ab_type
+        type; /* of the finished value: counts BIGINT; sum(BIGINT) DECIMAL(38,0), sum(DECIMAL(p,s)) DECIMAL(38,s),
+                 sum(DOUBLE) DOUBLE; avg, var, stddev DOUBLE; min max first last the argument's */
+    char *definition; /* canonical SQL of the call with its filter: equal calls share states */
 };
 
 struct ab_view_key {
-    const char *name;               /* output name (alias or column name) */
-    uint32_t column;                /* index in the stream */
+    const char *name; /* output name (alias or column name) */
+    uint32_t column;  /* index in the stream */
     struct ab_type type;
 };
 
 struct ab_view {
-    uint32_t id;                    /* stable, from 1 */
-    uint32_t definition_version;    /* from 1, +1 when the meaning changes */
-    uint32_t uid;                   /* unique over all (view, definition version) of the cluster's life, from 1: prefix of speed keys */
+    uint32_t id;                 /* stable, from 1 */
+    uint32_t definition_version; /* from 1, +1 when the meaning changes */
+    uint32_t uid; /* unique over all (view, definition version) of the cluster's life, from 1: prefix of speed keys */
     const char *name;
     const struct ab_stream *stream; /* borrowed from the catalog */
     struct ab_expression *where;    /* NULL = all rows */
     struct ab_view_key *keys;
-    uint32_t keys_count;            /* may be 0 */
-    int64_t pane_us;                /* 0 = no window: one pane for all time */
-    uint32_t pane_column;           /* the TIMESTAMP column of TUMBLE, when pane_us > 0 */
+    uint32_t keys_count;  /* may be 0 */
+    int64_t pane_us;      /* 0 = no window: one pane for all time */
+    uint32_t pane_column; /* the TIMESTAMP column of TUMBLE, when pane_us > 0 */
     struct ab_measure *measures;
     uint32_t measures_count;
-    int64_t keep_us;                /* 0 = for ever */
-    int64_t chunk_us;               /* time chunk of the key encoding: a fixed multiple of the pane; 0 without panes */
-    bool is_aligned;                /* the group keys contain every partition-key column: a group lives in one partition */
-    char *definition;               /* canonical SQL */
+    int64_t keep_us;  /* 0 = for ever */
+    int64_t chunk_us; /* time chunk of the key encoding: a fixed multiple of the pane; 0 without panes */
+    bool is_aligned;  /* the group keys contain every partition-key column: a group lives in one partition */
+    char *definition; /* canonical SQL */
 };
 
 struct ab_catalog {
-    uint64_t version;               /* from 1; set by whoever stores catalogs */
-    char *text;                     /* as given, NUL-terminated */
-    struct ab_hash128 hash;         /* AB_HASH_CATALOG over the text */
+    uint64_t version;       /* from 1; set by whoever stores catalogs */
+    char *text;             /* as given, NUL-terminated */
+    struct ab_hash128 hash; /* AB_HASH_CATALOG over the text */
     struct ab_stream *streams;
     uint32_t streams_count;
     struct ab_view *views;
@@ -109,12 +110,14 @@ struct ab_catalog {
     struct ab_catalog_private *private_part;
 };
 
-/* Parses and types a catalog; ids are given in order of declaration. AB_SYNTAX with "line L, column C: found X, expected Y; did you mean Z?". */
+/* Parses and types a catalog; ids are given in order of declaration. AB_SYNTAX with "line L, column C: found X,
+ * expected Y; did you mean Z?". */
 AB_MUST_USE ab_err ab_catalog_parse(struct ab_bytes text, struct ab_catalog **catalog, struct ab_error *error);
 
-/* Parses `text` as the successor of `before` (NULL = first): carries ids, definition versions and uids over. Refused (AB_UNSUPPORTED with the place): a
- * stream dropped while a view needs history, a column removed or retyped, a new column that is NOT NULL, partition key or event time changed, a
- * view's keep above its stream's retention. `changes` gets one line per difference ("view v: changed, will be rebuilt"), empty when nothing changes. */
+/* Parses `text` as the successor of `before` (NULL = first): carries ids, definition versions and uids over. Refused
+ * (AB_UNSUPPORTED with the place): a stream dropped while a view needs history, a column removed or retyped, a new
+ * column that is NOT NULL, partition key or event time changed, a view's keep above its stream's retention. `changes`
+ * gets one line per difference ("view v: changed, will be rebuilt"), empty when nothing changes. */
 AB_MUST_USE ab_err ab_catalog_evolve(struct ab_bytes text, const struct ab_catalog *before, struct ab_catalog **catalog,
     struct ab_buffer *changes, struct ab_error *error);
 

@@ -1,9 +1,11 @@
 /* expression: typed scalar expressions, evaluated over whole columns.
  *
- * SQL three-valued logic. Total: whatever would fail (overflow, division by zero) is NULL and counted as a fault, so that apply cannot fail.
- * + - * / % on BIGINT (checked), DOUBLE, DECIMAL (products add scales; division and mixing with DOUBLE give DOUBLE; BIGINT mixes with
- * DECIMAL exactly); comparisons, BETWEEN, IN, IS [NOT] NULL, AND OR NOT; abs, coalesce, nullif, CASE is refused; hour(), minute(), day_of_week(), date_trunc are
- * refused until they exist. NULL literals take the type of their place. Only + - * / and bits: no libm (states depend on these values).
+ * SQL three-valued logic. Total: whatever would fail (overflow, division by zero) is NULL and counted as a fault, so
+ * that apply cannot fail.
+ * + - * / % on BIGINT (checked), DOUBLE, DECIMAL (products add scales; division and mixing with DOUBLE give DOUBLE;
+ * BIGINT mixes with DECIMAL exactly); comparisons, BETWEEN, IN, IS [NOT] NULL, AND OR NOT; abs, coalesce, nullif, CASE
+ * is refused; hour(), minute(), day_of_week(), date_trunc are refused until they exist. NULL literals take the type of
+ * their place. Only + - * / and bits: no libm (states depend on these values).
  *
  * Threads: an expression is read-only after typing; evaluation uses the caller's arena.
  */
@@ -17,9 +19,10 @@ struct ab_expression; /* opaque; owned by the catalog or query that parsed it */
 /* The type of the result. */
 struct ab_type ab_expression_type(const struct ab_expression *expression);
 
-/* Evaluates over rows_count rows. inputs[i] is the column that the expression knows by index i (entries it does not use may be NULL; a
- * NULL entry that is used reads as all NULL). The result borrows from inputs and arena. faults (may be NULL) is raised by the number of rows made NULL by
- * overflow or division by zero. AB_FULL when the arena's budget refuses. */
+/* Evaluates over rows_count rows. inputs[i] is the column that the expression knows by index i (entries it does not use
+ * may be NULL; a NULL entry that is used reads as all NULL). The result borrows from inputs and arena. faults (may be
+ * NULL) is raised by the number of rows made NULL by overflow or division by zero. AB_FULL when the arena's budget
+ * refuses. */
 AB_MUST_USE ab_err ab_expression_evaluate(const struct ab_expression *expression, const struct ab_column *const *inputs,
     uint32_t rows_count, struct ab_arena *arena, struct ab_column *result, uint64_t *faults);
 

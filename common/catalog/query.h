@@ -5,10 +5,11 @@
  *   keys_count              window_start (TIMESTAMP; NULL for views without panes)
  *   keys_count + 1          window_end
  *   keys_count + 2 + m      measure m, finished
- * Forms (DESIGN 8): without GROUP BY a query lists panes (one row per group and pane), unless only measures are selected: then all matching
- * groups merge into one row [a bare `SELECT count FROM v` merges; selecting any key or window column lists panes]. With GROUP BY, groups are the named keys and/or
- * TUMBLE(window_start, INTERVAL …), a multiple of the pane; every selected non-measure must be grouped. WHERE may use keys and window_start /
- * window_end only, and bounds on the window must lie on pane edges: refused otherwise. Rows come in key order without ORDER BY.
+ * Forms (DESIGN 8): without GROUP BY a query lists panes (one row per group and pane), unless only measures are
+ * selected: then all matching groups merge into one row [a bare `SELECT count FROM v` merges; selecting any key or
+ * window column lists panes]. With GROUP BY, groups are the named keys and/or TUMBLE(window_start, INTERVAL …), a
+ * multiple of the pane; every selected non-measure must be grouped. WHERE may use keys and window_start / window_end
+ * only, and bounds on the window must lie on pane edges: refused otherwise. Rows come in key order without ORDER BY.
  *
  * Threads: read-only after parsing.
  */
@@ -18,8 +19,8 @@
 #include "common/catalog/catalog.h"
 
 struct ab_query_item {
-    const char *name;                  /* output column name */
-    struct ab_expression *expression;  /* over the relation above */
+    const char *name;                 /* output column name */
+    struct ab_expression *expression; /* over the relation above */
 };
 
 struct ab_query_order {
@@ -29,32 +30,33 @@ struct ab_query_order {
 
 /* The values one key may have, when WHERE pins it by = or IN at its top level (AND): drives point look-ups. */
 struct ab_query_pin {
-    uint32_t key;                      /* index of the view key */
-    const struct ab_value *values;     /* of the key's type, sorted, distinct, not NULL */
+    uint32_t key;                  /* index of the view key */
+    const struct ab_value *values; /* of the key's type, sorted, distinct, not NULL */
     uint32_t values_count;
 };
 
 struct ab_query {
-    struct ab_catalog *catalog;        /* referenced */
+    struct ab_catalog *catalog; /* referenced */
     const struct ab_view *view;
     struct ab_query_item *items;
     uint32_t items_count;
-    struct ab_expression *where;       /* over keys and window columns; NULL = all */
+    struct ab_expression *where; /* over keys and window columns; NULL = all */
     struct ab_query_pin *pins;
     uint32_t pins_count;
-    int64_t window_from_us;            /* panes start >= this; INT64_MIN = open */
-    int64_t window_until_us;           /* panes end <= this; INT64_MAX = open */
-    bool *is_grouped;                  /* per view key: part of the result's group */
-    int64_t tumble_us;                 /* width of the result's windows: 0 = windows are merged away */
-    bool is_listing;                   /* no GROUP BY: one row per group and pane */
-    bool *needs_measure;               /* per measure of the view: some expression reads it */
+    int64_t window_from_us;  /* panes start >= this; INT64_MIN = open */
+    int64_t window_until_us; /* panes end <= this; INT64_MAX = open */
+    bool *is_grouped;        /* per view key: part of the result's group */
+    int64_t tumble_us;       /* width of the result's windows: 0 = windows are merged away */
+    bool is_listing;         /* no GROUP BY: one row per group and pane */
+    bool *needs_measure;     /* per measure of the view: some expression reads it */
     struct ab_query_order *order;
     uint32_t order_count;
-    uint64_t limit;                    /* UINT64_MAX = none */
+    uint64_t limit; /* UINT64_MAX = none */
     struct ab_query_private *private_part;
 };
 
-/* Parses one SELECT. AB_SYNTAX with line, column, found, expected and the nearest known name; AB_NOT_FOUND for an unknown view. */
+/* Parses one SELECT. AB_SYNTAX with line, column, found, expected and the nearest known name; AB_NOT_FOUND for an
+ * unknown view. */
 AB_MUST_USE ab_err ab_query_parse(
     struct ab_catalog *catalog, struct ab_bytes sql, struct ab_query **query, struct ab_error *error);
 void ab_query_destroy(struct ab_query *query);

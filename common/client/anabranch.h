@@ -1,8 +1,9 @@
 /* anabranch.h: the public C client of Anabranch.
  *
- * Producing: open a client, open a producer for a stream, append typed rows; the library hashes each row to its partition, gathers
- * blocks by size and time, numbers them, sends them over ZeroMQ with CURVE, retries, and reports one of three outcomes: done, definitely not
- * done, unknown (sending the same again is safe and happens by itself until the deadline). Querying: one SQL text, one answer with its token.
+ * Producing: open a client, open a producer for a stream, append typed rows; the library hashes each row to its
+ * partition, gathers blocks by size and time, numbers them, sends them over ZeroMQ with CURVE, retries, and reports one
+ * of three outcomes: done, definitely not done, unknown (sending the same again is safe and happens by itself until the
+ * deadline). Querying: one SQL text, one answer with its token.
  *
  * Threads: a client and what was opened from it belong to one thread at a time.
  * Memory: a producer holds at most `memory_bytes`; anabranch_append waits for acknowledgements when it is reached.
@@ -53,7 +54,8 @@ struct anabranch_options {
     int timeout_ms;             /* for each call; 0 = 30,000 */
 };
 
-/* Opens a client and fetches the catalog. On failure *client is still set, so that anabranch_last_error works; close it. */
+/* Opens a client and fetches the catalog. On failure *client is still set, so that anabranch_last_error works; close
+ * it. */
 ANABRANCH_API enum anabranch_result anabranch_open(
     const struct anabranch_options *options, struct anabranch_client **client);
 
@@ -67,11 +69,12 @@ ANABRANCH_API const char *anabranch_last_error(const struct anabranch_client *cl
 
 struct anabranch_producer_options {
     const char *stream;
-    const char *source;     /* name of a replayable source, or NULL: then rows are idempotent only within this producer's life */
-    uint32_t block_rows;    /* rows a block at most; 0 = 8192 */
-    uint32_t linger_ms;     /* oldest row of an unsent block waits at most this long; 0 = 100 */
-    size_t memory_bytes;    /* blocks not yet acknowledged; 0 = 64 MiB */
-    int deadline_ms;        /* a block that is not acknowledged by then has the outcome UNKNOWN; 0 = 120,000 */
+    const char
+        *source; /* name of a replayable source, or NULL: then rows are idempotent only within this producer's life */
+    uint32_t block_rows; /* rows a block at most; 0 = 8192 */
+    uint32_t linger_ms;  /* oldest row of an unsent block waits at most this long; 0 = 100 */
+    size_t memory_bytes; /* blocks not yet acknowledged; 0 = 64 MiB */
+    int deadline_ms;     /* a block that is not acknowledged by then has the outcome UNKNOWN; 0 = 120,000 */
 };
 
 /* What became of the rows so far. */
@@ -85,7 +88,8 @@ struct anabranch_counts {
     uint64_t bytes;      /* encoded bytes acknowledged */
 };
 
-/* A row whose rejection the server reported: at most 100 a block are named. position is the source position, or the row's number since opening. */
+/* A row whose rejection the server reported: at most 100 a block are named. position is the source position, or the
+ * row's number since opening. */
 typedef void (*anabranch_on_rejected_fn)(uint64_t position, const char *reason, void *context);
 
 /* Opens a producer: a new producer id; with a source, also asks where each partition stands in it. */
@@ -96,15 +100,18 @@ ANABRANCH_API enum anabranch_result anabranch_producer_open(struct anabranch_cli
 ANABRANCH_API enum anabranch_result anabranch_producer_close(struct anabranch_producer *producer);
 
 /* Columns of the stream, in declared order; name borrowed from the client. NULL past the end. */
-ANABRANCH_API const char *anabranch_producer_column(
-    const struct anabranch_producer *producer, uint32_t column, enum anabranch_type *type, uint8_t *precision, uint8_t *scale);
+ANABRANCH_API const char *anabranch_producer_column(const struct anabranch_producer *producer, uint32_t column,
+    enum anabranch_type *type, uint8_t *precision, uint8_t *scale);
 
-/* Set one column of the row being built; columns not set are NULL. Text is copied. set_parsed reads the text form of the column's type and
- * returns ANABRANCH_DEFINITELY_NOT when it does not fit (the reason in anabranch_last_error). */
+/* Set one column of the row being built; columns not set are NULL. Text is copied. set_parsed reads the text form of
+ * the column's type and returns ANABRANCH_DEFINITELY_NOT when it does not fit (the reason in anabranch_last_error). */
 ANABRANCH_API void anabranch_set_null(struct anabranch_producer *producer, uint32_t column);
-ANABRANCH_API enum anabranch_result anabranch_set_boolean(struct anabranch_producer *producer, uint32_t column, bool value);
-ANABRANCH_API enum anabranch_result anabranch_set_bigint(struct anabranch_producer *producer, uint32_t column, int64_t value);
-ANABRANCH_API enum anabranch_result anabranch_set_double(struct anabranch_producer *producer, uint32_t column, double value);
+ANABRANCH_API enum anabranch_result anabranch_set_boolean(
+    struct anabranch_producer *producer, uint32_t column, bool value);
+ANABRANCH_API enum anabranch_result anabranch_set_bigint(
+    struct anabranch_producer *producer, uint32_t column, int64_t value);
+ANABRANCH_API enum anabranch_result anabranch_set_double(
+    struct anabranch_producer *producer, uint32_t column, double value);
 ANABRANCH_API enum anabranch_result anabranch_set_timestamp(
     struct anabranch_producer *producer, uint32_t column, int64_t microseconds);
 ANABRANCH_API enum anabranch_result anabranch_set_text(
@@ -112,17 +119,18 @@ ANABRANCH_API enum anabranch_result anabranch_set_text(
 ANABRANCH_API enum anabranch_result anabranch_set_parsed(
     struct anabranch_producer *producer, uint32_t column, const char *text, size_t bytes);
 
-/* Appends the row that was set and starts a new one. With a source, `position` is its place there (rising, from 1), else 0. A row whose position its
- * partition has already counted is dropped here and counted as a duplicate. Waits while the memory bound is reached. A row without its partition key
- * becomes a raw row with that reason. */
+/* Appends the row that was set and starts a new one. With a source, `position` is its place there (rising, from 1),
+ * else 0. A row whose position its partition has already counted is dropped here and counted as a duplicate. Waits
+ * while the memory bound is reached. A row without its partition key becomes a raw row with that reason. */
 ANABRANCH_API enum anabranch_result anabranch_append(struct anabranch_producer *producer, uint64_t position);
 
-/* Appends a row that could not be typed or routed: it becomes a dead letter with this reason. Drops the row being set. */
+/* Appends a row that could not be typed or routed: it becomes a dead letter with this reason. Drops the row being set.
+ */
 ANABRANCH_API enum anabranch_result anabranch_append_raw(
     struct anabranch_producer *producer, uint64_t position, const char *text, size_t bytes, const char *reason);
 
-/* Tells the producer how far the source has been read: decompressed bytes up to the end of the row appended last, and a function that gives the hash of
- * that prefix (16 bytes) when a block is sealed. */
+/* Tells the producer how far the source has been read: decompressed bytes up to the end of the row appended last, and a
+ * function that gives the hash of that prefix (16 bytes) when a block is sealed. */
 typedef void (*anabranch_prefix_hash_fn)(void *context, uint8_t hash[16]);
 ANABRANCH_API void anabranch_source_progress(
     struct anabranch_producer *producer, uint64_t byte_offset, anabranch_prefix_hash_fn prefix_hash, void *context);
@@ -144,7 +152,8 @@ ANABRANCH_API enum anabranch_result anabranch_poll(struct anabranch_producer *pr
 ANABRANCH_API enum anabranch_result anabranch_flush(struct anabranch_producer *producer);
 
 /* Counts so far; and who is told of rejected rows. */
-ANABRANCH_API void anabranch_producer_counts(const struct anabranch_producer *producer, struct anabranch_counts *counts);
+ANABRANCH_API void anabranch_producer_counts(
+    const struct anabranch_producer *producer, struct anabranch_counts *counts);
 ANABRANCH_API void anabranch_on_rejected(
     struct anabranch_producer *producer, anabranch_on_rejected_fn on_rejected, void *context);
 
@@ -162,12 +171,13 @@ ANABRANCH_API const char *anabranch_answer_name(const struct anabranch_answer *a
 ANABRANCH_API enum anabranch_type anabranch_answer_type(
     const struct anabranch_answer *answer, uint32_t column, uint8_t *precision, uint8_t *scale);
 
-/* One value: true when NULL; its number (BOOLEAN 0/1, BIGINT, TIMESTAMP as int64; DOUBLE as double); and its text form as the command prints it,
- * borrowed until the next call on this answer. */
+/* One value: true when NULL; its number (BOOLEAN 0/1, BIGINT, TIMESTAMP as int64; DOUBLE as double); and its text form
+ * as the command prints it, borrowed until the next call on this answer. */
 ANABRANCH_API bool anabranch_answer_is_null(const struct anabranch_answer *answer, uint32_t row, uint32_t column);
 ANABRANCH_API int64_t anabranch_answer_bigint(const struct anabranch_answer *answer, uint32_t row, uint32_t column);
 ANABRANCH_API double anabranch_answer_double(const struct anabranch_answer *answer, uint32_t row, uint32_t column);
-ANABRANCH_API const char *anabranch_answer_text(struct anabranch_answer *answer, uint32_t row, uint32_t column, size_t *bytes);
+ANABRANCH_API const char *anabranch_answer_text(
+    struct anabranch_answer *answer, uint32_t row, uint32_t column, size_t *bytes);
 
 /* What the answer says of itself. */
 struct anabranch_token {

@@ -177,8 +177,11 @@ const char *anabranch_answer_text(struct anabranch_answer *answer, uint32_t row,
 void anabranch_answer_token(const struct anabranch_answer *answer, struct anabranch_token *token)
 {
     const struct ab_token *given = &answer->reply.token;
-    *token = (struct anabranch_token){.cut = given->cut, .version = answer->version, .as_of_us = given->as_of_us,
-        .horizon_us = given->horizon_us, .is_complete = given->is_complete};
+    *token = (struct anabranch_token){.cut = given->cut,
+        .version = answer->version,
+        .as_of_us = given->as_of_us,
+        .horizon_us = given->horizon_us,
+        .is_complete = given->is_complete};
 }
 
 size_t anabranch_answer_warnings(const struct anabranch_answer *answer)

@@ -143,8 +143,8 @@ static ab_err catalog_take_in(struct anabranch_client *client, const struct ab_j
 static ab_err catalog_fetch(struct anabranch_client *client, int timeout_ms)
 {
     struct ab_answer answer = {0};
-    AB_TRY(ab_channel_call(client->serving_channel, AB_VERB_CATALOG, (struct ab_bytes){0}, timeout_ms, &answer,
-        &client->error));
+    AB_TRY(ab_channel_call(
+        client->serving_channel, AB_VERB_CATALOG, (struct ab_bytes){0}, timeout_ms, &answer, &client->error));
     struct ab_json *reply = NULL;
     bool is_new_cluster = false;
     ab_err err = ab_json_parse(answer.payload, &reply, &client->error);
@@ -194,7 +194,8 @@ static ab_err options_read(struct anabranch_client *client, const struct anabran
             return ab_error_set(&client->error, AB_USAGE, "the server key is not 64 hexadecimal digits");
         }
     } else {
-        return ab_error_set(&client->error, AB_USAGE, "give a data directory, or an address, a server key and a key file");
+        return ab_error_set(
+            &client->error, AB_USAGE, "give a data directory, or an address, a server key and a key file");
     }
     char *path = options->key_file != NULL ? ab_new_text(options->key_file)
                                            : ab_new_format("%s/keys/operator.key", client->data_directory);

@@ -15,24 +15,25 @@ struct client_endpoint {
 };
 
 struct anabranch_client {
-    char *data_directory;            /* owned; NULL when an address was given */
+    char *data_directory; /* owned; NULL when an address was given */
     struct client_endpoint serving;
     struct client_endpoint speed;
     struct ab_wire_keys keys;
     uint8_t cluster_id[16];
     int timeout_ms;
-    struct ab_wire *wire;            /* owned */
+    struct ab_wire *wire;               /* owned */
     struct ab_channel *serving_channel; /* owned */
     struct ab_channel *speed_channel;   /* owned; opened with the first producer */
-    struct ab_catalog *catalog;      /* owned reference */
+    struct ab_catalog *catalog;         /* owned reference */
     uint32_t partitions_count;
-    struct ab_error error;           /* of the last failed call */
+    struct ab_error error; /* of the last failed call */
 };
 
 /* Maps an internal error to what a program can do about it. */
 enum anabranch_result client_result_of(ab_err err);
 
-/* Fetches the catalog and the speed node's endpoint again (daemons may have moved), reopening the channels that changed. */
+/* Fetches the catalog and the speed node's endpoint again (daemons may have moved), reopening the channels that
+ * changed. */
 AB_MUST_USE ab_err client_refresh(struct anabranch_client *client);
 
 /* Opens the channel to speed if it is not open. */
@@ -46,8 +47,8 @@ struct client_sender;
 struct client_outgoing {
     uint32_t partition;
     uint32_t rows_count;
-    uint64_t first_position; /* of the first row, for reports */
-    uint64_t *positions;     /* owned by the sender afterwards (ab_new_array); NULL = numbered from first_position */
+    uint64_t first_position;  /* of the first row, for reports */
+    uint64_t *positions;      /* owned by the sender afterwards (ab_new_array); NULL = numbered from first_position */
     struct ab_buffer encoded; /* owned by the sender afterwards; sequence already inside */
     uint64_t sequence;
 };

@@ -17,11 +17,11 @@
 struct gathering {
     struct ab_column_builder **columns; /* owned; stream columns, or raw and reason */
     uint32_t columns_count;
-    uint64_t *positions;                /* owned, block_rows of them; NULL without source */
+    uint64_t *positions; /* owned, block_rows of them; NULL without source */
     uint32_t rows_count;
     uint64_t first_position;
     size_t text_bytes;
-    int64_t oldest_us;                  /* monotonic */
+    int64_t oldest_us; /* monotonic */
 };
 
 struct partition_gathering {
@@ -31,22 +31,22 @@ struct partition_gathering {
 };
 
 struct anabranch_producer {
-    struct anabranch_client *client;  /* borrowed */
-    const struct ab_stream *stream;   /* borrowed from the catalog reference below */
-    struct ab_catalog *catalog;       /* owned reference */
-    char *source;                     /* owned; NULL = none */
+    struct anabranch_client *client; /* borrowed */
+    const struct ab_stream *stream;  /* borrowed from the catalog reference below */
+    struct ab_catalog *catalog;      /* owned reference */
+    char *source;                    /* owned; NULL = none */
     uint64_t producer_id;
     uint32_t block_rows;
     int64_t linger_us;
     struct partition_gathering *partitions; /* owned */
-    struct client_sender *sender;     /* owned */
+    struct client_sender *sender;           /* owned */
     struct anabranch_counts counts;
-    struct ab_value *row;             /* owned; the row being built */
-    struct ab_arena row_arena;        /* its texts */
+    struct ab_value *row;      /* owned; the row being built */
+    struct ab_arena row_arena; /* its texts */
     struct ab_buffer key;
     struct anabranch_source_mark *marks; /* owned */
     size_t marks_count;
-    uint64_t last_position;           /* appended last, any partition */
+    uint64_t last_position; /* appended last, any partition */
     uint64_t byte_offset;
     anabranch_prefix_hash_fn prefix_hash;
     void *prefix_hash_context;
@@ -147,10 +147,10 @@ static ab_err producer_set_up(struct anabranch_producer *producer, const struct 
     for (uint32_t c = 0; c < producer->stream->columns_count; c++) {
         producer->row[c] = (struct ab_value){.type = producer->stream->columns[c].type, .is_null = true};
     }
-    producer->sender = client_sender_create(client,
-        options->memory_bytes == 0 ? MEMORY_BYTES_DEFAULT : options->memory_bytes,
-        options->deadline_ms == 0 ? DEADLINE_MS_DEFAULT : options->deadline_ms, producer->producer_id,
-        &producer->counts);
+    producer->sender =
+        client_sender_create(client, options->memory_bytes == 0 ? MEMORY_BYTES_DEFAULT : options->memory_bytes,
+            options->deadline_ms == 0 ? DEADLINE_MS_DEFAULT : options->deadline_ms, producer->producer_id,
+            &producer->counts);
     return producer->source == NULL ? AB_OK : marks_fetch(producer);
 }
 
@@ -197,8 +197,8 @@ enum anabranch_result anabranch_producer_open(struct anabranch_client *client,
 
 /* ---- building a row ---- */
 
-const char *anabranch_producer_column(
-    const struct anabranch_producer *producer, uint32_t column, enum anabranch_type *type, uint8_t *precision, uint8_t *scale)
+const char *anabranch_producer_column(const struct anabranch_producer *producer, uint32_t column,
+    enum anabranch_type *type, uint8_t *precision, uint8_t *scale)
 {
     if (column >= producer->stream->columns_count) {
         return NULL;
@@ -258,7 +258,8 @@ enum anabranch_result anabranch_set_double(struct anabranch_producer *producer, 
     return ANABRANCH_OK;
 }
 
-enum anabranch_result anabranch_set_timestamp(struct anabranch_producer *producer, uint32_t column, int64_t microseconds)
+enum anabranch_result anabranch_set_timestamp(
+    struct anabranch_producer *producer, uint32_t column, int64_t microseconds)
 {
     struct ab_value *place = row_place(producer, column, AB_TYPE_TIMESTAMP);
     if (place == NULL) {
@@ -319,7 +320,8 @@ static void row_reset(struct anabranch_producer *producer)
 
 /* ---- gathering and sealing blocks ---- */
 
-static void mark_fill(const struct anabranch_producer *producer, const struct gathering *gathering, struct ab_block *block)
+static void mark_fill(
+    const struct anabranch_producer *producer, const struct gathering *gathering, struct ab_block *block)
 {
     block->positions = gathering->positions;
     block->mark.source = ab_bytes_of_text(producer->source);
@@ -347,12 +349,18 @@ static ab_err gathering_seal(
         columns[c].name = ab_bytes_of_text(is_raw ? raw_names[c] : producer->stream->columns[c].name);
         ab_column_builder_view(gathering->columns[c], &columns[c].column);
     }
-    struct client_outgoing outgoing = {.partition = partition, .rows_count = gathering->rows_count,
+    struct client_outgoing outgoing = {.partition = partition,
+        .rows_count = gathering->rows_count,
         .first_position = gathering->first_position,
         .sequence = client_sender_next_sequence(producer->sender, partition)};
-    struct ab_block block = {.stream = ab_bytes_of_text(producer->stream->name), .producer_id = producer->producer_id,
-        .sequence = outgoing.sequence, .partition = partition, .rows_count = gathering->rows_count, .is_raw = is_raw,
-        .columns_count = gathering->columns_count, .columns = columns};
+    struct ab_block block = {.stream = ab_bytes_of_text(producer->stream->name),
+        .producer_id = producer->producer_id,
+        .sequence = outgoing.sequence,
+        .partition = partition,
+        .rows_count = gathering->rows_count,
+        .is_raw = is_raw,
+        .columns_count = gathering->columns_count,
+        .columns = columns};
     if (producer->source != NULL) {
         mark_fill(producer, gathering, &block);
         outgoing.positions = ab_new_array(uint64_t, gathering->rows_count);
@@ -471,7 +479,8 @@ static ab_err row_append(struct anabranch_producer *producer, uint32_t partition
     return producer_breathe(producer);
 }
 
-static ab_err raw_append(struct anabranch_producer *producer, uint64_t position, struct ab_bytes text, const char *reason)
+static ab_err raw_append(
+    struct anabranch_producer *producer, uint64_t position, struct ab_bytes text, const char *reason)
 {
     const char *source = producer->source != NULL ? producer->source : producer->stream->name;
     uint64_t hash = ab_hash64(AB_HASH_SOURCE, ab_bytes_of_text(source));
@@ -574,8 +583,7 @@ void anabranch_producer_counts(const struct anabranch_producer *producer, struct
     *counts = producer->counts;
 }
 
-void anabranch_on_rejected(
-    struct anabranch_producer *producer, anabranch_on_rejected_fn on_rejected, void *context)
+void anabranch_on_rejected(struct anabranch_producer *producer, anabranch_on_rejected_fn on_rejected, void *context)
 {
     client_sender_on_rejected(producer->sender, on_rejected, context);
 }

@@ -3,8 +3,8 @@
 #include "common/base/assert.h"
 #include "common/base/time.h"
 
-/* Blocks in flight per partition. The server remembers the outcome of the last five sequences of a producer, so that a repeat of any block in
- * the window is always answered with what became of it. */
+/* Blocks in flight per partition. The server remembers the outcome of the last five sequences of a producer, so that a
+ * repeat of any block in the window is always answered with what became of it. */
 #define WINDOW_BLOCKS 4u
 #define RESEND_FIRST_US (2 * AB_US_PER_SECOND)
 #define RESEND_MOST_US (15 * AB_US_PER_SECOND)
@@ -15,19 +15,19 @@
 struct pending_block {
     struct pending_block *next; /* owned, by rising sequence */
     struct client_outgoing block;
-    uint64_t request_id;        /* of the last sending; 0 = not sent */
-    int64_t due_us;             /* monotonic: when to send (again) */
-    int64_t first_sent_us;      /* 0 = never */
-    int64_t wait_us;            /* next resend interval */
+    uint64_t request_id;   /* of the last sending; 0 = not sent */
+    int64_t due_us;        /* monotonic: when to send (again) */
+    int64_t first_sent_us; /* 0 = never */
+    int64_t wait_us;       /* next resend interval */
     uint32_t no_space_count;
-    bool may_be_written;        /* sent at least once without a definite "no" since */
+    bool may_be_written; /* sent at least once without a definite "no" since */
 };
 
 struct partition_queue {
     struct pending_block *first; /* owned */
     struct pending_block *last;  /* borrowed from the list */
     uint64_t next_sequence;
-    ab_err failed;               /* a block was refused: later sequences cannot follow */
+    ab_err failed; /* a block was refused: later sequences cannot follow */
 };
 
 struct client_sender {
@@ -186,8 +186,8 @@ static uint64_t row_position(const struct client_outgoing *block, uint32_t row)
 }
 
 /* The block is durable: count its rows and tell of the rejected ones. */
-static void block_done(struct client_sender *sender, struct partition_queue *queue, struct pending_block *pending,
-    struct ab_bytes payload)
+static void block_done(
+    struct client_sender *sender, struct partition_queue *queue, struct pending_block *pending, struct ab_bytes payload)
 {
     struct ab_wire_produce_reply reply = {0};
     ab_arena_reset(&sender->scratch);

@@ -1,11 +1,13 @@
 /* coordination: a small tree of versioned values that the processes of a cluster agree on.
  *
- * Paths are "/a/b"; each node has a value (<= AB_COORDINATION_VALUE_BYTES_MAX) and a version that counts its changes from 0. Everything that several
- * processes decide is one compare-and-set or one multi: all of its operations happen, or none. Two implementations stand behind the same table of functions: a journal
- * in a local directory for one machine, ZooKeeper for clusters; nobody else knows which (DESIGN 10).
+ * Paths are "/a/b"; each node has a value (<= AB_COORDINATION_VALUE_BYTES_MAX) and a version that counts its changes
+ * from 0. Everything that several processes decide is one compare-and-set or one multi: all of its operations happen,
+ * or none. Two implementations stand behind the same table of functions: a journal in a local directory for one
+ * machine, ZooKeeper for clusters; nobody else knows which (DESIGN 10).
  *
- * Watching: a revision number rises whenever anything changed; whoever waits re-reads and acts on versions, never on events (REPLICATION H53).
- * Unknown outcomes: AB_OUTCOME_UNKNOWN from a change means that it may have happened: read again and compare.
+ * Watching: a revision number rises whenever anything changed; whoever waits re-reads and acts on versions, never on
+ * events (REPLICATION H53). Unknown outcomes: AB_OUTCOME_UNKNOWN from a change means that it may have happened: read
+ * again and compare.
  *
  * Threads: a handle may be used by any thread. Blocks: every call may do input and output; `wait` as stated.
  */
@@ -35,7 +37,8 @@ struct ab_coordination_operation {
     uint64_t expected_version; /* SET, REMOVE, CHECK; AB_COORDINATION_ANY_VERSION = whatever it is */
 };
 
-/* Opens a session on the journal in `directory` (made if missing). AB_CORRUPT when the journal is damaged other than by a torn tail. */
+/* Opens a session on the journal in `directory` (made if missing). AB_CORRUPT when the journal is damaged other than by
+ * a torn tail. */
 AB_MUST_USE ab_err ab_coordination_open_local(
     const char *directory, struct ab_coordination **coordination, struct ab_error *error);
 
@@ -47,12 +50,14 @@ AB_MUST_USE ab_err ab_coordination_get(struct ab_coordination *coordination, con
     uint64_t *version, struct ab_error *error);
 
 /* Names of the direct children, sorted; freed with ab_file_names_free. None for an absent path. */
-AB_MUST_USE ab_err ab_coordination_children(struct ab_coordination *coordination, const char *path, char ***names,
-    size_t *count, struct ab_error *error);
+AB_MUST_USE ab_err ab_coordination_children(
+    struct ab_coordination *coordination, const char *path, char ***names, size_t *count, struct ab_error *error);
 
-/* Does all operations or none, durably. On failure the error of the first operation that could not be done, and its index in *failed (may be NULL). */
+/* Does all operations or none, durably. On failure the error of the first operation that could not be done, and its
+ * index in *failed (may be NULL). */
 AB_MUST_USE ab_err ab_coordination_multi(struct ab_coordination *coordination,
-    const struct ab_coordination_operation *operations, size_t operations_count, size_t *failed, struct ab_error *error);
+    const struct ab_coordination_operation *operations, size_t operations_count, size_t *failed,
+    struct ab_error *error);
 
 /* One operation each; see the kinds for errors. */
 AB_MUST_USE ab_err ab_coordination_create(

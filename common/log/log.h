@@ -1,11 +1,12 @@
 /* log: the durable record of one partition: segments of records, appended and synced in groups, repaired when torn.
  *
- * A directory holds segments named by their first offset (20 decimal digits ".seg"). Appends go to a staging buffer and reach
- * the file at ab_log_write (many records, one write); they are durable after ab_log_sync. Offsets count records from 0.
+ * A directory holds segments named by their first offset (20 decimal digits ".seg"). Appends go to a staging buffer and
+ * reach the file at ab_log_write (many records, one write); they are durable after ab_log_sync. Offsets count records
+ * from 0.
  *
- * Opening tells a torn tail from corruption (REPLICATION H9): a bad record at or after the highest durable offset that any
- * valid record states, with nothing valid after it, is a torn tail and is cut off (copied aside first when non-empty);
- * anything else is AB_CORRUPT with segment, file byte and offset in the text, and nothing is touched.
+ * Opening tells a torn tail from corruption (REPLICATION H9): a bad record at or after the highest durable offset that
+ * any valid record states, with nothing valid after it, is a torn tail and is cut off (copied aside first when
+ * non-empty); anything else is AB_CORRUPT with segment, file byte and offset in the text, and nothing is touched.
  *
  * Invariants: I1 (synced before acknowledged: the caller's rule, kept by durable_offset), I3 (order and chain).
  * Threads: the writer side belongs to one thread; ab_log_sync may run on another one; readers are independent
@@ -23,7 +24,7 @@ struct ab_log;
 struct ab_log_options {
     uint8_t cluster_id[16];
     uint32_t partition;
-    uint64_t segment_bytes; /* 0 = default; a record larger than this gets a segment of its own */
+    uint64_t segment_bytes;   /* 0 = default; a record larger than this gets a segment of its own */
     struct ab_memory *memory; /* borrowed; the staging buffer is charged here */
 };
 
@@ -34,20 +35,21 @@ struct ab_log_recovery {
     uint64_t end_offset; /* next offset to be written */
 };
 
-/* Opens a partition's log, creating the directory; verifies every record of the last two segments and every header of the others. */
+/* Opens a partition's log, creating the directory; verifies every record of the last two segments and every header of
+ * the others. */
 AB_MUST_USE ab_err ab_log_open(const char *directory, const struct ab_log_options *options, struct ab_log **log,
     struct ab_log_recovery *recovery, struct ab_error *error);
 
 /* Closes without syncing what was not synced; NULL is legal. */
 void ab_log_close(struct ab_log *log);
 
-/* Stages one record: fills header.offset, previous_chain, durable_offset, cluster id and partition; gives back the offset.
- * AB_FULL when the staging buffer may not grow (write first), AB_TOO_LARGE, AB_IO after an earlier failed write or sync (the
- * log is then poisoned for good: stop the process, H8). */
+/* Stages one record: fills header.offset, previous_chain, durable_offset, cluster id and partition; gives back the
+ * offset. AB_FULL when the staging buffer may not grow (write first), AB_TOO_LARGE, AB_IO after an earlier failed write
+ * or sync (the log is then poisoned for good: stop the process, H8). */
 AB_MUST_USE ab_err ab_log_append(struct ab_log *log, struct ab_record *record, uint64_t *offset);
 
-/* Writes staged records to the segment, starting a new one where needed. AB_NO_SPACE leaves the file at the last whole group (truncated
- * back) and keeps nothing staged: those records never existed and their offsets are given again. */
+/* Writes staged records to the segment, starting a new one where needed. AB_NO_SPACE leaves the file at the last whole
+ * group (truncated back) and keeps nothing staged: those records never existed and their offsets are given again. */
 AB_MUST_USE ab_err ab_log_write(struct ab_log *log, struct ab_error *error);
 
 /* Makes everything written durable. Any error poisons the log. */
@@ -76,8 +78,8 @@ uint64_t ab_log_start_offset(const struct ab_log *log);
 
 struct ab_log_reader;
 
-/* Opens for reading records in [from, until) of a log directory; needs no ab_log and takes no lock. AB_NOT_FOUND when `from` was
- * trimmed away. Verifies checksums and the chain from the first record read on. */
+/* Opens for reading records in [from, until) of a log directory; needs no ab_log and takes no lock. AB_NOT_FOUND when
+ * `from` was trimmed away. Verifies checksums and the chain from the first record read on. */
 AB_MUST_USE ab_err ab_log_reader_open(const char *directory, uint64_t from_offset, uint64_t until_offset,
     struct ab_log_reader **reader, struct ab_error *error);
 void ab_log_reader_close(struct ab_log_reader *reader);

@@ -12,13 +12,13 @@
  *  48  offset u64              8    120 XXH3-64 of bytes 0..119         8
  * 128  verdict, then body, then zero padding to a multiple of 8
  *
- * chain(record) = XXH3-128(AB_HASH_RECORD) over the whole record without the padding; the first record's previous chain is 0.
- * A reader refuses a newer format version with AB_UNSUPPORTED.
+ * chain(record) = XXH3-128(AB_HASH_RECORD) over the whole record without the padding; the first record's previous chain
+ * is 0. A reader refuses a newer format version with AB_UNSUPPORTED.
  *
- * The verdict is what the leader decided when it appended (DESIGN 4.2): one entry for each row that is not plainly accepted, so
- * that apply, replay, seal and batch only read it:
- *   varint count, then per entry: varint row (delta from the entry before), u8 decision (enum ab_decision),
- *   and for AB_DECISION_REJECTED a varint-length reason text (<= AB_REASON_BYTES_MAX, no NUL).
+ * The verdict is what the leader decided when it appended (DESIGN 4.2): one entry for each row that is not plainly
+ * accepted, so that apply, replay, seal and batch only read it: varint count, then per entry: varint row (delta from
+ * the entry before), u8 decision (enum ab_decision), and for AB_DECISION_REJECTED a varint-length reason text (<=
+ * AB_REASON_BYTES_MAX, no NUL).
  */
 #ifndef ANABRANCH_COMMON_LOG_RECORD_H
 #define ANABRANCH_COMMON_LOG_RECORD_H
@@ -66,11 +66,12 @@ struct ab_record {
 /* Whole size on disk, with padding. */
 size_t ab_record_bytes(const struct ab_record_header *header);
 
-/* Appends the encoding of header, verdict and body (lengths taken from the views) with checksums; sets record->chain and the
- * lengths in its header. */
+/* Appends the encoding of header, verdict and body (lengths taken from the views) with checksums; sets record->chain
+ * and the lengths in its header. */
 void ab_record_encode(struct ab_record *record, struct ab_buffer *out);
 
-/* Decodes the header alone from at least AB_RECORD_HEADER_BYTES bytes: AB_CORRUPT, AB_UNSUPPORTED, AB_END when too few. */
+/* Decodes the header alone from at least AB_RECORD_HEADER_BYTES bytes: AB_CORRUPT, AB_UNSUPPORTED, AB_END when too few.
+ */
 AB_MUST_USE ab_err ab_record_header_decode(struct ab_bytes bytes, struct ab_record_header *header);
 
 /* Decodes a whole record at the front of `bytes`, checking both checksums; AB_END when bytes end before it does. */
@@ -119,15 +120,15 @@ AB_MUST_USE ab_err ab_verdict_reader_next(
 /* Sets skip[row] = 1 for every row of the verdict (duplicate or rejected), others untouched. AB_CORRUPT. */
 AB_MUST_USE ab_err ab_verdict_mark(struct ab_bytes verdict, uint32_t rows_count, uint8_t *skip);
 
-/* A cut: the control record that ends span k. Body: u64 cut, i64 time T, i64 horizon, u64 catalog version, 16 bytes catalog hash,
- * varint-length catalog text (empty when unchanged since the previous cut). */
+/* A cut: the control record that ends span k. Body: u64 cut, i64 time T, i64 horizon, u64 catalog version, 16 bytes
+ * catalog hash, varint-length catalog text (empty when unchanged since the previous cut). */
 struct ab_cut {
-    uint64_t cut;                  /* k, rising */
-    ab_time_us time_us;            /* T: one for all partitions */
-    ab_time_us horizon_us;         /* 0 = nothing expires */
+    uint64_t cut;          /* k, rising */
+    ab_time_us time_us;    /* T: one for all partitions */
+    ab_time_us horizon_us; /* 0 = nothing expires */
     uint64_t catalog_version;
     struct ab_hash128 catalog_hash;
-    struct ab_bytes catalog_text;  /* borrowed; empty = as before */
+    struct ab_bytes catalog_text; /* borrowed; empty = as before */
 };
 void ab_cut_encode(const struct ab_cut *cut, struct ab_buffer *out);
 AB_MUST_USE ab_err ab_cut_decode(struct ab_bytes body, struct ab_cut *cut);

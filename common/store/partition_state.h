@@ -1,8 +1,9 @@
 /* partition_state: one RocksDB per partition for the speed layer: a column family per span and one for tables.
  *
- * Nothing is written through the memtable: every flush is one sorted file (operand_file.h) that holds its share's applied
- * offset and is ingested whole, so state and offset are durable together or not at all (DESIGN 4.5). Values under view keys are
- * merge operands; the merge operator calls the function given at opening. A span's family is dropped whole.
+ * Nothing is written through the memtable: every flush is one sorted file (operand_file.h) that holds its share's
+ * applied offset and is ingested whole, so state and offset are durable together or not at all (DESIGN 4.5). Values
+ * under view keys are merge operands; the merge operator calls the function given at opening. A span's family is
+ * dropped whole.
  *
  * Threads: any thread may ingest, read and take snapshots; span create and drop exclude each other inside.
  * Memory: one block cache shared by all partitions of a process (ab_store_cache).
@@ -12,7 +13,8 @@
 
 #include "common/base/buffer.h"
 
-/* Merges `existing` (data NULL = none) and operands, oldest first, into `out`. AB_CORRUPT makes the read fail. Any thread. */
+/* Merges `existing` (data NULL = none) and operands, oldest first, into `out`. AB_CORRUPT makes the read fail. Any
+ * thread. */
 typedef ab_err (*ab_store_merge_fn)(struct ab_bytes existing, const struct ab_bytes *operands, size_t operands_count,
     struct ab_buffer *out, void *context);
 
@@ -28,8 +30,8 @@ struct ab_partition_state_options {
     void *merge_context;
 };
 
-/* Opens or creates the state in `directory`; removes staged files that a crash left. AB_CORRUPT when RocksDB cannot open it: the caller
- * then removes the directory and replays the log. */
+/* Opens or creates the state in `directory`; removes staged files that a crash left. AB_CORRUPT when RocksDB cannot
+ * open it: the caller then removes the directory and replays the log. */
 AB_MUST_USE ab_err ab_partition_state_open(const char *directory, const struct ab_partition_state_options *options,
     struct ab_partition_state **state, struct ab_error *error);
 void ab_partition_state_close(struct ab_partition_state *state);
@@ -42,7 +44,8 @@ AB_MUST_USE ab_err ab_partition_state_span_create(
     struct ab_partition_state *state, uint64_t span, struct ab_error *error);
 
 /* Drops a span's family; absent is fine. Readers that hold a snapshot keep reading it. */
-AB_MUST_USE ab_err ab_partition_state_span_drop(struct ab_partition_state *state, uint64_t span, struct ab_error *error);
+AB_MUST_USE ab_err ab_partition_state_span_drop(
+    struct ab_partition_state *state, uint64_t span, struct ab_error *error);
 
 /* The spans that exist, rising; *spans is freed with ab_delete. */
 void ab_partition_state_spans(struct ab_partition_state *state, uint64_t **spans, size_t *count);
@@ -50,7 +53,8 @@ void ab_partition_state_spans(struct ab_partition_state *state, uint64_t **spans
 /* A path for a new operand file inside the state's staging folder; freed with ab_delete. */
 char *ab_partition_state_stage(struct ab_partition_state *state);
 
-/* Ingests a finished operand file into a span's family (AB_NOT_FOUND when dropped), durable when it returns. The file is moved. */
+/* Ingests a finished operand file into a span's family (AB_NOT_FOUND when dropped), durable when it returns. The file
+ * is moved. */
 AB_MUST_USE ab_err ab_partition_state_ingest(
     struct ab_partition_state *state, uint64_t span, const char *path, struct ab_error *error);
 
@@ -58,8 +62,8 @@ AB_MUST_USE ab_err ab_partition_state_ingest(
 uint64_t ab_partition_state_files(struct ab_partition_state *state, uint64_t span);
 
 /* Merged value of a key into `out`; AB_NOT_FOUND. */
-AB_MUST_USE ab_err ab_partition_state_get(
-    struct ab_partition_state *state, uint64_t span, struct ab_bytes key, struct ab_buffer *out, struct ab_error *error);
+AB_MUST_USE ab_err ab_partition_state_get(struct ab_partition_state *state, uint64_t span, struct ab_bytes key,
+    struct ab_buffer *out, struct ab_error *error);
 
 /* Non-empty when RocksDB reports a background error. */
 bool ab_partition_state_is_healthy(struct ab_partition_state *state, struct ab_error *error);

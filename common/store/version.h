@@ -1,8 +1,8 @@
 /* version: an immutable directory of a batch version: RocksDB files bulk-loaded once, opened read-only for ever.
  *
- * Keys are group keys (common/aggregate/group_key.h), values encoded state rows. A directory has a manifest.json with rows, bytes,
- * content digest (sum mod 2^128 of XXH3-128(AB_HASH_CONTENT) over key length, key, value: independent of file layout) and file hashes;
- * a directory without a manifest does not exist.
+ * Keys are group keys (common/aggregate/group_key.h), values encoded state rows. A directory has a manifest.json with
+ * rows, bytes, content digest (sum mod 2^128 of XXH3-128(AB_HASH_CONTENT) over key length, key, value: independent of
+ * file layout) and file hashes; a directory without a manifest does not exist.
  *
  * Threads: a writer belongs to one thread; a reader may be used by any.
  */
@@ -30,7 +30,8 @@ AB_MUST_USE ab_err ab_version_writer_create(
 AB_MUST_USE ab_err ab_version_writer_add(
     struct ab_version_writer *writer, struct ab_bytes key, struct ab_bytes value, struct ab_error *error);
 
-/* Completes: ingests, closes, hashes, writes the manifest durably; frees the writer. An empty directory (no rows) is legal. */
+/* Completes: ingests, closes, hashes, writes the manifest durably; frees the writer. An empty directory (no rows) is
+ * legal. */
 AB_MUST_USE ab_err ab_version_writer_finish(
     struct ab_version_writer *writer, struct ab_version_summary *summary, struct ab_error *error);
 
@@ -39,7 +40,8 @@ void ab_version_writer_abandon(struct ab_version_writer *writer);
 
 struct ab_version_reader;
 
-/* Opens read-only. AB_NOT_FOUND without a manifest, AB_CORRUPT when file sizes or (verify) hashes and digest differ from it. */
+/* Opens read-only. AB_NOT_FOUND without a manifest, AB_CORRUPT when file sizes or (verify) hashes and digest differ
+ * from it. */
 AB_MUST_USE ab_err ab_version_reader_open(const char *directory, struct ab_store_cache *cache, bool verify,
     struct ab_version_reader **reader, struct ab_error *error);
 void ab_version_reader_close(struct ab_version_reader *reader);
@@ -54,8 +56,8 @@ AB_MUST_USE ab_err ab_version_reader_get(
 struct ab_version_iterator;
 
 /* Iterates keys in [from, until) (until empty = to the end). */
-AB_MUST_USE ab_err ab_version_iterator_open(struct ab_version_reader *reader, struct ab_bytes from, struct ab_bytes until,
-    struct ab_version_iterator **iterator, struct ab_error *error);
+AB_MUST_USE ab_err ab_version_iterator_open(struct ab_version_reader *reader, struct ab_bytes from,
+    struct ab_bytes until, struct ab_version_iterator **iterator, struct ab_error *error);
 void ab_version_iterator_close(struct ab_version_iterator *iterator);
 
 /* The next row, borrowed until the next call; AB_END. */

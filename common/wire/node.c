@@ -59,8 +59,8 @@ static ab_err identity_decode(
 {
     int64_t format = ab_json_integer_or(ab_json_get(json, "format"), 0);
     if (format > AB_CLUSTER_FORMAT) {
-        return ab_error_set(error, AB_UNSUPPORTED, "%s has format %" PRId64 ", this program reads %d", path, format,
-            AB_CLUSTER_FORMAT);
+        return ab_error_set(
+            error, AB_UNSUPPORTED, "%s has format %" PRId64 ", this program reads %d", path, format, AB_CLUSTER_FORMAT);
     }
     if (strcmp(ab_json_text_or(ab_json_get(json, "hash"), ""), AB_CLUSTER_HASH) != 0) {
         return ab_error_set(error, AB_UNSUPPORTED, "%s names another partition hash than " AB_CLUSTER_HASH, path);

@@ -1,7 +1,8 @@
 /* node: what every program of a cluster does first: read the cluster's directory and open its wire.
  *
- * A cluster's directory holds cluster.json {"format":1,"cluster_id":"32 hex","partitions":P,"hash":"xxh3-64/1","created":"ISO time"}, keys/<role>.key,
- * keys/allow (the list of keys that may speak to a server) and config/node.yaml.
+ * A cluster's directory holds cluster.json {"format":1,"cluster_id":"32
+ * hex","partitions":P,"hash":"xxh3-64/1","created":"ISO time"}, keys/<role>.key, keys/allow (the list of keys that may
+ * speak to a server) and config/node.yaml.
  */
 #ifndef ANABRANCH_COMMON_WIRE_NODE_H
 #define ANABRANCH_COMMON_WIRE_NODE_H
@@ -19,7 +20,8 @@ struct ab_cluster_identity {
     uint32_t partitions_count;
 };
 
-/* Reads cluster.json below `directory`. AB_NOT_FOUND when it is not a cluster's directory, AB_CORRUPT, AB_UNSUPPORTED for a newer format or another hash. */
+/* Reads cluster.json below `directory`. AB_NOT_FOUND when it is not a cluster's directory, AB_CORRUPT, AB_UNSUPPORTED
+ * for a newer format or another hash. */
 AB_MUST_USE ab_err ab_cluster_identity_read(
     const char *directory, struct ab_cluster_identity *identity, struct ab_error *error);
 
@@ -42,10 +44,10 @@ struct ab_node {
 
 struct ab_node_options {
     const char *directory;
-    const char *role;  /* names the key file: keys/<role>.key */
-    const char *name;  /* of this process in envelopes and logs */
-    bool is_server;    /* loads the allow list */
-    int io_threads;    /* 0 = 1 */
+    const char *role; /* names the key file: keys/<role>.key */
+    const char *name; /* of this process in envelopes and logs */
+    bool is_server;   /* loads the allow list */
+    int io_threads;   /* 0 = 1 */
 };
 
 /* Reads everything and opens the wire. Errors say which file and what to do. */
@@ -65,7 +67,8 @@ struct ab_node_endpoint {
 AB_MUST_USE ab_err ab_node_endpoint_write(
     const struct ab_node *node, const char *daemon, const char *address, struct ab_error *error);
 
-/* Reads run/<daemon>.json of a cluster's directory; AB_UNAVAILABLE when the daemon has not said yet where it answers. */
+/* Reads run/<daemon>.json of a cluster's directory; AB_UNAVAILABLE when the daemon has not said yet where it answers.
+ */
 AB_MUST_USE ab_err ab_node_endpoint_read(
     const char *directory, const char *daemon, struct ab_node_endpoint *endpoint, struct ab_error *error);
 

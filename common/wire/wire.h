@@ -1,13 +1,13 @@
 /* wire: messages between processes over ZeroMQ with CURVE: one context, servers and channels.
  *
- * A message is two frames: a protobuf envelope and a payload. Every socket has CURVE; every server socket has a ZAP domain
- * that is enforced, so a key that is not on the allow list never gets a byte in (I9). What a key may do is decided per
- * verb by its role (roles.h). ZeroMQ is treated as lossy, duplicating and reordering across reconnects: requests carry
- * ids and deadlines, and whoever waits gives up in time.
+ * A message is two frames: a protobuf envelope and a payload. Every socket has CURVE; every server socket has a ZAP
+ * domain that is enforced, so a key that is not on the allow list never gets a byte in (I9). What a key may do is
+ * decided per verb by its role (roles.h). ZeroMQ is treated as lossy, duplicating and reordering across reconnects:
+ * requests carry ids and deadlines, and whoever waits gives up in time.
  *
- * Threads: struct ab_wire is shared; a server runs one network thread of its own that calls `on_request`; a reply may be sent
- * from any thread; a channel belongs to one thread at a time.
- * Memory: at most peers x queue_messages x message_bytes_max, stated in the options.
+ * Threads: struct ab_wire is shared; a server runs one network thread of its own that calls `on_request`; a reply may
+ * be sent from any thread; a channel belongs to one thread at a time. Memory: at most peers x queue_messages x
+ * message_bytes_max, stated in the options.
  */
 #ifndef ANABRANCH_COMMON_WIRE_WIRE_H
 #define ANABRANCH_COMMON_WIRE_WIRE_H
@@ -63,8 +63,8 @@ struct ab_request {
     struct ab_bytes payload;     /* borrowed from the request, valid until reply or drop */
     enum ab_role role;           /* of the authenticated key; the verb is already allowed for it */
     char principal[64];
-    int64_t received_us;         /* monotonic */
-    int64_t deadline_us;         /* monotonic; INT64_MAX = none */
+    int64_t received_us; /* monotonic */
+    int64_t deadline_us; /* monotonic; INT64_MAX = none */
     /* private parts follow in the implementation */
 };
 
@@ -72,7 +72,7 @@ struct ab_request {
 typedef void (*ab_server_on_request_fn)(struct ab_request *request, void *context);
 
 struct ab_server_options {
-    const char *address; /* "tcp://127.0.0.1:*" or with a port, or ipc:// */
+    const char *address;      /* "tcp://127.0.0.1:*" or with a port, or ipc:// */
     size_t message_bytes_max; /* 0 = AB_WIRE_MESSAGE_BYTES_MAX */
     int queue_messages;       /* high-water marks, 0 = 256 */
     ab_server_on_request_fn on_request;
@@ -125,11 +125,12 @@ struct ab_answer {
 };
 
 /* Connects (asynchronously: an unreachable or refusing server shows as time-outs). */
-AB_MUST_USE ab_err ab_channel_open(
-    struct ab_wire *wire, const struct ab_channel_options *options, struct ab_channel **channel, struct ab_error *error);
+AB_MUST_USE ab_err ab_channel_open(struct ab_wire *wire, const struct ab_channel_options *options,
+    struct ab_channel **channel, struct ab_error *error);
 void ab_channel_close(struct ab_channel *channel);
 
-/* Sends a request and fills envelope->request_id with a new id if it is 0. AB_AGAIN when the queue is full, AB_TOO_LARGE. */
+/* Sends a request and fills envelope->request_id with a new id if it is 0. AB_AGAIN when the queue is full,
+ * AB_TOO_LARGE. */
 AB_MUST_USE ab_err ab_channel_send(struct ab_channel *channel, struct ab_envelope *envelope, struct ab_bytes payload);
 
 /* Waits up to timeout_ms (0 = poll) for the next answer. AB_TIMEOUT. Malformed answers are dropped and counted. */
@@ -140,8 +141,8 @@ void ab_answer_free(struct ab_answer *answer);
 
 /* One request and its answer; answers to earlier requests are discarded. Returns the transport's error, or the answer's
  * status with its text in `error`; on AB_OK the answer is the caller's. */
-AB_MUST_USE ab_err ab_channel_call(struct ab_channel *channel, enum ab_verb verb, struct ab_bytes payload, int timeout_ms,
-    struct ab_answer *answer, struct ab_error *error);
+AB_MUST_USE ab_err ab_channel_call(struct ab_channel *channel, enum ab_verb verb, struct ab_bytes payload,
+    int timeout_ms, struct ab_answer *answer, struct ab_error *error);
 
 /* True when the handshake with the server was refused (wrong key) since the channel was opened. */
 bool ab_channel_was_refused(struct ab_channel *channel);
