@@ -127,7 +127,7 @@ static ab_err measure_check(const struct ab_measure *measure, struct ab_error *e
         return ab_error_set(error, AB_USAGE, "measure %s has no argument", measure->name);
     }
     bool needs_number = measure->kind == AB_MEASURE_SUM || measure->kind == AB_MEASURE_AVG ||
-        (measure->kind >= AB_MEASURE_VAR_POP && measure->kind <= AB_MEASURE_STDDEV_SAMP);
+                        (measure->kind >= AB_MEASURE_VAR_POP && measure->kind <= AB_MEASURE_STDDEV_SAMP);
     if (needs_number && !is_summable(measure->argument_type)) {
         char text[AB_TYPE_TEXT_BYTES];
         return ab_error_set(error, AB_UNSUPPORTED, "measure %s: values of type %s cannot be summed", measure->name,

@@ -105,8 +105,8 @@ ab_err ab_cell_validate(uint8_t type_kind, struct ab_bytes bytes)
         is_valid = bytes.bytes == 8;
         break;
     case AB_TYPE_DOUBLE:
-        is_valid = bytes.bytes == 8 &&
-            ab_cell_double(double_of_word(big_endian_at(bytes.data))) == big_endian_at(bytes.data);
+        is_valid =
+            bytes.bytes == 8 && ab_cell_double(double_of_word(big_endian_at(bytes.data))) == big_endian_at(bytes.data);
         break;
     case AB_TYPE_DECIMAL:
         is_valid = bytes.bytes == 16;

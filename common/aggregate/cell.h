@@ -56,7 +56,8 @@ AB_MUST_USE ab_err ab_cell_validate(uint8_t type_kind, struct ab_bytes bytes);
 /* Takes validated bytes; text is borrowed from them. */
 union ab_cell ab_cell_take(uint8_t type_kind, struct ab_bytes bytes);
 
-/* Makes *cell own a copy of value: text is copied and charged past the limit, and what *cell owned before (if has_old) is freed. */
+/* Makes *cell own a copy of value: text is copied and charged past the limit, and what *cell owned before (if has_old)
+ * is freed. */
 void ab_cell_assign(
     uint8_t type_kind, union ab_cell *cell, bool has_old, const union ab_cell *value, struct ab_memory *memory);
 

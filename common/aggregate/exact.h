@@ -1,8 +1,8 @@
 /* exact: signed numbers words * 2^position of any size that sums of DOUBLE need, and their one rounding.
  *
- * Used where states are encoded, merged and finished, never per row. The largest numbers are count * sum of squares and the
- * square of a sum: exponents -2148 .. 2240, so AB_EXACT_WORDS_MAX words are enough for any difference of two of them and
- * for the words a division adds. Nothing here calls libm.
+ * Used where states are encoded, merged and finished, never per row. The largest numbers are count * sum of squares and
+ * the square of a sum: exponents -2148 .. 2240, so AB_EXACT_WORDS_MAX words are enough for any difference of two of
+ * them and for the words a division adds. Nothing here calls libm.
  *
  * Threads: values.
  */
@@ -15,8 +15,8 @@
 
 struct ab_exact {
     bool is_negative;
-    uint32_t words_count; /* the top word is not 0; no words = zero */
-    int32_t position;     /* exponent of bit 0 */
+    uint32_t words_count;               /* the top word is not 0; no words = zero */
+    int32_t position;                   /* exponent of bit 0 */
     uint64_t words[AB_EXACT_WORDS_MAX]; /* magnitude, least significant first */
 };
 
@@ -39,15 +39,15 @@ void ab_exact_multiply(const struct ab_exact *a, const struct ab_exact *b, struc
 /* exact *= factor. */
 void ab_exact_multiply_word(struct ab_exact *exact, uint64_t factor);
 
-/* exact / (product of the divisors), none of them 0, rounded once to nearest, ties to even; beyond the range of DOUBLE it is
- * infinite, as IEEE 754 has it. At most 8 divisors. */
+/* exact / (product of the divisors), none of them 0, rounded once to nearest, ties to even; beyond the range of DOUBLE
+ * it is infinite, as IEEE 754 has it. At most 8 divisors. */
 double ab_exact_divide(const struct ab_exact *exact, const uint64_t *divisors, uint32_t divisors_count);
 
 /* The number as a 128-bit integer; false when it is not one or does not fit. */
 bool ab_exact_to_int128(const struct ab_exact *exact, ab_int128 *number);
 
-/* out = (words[0 .. count) << shift) in two's complement, as many words as `out_count`; false when the magnitude does not stay below
- * 2^(64 * out_count - 2). shift >= 0. */
+/* out = (words[0 .. count) << shift) in two's complement, as many words as `out_count`; false when the magnitude does
+ * not stay below 2^(64 * out_count - 2). shift >= 0. */
 bool ab_exact_to_words(const struct ab_exact *exact, uint32_t shift, uint64_t *out, uint32_t out_count);
 
 #endif

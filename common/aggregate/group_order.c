@@ -99,8 +99,8 @@ static __attribute__((noinline)) void sort_prefixes(struct sorter *sorter, size_
     }
 }
 
-/* Keys are at most a few hundred bytes of numbers and text; each level takes at least one byte off the longest, and text keys that share
- * long beginnings take them off at once (common_bytes). */
+/* Keys are at most a few hundred bytes of numbers and text; each level takes at least one byte off the longest, and
+ * text keys that share long beginnings take them off at once (common_bytes). */
 static void sort_range(struct sorter *sorter, size_t from, size_t until, size_t depth)
 {
     if (until - from < FEW) {

@@ -1,8 +1,9 @@
 /* group_store: a hash table from fixed-width key words to entries that hold states in place; for this folder alone.
  *
- * A key is words: [pane start, if the layout has panes][mask of NULL keys, if it has keys][keys: one word, DECIMAL two; TEXT as
- * the number of a string kept once]. An entry is the words, then the states of the primitives. Entries stand in one array in order of
- * arrival; an index of (32 bits of hash, entry) at most half full leads to them, so growth moves no states and walking needs no index.
+ * A key is words: [pane start, if the layout has panes][mask of NULL keys, if it has keys][keys: one word, DECIMAL two;
+ * TEXT as the number of a string kept once]. An entry is the words, then the states of the primitives. Entries stand in
+ * one array in order of arrival; an index of (32 bits of hash, entry) at most half full leads to them, so growth moves
+ * no states and walking needs no index.
  *
  * Memory: everything is charged past the limit to a budget of its own inside the one given. Threads: as group_table.h.
  */
@@ -64,7 +65,8 @@ static inline void *ab_group_store_state(const struct ab_group_store *store, siz
     return store->entries + entry * store->layout.entry_bytes + store->offsets[primitive];
 }
 
-/* Finds or makes the entries of `count` <= AB_GROUP_BATCH_ROWS keys of words_count words each; entries[i] is the i-th's. */
+/* Finds or makes the entries of `count` <= AB_GROUP_BATCH_ROWS keys of words_count words each; entries[i] is the
+ * i-th's. */
 void ab_group_store_find(struct ab_group_store *store, const uint64_t *words, size_t count, uint32_t *entries);
 
 /* Makes key words of values; text is interned. */
@@ -94,16 +96,15 @@ AB_MUST_USE ab_err ab_group_row_split(struct ab_bytes row, const struct ab_plan_
 static inline void ab_group_store_absorb(
     struct ab_group_store *store, size_t entry, uint32_t primitive, struct ab_bytes payload)
 {
-    store->ops[primitive]->absorb(
-        &store->contexts[primitive], ab_group_store_state(store, entry, primitive), payload);
+    store->ops[primitive]->absorb(&store->contexts[primitive], ab_group_store_state(store, entry, primitive), payload);
 }
 
-/* Orders the entries by their keys as ab_group_store_key_put writes them, after `chunk_of(pane)` when given. *order is allocated
- * past the limit from `memory`: entries_count places of 4 bytes. */
+/* Orders the entries by their keys as ab_group_store_key_put writes them, after `chunk_of(pane)` when given. *order is
+ * allocated past the limit from `memory`: entries_count places of 4 bytes. */
 struct ab_group_order {
-    uint32_t *entries;    /* owned */
+    uint32_t *entries;     /* owned */
     struct ab_buffer keys; /* owned; all keys, one after the other, by entry */
-    size_t *ends;         /* owned; end of each entry's key */
+    size_t *ends;          /* owned; end of each entry's key */
     size_t count;
     struct ab_memory *memory;
 };

@@ -60,8 +60,7 @@ ab_err ab_group_table_merge_row(struct ab_group_table *table, struct ab_bytes ke
     return AB_OK;
 }
 
-void ab_group_words_translate(
-    const struct ab_group_store *from, size_t entry, const uint32_t *texts, uint64_t *words)
+void ab_group_words_translate(const struct ab_group_store *from, size_t entry, const uint32_t *texts, uint64_t *words)
 {
     const struct ab_group_layout *layout = &from->layout;
     memcpy(words, ab_group_store_words(from, entry), layout->words_count * sizeof(*words));

@@ -8,14 +8,13 @@
 struct ab_group_table {
     const struct ab_aggregation *aggregation; /* borrowed */
     struct ab_group_store store;
-    uint32_t *listed;              /* owned; 0, 1, 2 …: all primitives */
-    struct ab_bytes *payloads;     /* owned; by primitive, for merge_row */
-    struct ab_arena values;        /* text of keys being decoded */
+    uint32_t *listed;          /* owned; 0, 1, 2 …: all primitives */
+    struct ab_bytes *payloads; /* owned; by primitive, for merge_row */
+    struct ab_arena values;    /* text of keys being decoded */
 };
 
-/* Copies the words of `from`'s entry so that they name the same key in `into`, whose layout is the same; texts[n] is into's number of
- * from's string n. */
-void ab_group_words_translate(
-    const struct ab_group_store *from, size_t entry, const uint32_t *texts, uint64_t *words);
+/* Copies the words of `from`'s entry so that they name the same key in `into`, whose layout is the same; texts[n] is
+ * into's number of from's string n. */
+void ab_group_words_translate(const struct ab_group_store *from, size_t entry, const uint32_t *texts, uint64_t *words);
 
 #endif

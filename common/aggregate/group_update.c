@@ -1,5 +1,5 @@
-/* Aggregating a block: WHERE and panes choose the rows, keys become words, groups are found in batches, and each primitive then
- * runs over the batch's rows, column by column. */
+/* Aggregating a block: WHERE and panes choose the rows, keys become words, groups are found in batches, and each
+ * primitive then runs over the batch's rows, column by column. */
 #include "common/aggregate/group_table_private.h"
 #include "common/aggregate/pane.h"
 #include "common/aggregate/primitive_distinct.h"
@@ -10,17 +10,18 @@ struct update {
     struct ab_group_table *table;
     const struct ab_aggregation *aggregation;
     const struct ab_rows *rows;
-    struct ab_arena *scratch;       /* the caller's; may refuse */
-    struct ab_arena spare;          /* without a budget: used when the caller's refuses, because apply is total */
+    struct ab_arena *scratch; /* the caller's; may refuse */
+    struct ab_arena spare;    /* without a budget: used when the caller's refuses, because apply is total */
     struct ab_row_counts *counts;
-    struct ab_column *arguments;    /* by argument of the plan */
-    bool *is_present;               /* by argument: false = all NULL */
-    uint8_t **filters;              /* by filter: 1 = TRUE */
-    uint64_t **hashes;              /* by primitive: DISTINCT's */
-    uint32_t *selected;             /* rows that count */
-    int64_t *panes;                 /* pane start of each selected row; NULL without panes */
+    struct ab_column *arguments; /* by argument of the plan */
+    bool *is_present;            /* by argument: false = all NULL */
+    uint8_t **filters;           /* by filter: 1 = TRUE */
+    uint64_t **hashes;           /* by primitive: DISTINCT's */
+    uint32_t *selected;          /* rows that count */
+    int64_t *panes;              /* pane start of each selected row; NULL without panes */
     size_t selected_count;
-    uint32_t *key_texts[AB_CATALOG_KEYS_MAX]; /* TEXT keys: our number of each dictionary entry, UINT32_MAX = not asked yet */
+    uint32_t *
+        key_texts[AB_CATALOG_KEYS_MAX]; /* TEXT keys: our number of each dictionary entry, UINT32_MAX = not asked yet */
     struct ab_primitive_identity identity;
 };
 
@@ -48,8 +49,7 @@ static uint8_t *filter_run(struct update *update, const struct ab_expression *ex
     uint64_t faults = 0;
     if (ab_expression_filter(expression, rows->columns, rows->rows_count, update->scratch, keep, &faults) != AB_OK) {
         faults = 0;
-        ab_err err =
-            ab_expression_filter(expression, rows->columns, rows->rows_count, &update->spare, keep, &faults);
+        ab_err err = ab_expression_filter(expression, rows->columns, rows->rows_count, &update->spare, keep, &faults);
         AB_ASSERT(err == AB_OK);
     }
     update->counts->faults += faults;
@@ -379,8 +379,8 @@ void ab_group_table_update(
     }
     uint32_t words_count = table->store.layout.words_count;
     uint64_t *words = update.selected_count == 0
-        ? NULL
-        : scratch_alloc(&update, AB_GROUP_BATCH_ROWS * (words_count + 1) * sizeof(*words));
+                          ? NULL
+                          : scratch_alloc(&update, AB_GROUP_BATCH_ROWS * (words_count + 1) * sizeof(*words));
     for (size_t first = 0; first < update.selected_count; first += AB_GROUP_BATCH_ROWS) {
         size_t count = update.selected_count - first;
         count = count < AB_GROUP_BATCH_ROWS ? count : AB_GROUP_BATCH_ROWS;

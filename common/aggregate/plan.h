@@ -1,5 +1,5 @@
-/* plan: the inside of an aggregation (aggregation.h): primitives, the expressions that feed them, and what measures read; for this
- * folder alone. */
+/* plan: the inside of an aggregation (aggregation.h): primitives, the expressions that feed them, and what measures
+ * read; for this folder alone. */
 #ifndef ANABRANCH_COMMON_AGGREGATE_PLAN_H
 #define ANABRANCH_COMMON_AGGREGATE_PLAN_H
 

@@ -23,6 +23,12 @@ const struct ab_primitive_ops *ab_primitive_ops_of(uint8_t kind)
     return kind < sizeof(ops_by_kind) / sizeof(ops_by_kind[0]) ? ops_by_kind[kind] : NULL;
 }
 
+const union ab_cell *ab_primitive_cell(const struct ab_primitive_context *context, const void *state)
+{
+    bool is_identity = context->kind == AB_PRIMITIVE_FIRST || context->kind == AB_PRIMITIVE_LAST;
+    return is_identity ? ab_primitive_identity_cell(state) : ab_primitive_extreme_cell(state);
+}
+
 static void print_integer(const struct ab_exact *exact, struct ab_buffer *out)
 {
     ab_int128 number;

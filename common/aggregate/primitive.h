@@ -1,24 +1,26 @@
 /* primitive: the monoids that every measure is made of: one const table of functions.
  *
- * Each is commutative and associative with `init` as identity, and encodes canonically: equal states, equal bytes (I5). Payloads:
+ * Each is commutative and associative with `init` as identity, and encodes canonically: equal states, equal bytes (I5).
+ * Payloads:
  *
- *   COUNT             u64, little-endian, no zero bytes at the top (0 = empty). Counts rows, or rows where the argument is not NULL.
- *   SUM_INTEGER       BIGINT and DECIMAL units: 192-bit two's complement, little-endian, shortest form (0 = empty). 2^64 values of
- *                     38 digits fit, so no order of adding overflows; `finish` reports what does not fit the result.
+ *   COUNT             u64, little-endian, no zero bytes at the top (0 = empty). Counts rows, or rows where the argument
+ * is not NULL. SUM_INTEGER       BIGINT and DECIMAL units: 192-bit two's complement, little-endian, shortest form (0 =
+ * empty). 2^64 values of 38 digits fit, so no order of adding overflows; `finish` reports what does not fit the result.
  *   SQUARES_INTEGER   320 bits unsigned, little-endian, no zero bytes at the top.
- *   SUM_DOUBLE        exact: u8 flags (1 NaN, 2 +infinity, 4 -infinity seen; 8 finite part negative), then, unless the finite part is
- *                     zero: zigzag varint exponent of the lowest set bit, odd magnitude little-endian without zero bytes at the top. The
- *                     finite part is kept beside the flags. NaN, or infinities of both signs: the result is NaN. -0 counts as +0.
- *   SQUARES_DOUBLE    the same form for the exact sum of squares (2: an infinity was squared).
- *   MIN, MAX          u8 type kind, then the value in order-preserving bytes (cell.h); empty = no value. NaN sorts above all numbers, as in
+ *   SUM_DOUBLE        exact: u8 flags (1 NaN, 2 +infinity, 4 -infinity seen; 8 finite part negative), then, unless the
+ * finite part is zero: zigzag varint exponent of the lowest set bit, odd magnitude little-endian without zero bytes at
+ * the top. The finite part is kept beside the flags. NaN, or infinities of both signs: the result is NaN. -0 counts as
+ * +0. SQUARES_DOUBLE    the same form for the exact sum of squares (2: an infinity was squared). MIN, MAX          u8
+ * type kind, then the value in order-preserving bytes (cell.h); empty = no value. NaN sorts above all numbers, as in
  *                     PostgreSQL, -0 is +0, text is compared bytewise.
- *   FIRST, LAST       event time i64, partition u32, offset u64, row i64 (big-endian, order preserving), then as MIN; the least or
- *                     greatest of these bytes wins, so ties in time are broken by position in the log; empty = no value.
- *   DISTINCT          u8 1, then at most AB_DISTINCT_EXACT_MAX rising u64 hashes (exact); or u8 2 and 16,384 registers of 6 bits, little-endian
- *                     bit order (HyperLogLog, p = 14); which of them depends on the set of values alone; empty = no value.
- *                     Hash: XXH3-64 (AB_HASH_SKETCH) of the value's key encoding (common/block/key.h), 0 taken as 1.
+ *   FIRST, LAST       event time i64, partition u32, offset u64, row i64 (big-endian, order preserving), then as MIN;
+ * the least or greatest of these bytes wins, so ties in time are broken by position in the log; empty = no value.
+ *   DISTINCT          u8 1, then at most AB_DISTINCT_EXACT_MAX rising u64 hashes (exact); or u8 2 and 16,384 registers
+ * of 6 bits, little-endian bit order (HyperLogLog, p = 14); which of them depends on the set of values alone; empty =
+ * no value. Hash: XXH3-64 (AB_HASH_SKETCH) of the value's key encoding (common/block/key.h), 0 taken as 1.
  *
- * Threads: states belong to their table's thread. Memory: what a state keeps elsewhere is charged, past the limit, to the context's budget.
+ * Threads: states belong to their table's thread. Memory: what a state keeps elsewhere is charged, past the limit, to
+ * the context's budget.
  */
 #ifndef ANABRANCH_COMMON_AGGREGATE_PRIMITIVE_H
 #define ANABRANCH_COMMON_AGGREGATE_PRIMITIVE_H
@@ -63,7 +65,8 @@ struct ab_primitive_identity {
     const int64_t *ordinals; /* by row, or NULL: the row number itself */
 };
 
-/* Rows to add to states: row rows[i] of the column belongs to states + stride * groups[i]. No listed row is NULL in the column. */
+/* Rows to add to states: row rows[i] of the column belongs to states + stride * groups[i]. No listed row is NULL in the
+ * column. */
 struct ab_primitive_batch {
     uint8_t *states;
     size_t stride;
@@ -85,7 +88,8 @@ struct ab_primitive_ops {
         const void *other);
     /* Appends the payload. */
     void (*encode)(const struct ab_primitive_context *context, const void *state, struct ab_buffer *out);
-    /* AB_OK when a payload is well formed and canonical; *type_kind is set to the value's type kind, 0 when it has none. */
+    /* AB_OK when a payload is well formed and canonical; *type_kind is set to the value's type kind, 0 when it has
+     * none. */
     ab_err (*validate)(struct ab_bytes payload, uint8_t *type_kind);
     /* state += a payload that validate accepted. */
     void (*absorb)(struct ab_primitive_context *context, void *state, struct ab_bytes payload);
@@ -98,10 +102,16 @@ struct ab_primitive_ops {
 /* The functions of a kind; NULL for an unknown number. */
 const struct ab_primitive_ops *ab_primitive_ops_of(uint8_t kind);
 
+/* The value held by a MIN, MAX, FIRST or LAST state, borrowed from it; NULL when there is none. */
+union ab_cell;
+const union ab_cell *ab_primitive_cell(const struct ab_primitive_context *context, const void *state);
+
 /* Appends a primitive's finished state for a person. */
 void ab_primitive_print(uint8_t kind, struct ab_bytes payload, struct ab_buffer *out);
 
-/* One for each file that implements kinds; registered in primitive.c. */
+/* From the files that implement kinds; registered in primitive.c. */
+const union ab_cell *ab_primitive_extreme_cell(const void *state);
+const union ab_cell *ab_primitive_identity_cell(const void *state);
 extern const struct ab_primitive_ops ab_primitive_count;
 extern const struct ab_primitive_ops ab_primitive_sum_integer;
 extern const struct ab_primitive_ops ab_primitive_squares_integer;

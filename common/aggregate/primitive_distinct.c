@@ -1,5 +1,6 @@
-/* DISTINCT: a set of hashes up to AB_DISTINCT_EXACT_MAX, beyond that HyperLogLog registers with p = 14 (Flajolet 2007), read
- * with the estimator of Ertl 2017, "New cardinality estimation algorithms for HyperLogLog sketches", section 3.3: no bias tables. */
+/* DISTINCT: a set of hashes up to AB_DISTINCT_EXACT_MAX, beyond that HyperLogLog registers with p = 14 (Flajolet 2007),
+ * read with the estimator of Ertl 2017, "New cardinality estimation algorithms for HyperLogLog sketches", section 3.3:
+ * no bias tables. */
 #include "common/aggregate/primitive_distinct.h"
 
 #include "common/base/assert.h"
@@ -168,7 +169,7 @@ static void registers_encode(const uint8_t *registers, struct ab_buffer *out)
     uint8_t *at = ab_buffer_extend(out, REGISTERS_PAYLOAD_BYTES);
     for (uint32_t i = 0; at != NULL && i < AB_DISTINCT_REGISTERS; i += 4, at += 3) {
         uint32_t four = registers[i] | (uint32_t)registers[i + 1] << 6 | (uint32_t)registers[i + 2] << 12 |
-            (uint32_t)registers[i + 3] << 18;
+                        (uint32_t)registers[i + 3] << 18;
         at[0] = (uint8_t)four;
         at[1] = (uint8_t)(four >> 8);
         at[2] = (uint8_t)(four >> 16);

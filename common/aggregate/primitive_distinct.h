@@ -4,10 +4,12 @@
 
 #include "common/aggregate/primitive.h"
 
-/* Distinct values: exact up to AB_DISTINCT_EXACT_MAX, then estimated (standard error 0.81 %), rounded to a whole number. */
+/* Distinct values: exact up to AB_DISTINCT_EXACT_MAX, then estimated (standard error 0.81 %), rounded to a whole
+ * number. */
 uint64_t ab_primitive_distinct_value(const void *state);
 
-/* Fills the hashes of a column: by row, or by code for TEXT (then dictionary.count places). NULL rows get any number. */
+/* Fills the hashes of a column: by row, or by code for TEXT (then dictionary.count places). NULL rows get any number.
+ */
 void ab_primitive_distinct_hashes(const struct ab_column *column, uint64_t *hashes);
 
 /* Places that ab_primitive_distinct_hashes fills. */

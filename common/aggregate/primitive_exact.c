@@ -1,9 +1,9 @@
 /* SUM_DOUBLE and SQUARES_DOUBLE: sums without rounding (after Neal 2015, with one base per column and table).
  *
- * A state is a two's complement integer of 3 (4 for squares) words in units of 2^base. A value whose bits all stand inside the
- * window [base, base + 127) ([base, base + 190) for squares) is one wide addition; every other value goes to the group's accumulator outside:
- * growable words that cover any exponent. The base is chosen from the first data of a table and shared by its states; what is encoded is
- * the sum itself, so neither base nor order shows.
+ * A state is a two's complement integer of 3 (4 for squares) words in units of 2^base. A value whose bits all stand
+ * inside the window [base, base + 127) ([base, base + 190) for squares) is one wide addition; every other value goes to
+ * the group's accumulator outside: growable words that cover any exponent. The base is chosen from the first data of a
+ * table and shared by its states; what is encoded is the sum itself, so neither base nor order shows.
  */
 #include "common/aggregate/primitive_exact.h"
 
@@ -15,7 +15,8 @@
 /* How far above the base the lowest bit of a value (53 bits) or of a square (106 bits) may stand. */
 #define SUM_SHIFT_MAX 74
 #define SQUARES_SHIFT_MAX 84
-/* Bases taken when the first data fits: values of about 4e-12 .. 1e11 and 4e-6 .. 3e7. Equal bases make merges cheap. */
+/* Bases taken when the first data fits: values of about 4e-12 .. 1e11 and 4e-6 .. 3e7. Equal bases make merges cheap.
+ */
 #define SUM_BASE_USUAL (-90)
 #define SQUARES_BASE_USUAL (-140)
 /* So that infinities and NaN (lowest bit 972) always miss the window. */
@@ -315,8 +316,8 @@ bool ab_primitive_exact_special(uint32_t flags, double *number)
     if (flags == 0) {
         return false;
     }
-    bool is_nan = (flags & AB_EXACT_NAN) != 0 ||
-        (flags & (AB_EXACT_PLUS_INFINITY | AB_EXACT_MINUS_INFINITY)) == (AB_EXACT_PLUS_INFINITY | AB_EXACT_MINUS_INFINITY);
+    bool is_nan = (flags & AB_EXACT_NAN) != 0 || (flags & (AB_EXACT_PLUS_INFINITY | AB_EXACT_MINUS_INFINITY)) ==
+                                                     (AB_EXACT_PLUS_INFINITY | AB_EXACT_MINUS_INFINITY);
     double infinite = (flags & AB_EXACT_PLUS_INFINITY) != 0 ? __builtin_inf() : -__builtin_inf();
     *number = is_nan ? __builtin_nan("") : infinite;
     return true;
@@ -437,7 +438,7 @@ static bool payload_is_canonical(struct ab_bytes payload, const struct ab_exact 
     uint32_t zigzag = (uint32_t)finite->position << 1 ^ (uint32_t)(finite->position >> 31);
     size_t varint_bytes = zigzag < 128 ? 1 : 2;
     return (finite->words[0] & 1) != 0 && payload.data[payload.bytes - 1] != 0 &&
-        payload.bytes == 1 + varint_bytes + (ab_exact_bits(finite) + 7) / 8;
+           payload.bytes == 1 + varint_bytes + (ab_exact_bits(finite) + 7) / 8;
 }
 
 static ab_err exact_validate(struct ab_bytes payload, bool squares)
@@ -454,7 +455,7 @@ static ab_err exact_validate(struct ab_bytes payload, bool squares)
     int32_t lowest = squares ? SQUARES_LOWEST : SUM_LOWEST;
     int32_t highest = squares ? 2048 + 64 : 1024 + 64;
     bool is_in_range = finite.words_count == 0 ||
-        (finite.position >= lowest && finite.position + (int32_t)ab_exact_bits(&finite) <= highest);
+                       (finite.position >= lowest && finite.position + (int32_t)ab_exact_bits(&finite) <= highest);
     return is_in_range ? AB_OK : AB_CORRUPT;
 }
 

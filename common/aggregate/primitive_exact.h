@@ -1,4 +1,5 @@
-/* primitive_exact: what a finished exact sum of doubles is taken from: the number and the special values seen beside it. */
+/* primitive_exact: what a finished exact sum of doubles is taken from: the number and the special values seen beside
+ * it. */
 #ifndef ANABRANCH_COMMON_AGGREGATE_PRIMITIVE_EXACT_H
 #define ANABRANCH_COMMON_AGGREGATE_PRIMITIVE_EXACT_H
 

@@ -25,8 +25,8 @@ static void extreme_take(struct ab_primitive_context *context, struct extreme_st
     uint8_t kind = context->type.kind;
     bool is_wide = kind == AB_TYPE_DECIMAL || kind == AB_TYPE_TEXT;
     if (!is_wide) {
-        bool wins = state->has_value == 0 ||
-            (direction_of(context) > 0 ? cell->word.low > state->cell.word.low : cell->word.low < state->cell.word.low);
+        bool wins = state->has_value == 0 || (direction_of(context) > 0 ? cell->word.low > state->cell.word.low
+                                                                        : cell->word.low < state->cell.word.low);
         state->cell.word.low = wins ? cell->word.low : state->cell.word.low;
         state->has_value = 1;
         return;
@@ -49,8 +49,8 @@ static inline void bigint_update(const struct ab_primitive_batch *batch, bool is
 {
     const int64_t *values = batch->column->values;
     for (size_t i = 0; i < batch->count; i++) {
-        word_take((void *)(batch->states + batch->stride * batch->groups[i]), ab_cell_bigint(values[batch->rows[i]]),
-            is_max);
+        word_take(
+            (void *)(batch->states + batch->stride * batch->groups[i]), ab_cell_bigint(values[batch->rows[i]]), is_max);
     }
 }
 
@@ -58,8 +58,8 @@ static inline void double_update(const struct ab_primitive_batch *batch, bool is
 {
     const double *values = batch->column->values;
     for (size_t i = 0; i < batch->count; i++) {
-        word_take((void *)(batch->states + batch->stride * batch->groups[i]), ab_cell_double(values[batch->rows[i]]),
-            is_max);
+        word_take(
+            (void *)(batch->states + batch->stride * batch->groups[i]), ab_cell_double(values[batch->rows[i]]), is_max);
     }
 }
 
@@ -133,6 +133,12 @@ static void extreme_release(struct ab_primitive_context *context, void *state_by
         ab_cell_release(context->type.kind, &state->cell, context->memory);
     }
     memset(state, 0, extreme_state_bytes(context->type));
+}
+
+const union ab_cell *ab_primitive_extreme_cell(const void *state_bytes)
+{
+    const struct extreme_state *state = state_bytes;
+    return state->has_value != 0 ? &state->cell : NULL;
 }
 
 const struct ab_primitive_ops ab_primitive_min = {

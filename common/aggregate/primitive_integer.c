@@ -149,7 +149,8 @@ static void sum_update(struct ab_primitive_context *context, const struct ab_pri
     size_t stride = batch->stride;
     if (context->type.kind == AB_TYPE_DECIMAL) {
         for (size_t i = 0; i < batch->count; i++) {
-            sum_add((uint64_t *)(void *)(states + stride * batch->groups[i]), decimal_at(batch->column, batch->rows[i]));
+            sum_add(
+                (uint64_t *)(void *)(states + stride * batch->groups[i]), decimal_at(batch->column, batch->rows[i]));
         }
         return;
     }
@@ -213,8 +214,8 @@ static void squares_add_wide(uint64_t *words, ab_uint128 magnitude)
     ab_uint128 low_low = (ab_uint128)low * low;
     ab_uint128 middle = (ab_uint128)high * low;
     ab_uint128 high_high = (ab_uint128)high * high;
-    uint64_t square[SQUARES_WORDS] = {(uint64_t)low_low, (uint64_t)(low_low >> 64), (uint64_t)high_high,
-        (uint64_t)(high_high >> 64), 0};
+    uint64_t square[SQUARES_WORDS] = {
+        (uint64_t)low_low, (uint64_t)(low_low >> 64), (uint64_t)high_high, (uint64_t)(high_high >> 64), 0};
     uint64_t twice[SQUARES_WORDS] = {0, (uint64_t)middle << 1, (uint64_t)(middle >> 63), (uint64_t)(middle >> 127), 0};
     words_add(square, twice, SQUARES_WORDS);
     words_add(words, square, SQUARES_WORDS);

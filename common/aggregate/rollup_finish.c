@@ -1,0 +1,233 @@
+/* Finishing a rollup: groups in key order become a relation of keys, window bounds and finished measures; ORDER BY and
+ * LIMIT choose its rows; the query's items are evaluated over what is left. */
+#include "common/aggregate/rollup_private.h"
+#include "common/base/assert.h"
+
+#include <stdlib.h>
+
+struct finish {
+    struct ab_rollup *rollup;
+    struct ab_arena *arena; /* the caller's: what the result consists of */
+    struct ab_arena scratch;
+    uint32_t inputs_count;
+    bool *used;               /* by input of the relation */
+    struct ab_value **values; /* by input: one value per group, in key order */
+    const struct ab_column **inputs;
+    struct ab_column *columns;
+    uint32_t rows_count;
+    uint32_t *order; /* rows in result order; NULL = as they are */
+    uint64_t overflows;
+};
+
+static void mark_used(struct finish *finish)
+{
+    const struct ab_query *query = finish->rollup->query;
+    for (uint32_t i = 0; i < query->items_count; i++) {
+        ab_expression_inputs(query->items[i].expression, finish->used, finish->inputs_count);
+    }
+    for (uint32_t i = 0; i < query->order_count; i++) {
+        ab_expression_inputs(query->order[i].expression, finish->used, finish->inputs_count);
+    }
+}
+
+static struct ab_type input_type(const struct ab_view *view, uint32_t input)
+{
+    if (input < view->keys_count) {
+        return view->keys[input].type;
+    }
+    if (input < view->keys_count + 2) {
+        return (struct ab_type){.kind = AB_TYPE_TIMESTAMP};
+    }
+    return view->measures[input - view->keys_count - 2].type;
+}
+
+static void value_fill(struct finish *finish, uint32_t input, size_t entry, struct ab_value *value)
+{
+    struct ab_rollup *rollup = finish->rollup;
+    const struct ab_view *view = rollup->query->view;
+    const uint64_t *words = ab_group_store_words(&rollup->store, entry);
+    if (input < view->keys_count) {
+        uint32_t place = rollup->key_place[input];
+        *value = (struct ab_value){.type = view->keys[input].type, .is_null = true};
+        if (place != AB_PLAN_NONE) {
+            *value = ab_group_store_key_value(&rollup->store, words, place);
+        }
+        return;
+    }
+    if (input < view->keys_count + 2) {
+        *value = ab_rollup_window_value(
+            view, ab_group_store_pane(&rollup->store, words), rollup->tumble_us, input > view->keys_count);
+        return;
+    }
+    uint32_t measure = input - view->keys_count - 2;
+    AB_ASSERT(rollup->query->needs_measure[measure]);
+    if (!ab_finish_measure(rollup->aggregation, measure, &rollup->store, rollup->places, entry, value)) {
+        finish->overflows++;
+    }
+}
+
+/* Values of every used input, over the groups in key order; without ORDER BY only as many as LIMIT lets through. */
+static ab_err values_fill(struct finish *finish, const struct ab_group_order *groups)
+{
+    const struct ab_query *query = finish->rollup->query;
+    uint64_t count = groups->count;
+    if (query->order_count == 0 && query->limit < count) {
+        count = query->limit;
+    }
+    if (count > UINT32_MAX) {
+        return AB_FULL;
+    }
+    finish->rows_count = (uint32_t)count;
+    for (uint32_t input = 0; input < finish->inputs_count; input++) {
+        if (!finish->used[input]) {
+            continue;
+        }
+        finish->values[input] = ab_arena_alloc(&finish->scratch, count * sizeof(struct ab_value));
+        if (finish->values[input] == NULL) {
+            return AB_FULL;
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            value_fill(finish, input, groups->entries[i], &finish->values[input][i]);
+        }
+    }
+    return AB_OK;
+}
+
+static ab_err columns_make(struct finish *finish, struct ab_arena *arena)
+{
+    for (uint32_t input = 0; input < finish->inputs_count; input++) {
+        if (finish->used[input]) {
+            AB_TRY(ab_finish_column(arena, input_type(finish->rollup->query->view, input), finish->values[input],
+                finish->order, finish->rows_count, &finish->columns[input]));
+            finish->inputs[input] = &finish->columns[input];
+        }
+    }
+    return AB_OK;
+}
+
+/* ---- ORDER BY ---- */
+
+struct order_context {
+    const struct ab_query *query;
+    const struct ab_column *columns; /* by order term */
+};
+
+/* NULL first in rising order and last in falling order; equal rows stay in key order. */
+static int order_compare(const void *a, const void *b, void *context_pointer)
+{
+    const struct order_context *context = context_pointer;
+    uint32_t left = *(const uint32_t *)a;
+    uint32_t right = *(const uint32_t *)b;
+    for (uint32_t i = 0; i < context->query->order_count; i++) {
+        struct ab_value left_value = ab_column_value(&context->columns[i], left);
+        struct ab_value right_value = ab_column_value(&context->columns[i], right);
+        int order = ab_value_compare(&left_value, &right_value);
+        if (order != 0) {
+            return context->query->order[i].is_descending ? -order : order;
+        }
+    }
+    return (left > right) - (left < right);
+}
+
+static ab_err rows_order(struct finish *finish)
+{
+    const struct ab_query *query = finish->rollup->query;
+    AB_TRY(columns_make(finish, &finish->scratch));
+    struct ab_column *columns = ab_arena_zalloc(&finish->scratch, query->order_count * sizeof(*columns));
+    uint32_t *order = ab_arena_alloc(&finish->scratch, finish->rows_count * sizeof(*order));
+    if (columns == NULL || order == NULL) {
+        return AB_FULL;
+    }
+    for (uint32_t i = 0; i < query->order_count; i++) {
+        AB_TRY(ab_expression_evaluate(
+            query->order[i].expression, finish->inputs, finish->rows_count, &finish->scratch, &columns[i], NULL));
+    }
+    for (uint32_t i = 0; i < finish->rows_count; i++) {
+        order[i] = i;
+    }
+    struct order_context context = {.query = query, .columns = columns};
+    qsort_r(order, finish->rows_count, sizeof(*order), order_compare, &context);
+    finish->order = order;
+    if (query->limit < finish->rows_count) {
+        finish->rows_count = (uint32_t)query->limit;
+    }
+    return AB_OK;
+}
+
+/* ---- the whole ---- */
+
+static ab_err finish_run(struct finish *finish, struct ab_column **columns, struct ab_error *error)
+{
+    const struct ab_query *query = finish->rollup->query;
+    if (query->order_count > 0) {
+        AB_TRY(rows_order(finish));
+    }
+    AB_TRY(columns_make(finish, finish->arena));
+    struct ab_column *items = ab_arena_zalloc(finish->arena, query->items_count * sizeof(*items));
+    if (items == NULL) {
+        return AB_FULL;
+    }
+    for (uint32_t i = 0; i < query->items_count; i++) {
+        ab_err err = ab_expression_evaluate(
+            query->items[i].expression, finish->inputs, finish->rows_count, finish->arena, &items[i], NULL);
+        if (err != AB_OK) {
+            return ab_error_wrap(error, err, "column %s of the result", query->items[i].name);
+        }
+    }
+    *columns = items;
+    return AB_OK;
+}
+
+static ab_err finish_prepare(struct finish *finish)
+{
+    uint32_t count = finish->inputs_count;
+    finish->used = ab_arena_zalloc(&finish->scratch, count * sizeof(*finish->used));
+    finish->values = ab_arena_zalloc(&finish->scratch, count * sizeof(*finish->values));
+    finish->inputs = ab_arena_zalloc(finish->arena, count * sizeof(*finish->inputs));
+    finish->columns = ab_arena_zalloc(finish->arena, count * sizeof(*finish->columns));
+    bool is_there = finish->used != NULL && finish->values != NULL && finish->inputs != NULL && finish->columns != NULL;
+    return is_there ? AB_OK : AB_FULL;
+}
+
+/* A query that merges everything into one row has that row even when nothing matched. */
+static void empty_group_add(struct ab_rollup *rollup)
+{
+    bool is_one_row = !rollup->query->is_listing && rollup->keys_count == 0 && rollup->tumble_us == 0;
+    if (is_one_row && rollup->store.entries_count == 0) {
+        uint64_t words[AB_GROUP_WORDS_MAX] = {0};
+        uint32_t entry;
+        ab_group_store_find(&rollup->store, words, 1, &entry);
+    }
+}
+
+ab_err ab_rollup_finish(struct ab_rollup *rollup, struct ab_arena *arena, struct ab_column **columns,
+    uint32_t *rows_count, uint64_t *overflows, struct ab_error *error)
+{
+    ab_err err = ab_rollup_flush(rollup);
+    if (err != AB_OK) {
+        return ab_error_set(error, err, "the result does not fit the query's memory");
+    }
+    empty_group_add(rollup);
+    struct finish finish = {.rollup = rollup, .arena = arena};
+    finish.inputs_count = rollup->query->view->keys_count + 2 + rollup->query->view->measures_count;
+    ab_arena_init(&finish.scratch, rollup->memory, 0);
+    struct ab_group_order groups;
+    ab_group_order_init(&groups, &rollup->store, NULL, rollup->memory);
+    err = finish_prepare(&finish);
+    if (err == AB_OK) {
+        mark_used(&finish);
+        err = values_fill(&finish, &groups);
+    }
+    if (err == AB_OK) {
+        err = finish_run(&finish, columns, error);
+    }
+    if (err == AB_OK) {
+        *rows_count = finish.rows_count;
+        *overflows = finish.overflows;
+    } else if (err == AB_FULL) {
+        (void)ab_error_set(error, err, "the result does not fit the query's memory");
+    }
+    ab_group_order_fini(&groups);
+    ab_arena_fini(&finish.scratch);
+    return err;
+}
