@@ -1,0 +1,62 @@
+#include "cluster/controller/changes.h"
+
+void ab_changes_fini(struct ab_changes *changes)
+{
+    for (size_t i = 0; i < changes->count; i++) {
+        ab_delete((void *)changes->operations[i].path);
+        ab_delete((void *)changes->operations[i].value.data);
+    }
+    ab_delete(changes->operations);
+    *changes = (struct ab_changes){0};
+}
+
+void ab_changes_add(struct ab_changes *changes, enum ab_coordination_kind kind, const char *path, struct ab_bytes value,
+    uint64_t expected_version)
+{
+    changes->operations =
+        ab_renew_bytes(changes->operations, (changes->count + 1) * sizeof changes->operations[0]);
+    uint8_t *copy = ab_new_bytes(value.bytes + 1);
+    if (value.bytes > 0) {
+        memcpy(copy, value.data, value.bytes);
+    }
+    changes->operations[changes->count++] = (struct ab_coordination_operation){.kind = kind,
+        .path = ab_new_text(path),
+        .value = ab_bytes_of(copy, value.bytes),
+        .expected_version = expected_version};
+}
+
+void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_kind kind, const char *path,
+    const struct ab_json *value, uint64_t expected_version)
+{
+    struct ab_buffer text;
+    ab_buffer_init(&text, NULL, 0);
+    ab_json_write(value, 0, &text);
+    ab_changes_add(changes, kind, path, ab_buffer_view(&text), expected_version);
+    ab_buffer_fini(&text);
+}
+
+ab_err ab_changes_commit(struct ab_changes *changes, struct ab_coordination *coordination, struct ab_error *error)
+{
+    size_t failed = 0;
+    ab_err err = changes->count == 0
+                     ? AB_OK
+                     : ab_coordination_multi(coordination, changes->operations, changes->count, &failed, error);
+    if (err != AB_OK && failed < changes->count) {
+        err = ab_error_wrap(error, err, "change %s", changes->operations[failed].path);
+    }
+    ab_changes_fini(changes);
+    return err;
+}
+
+ab_err ab_coordination_get_json(struct ab_coordination *coordination, const char *path, struct ab_json **value,
+    uint64_t *version, struct ab_error *error)
+{
+    struct ab_buffer text;
+    ab_buffer_init(&text, NULL, AB_COORDINATION_VALUE_BYTES_MAX);
+    ab_err err = ab_coordination_get(coordination, path, &text, version, error);
+    if (err == AB_OK && ab_json_parse(ab_buffer_view(&text), value, error) != AB_OK) {
+        err = ab_error_wrap(error, AB_CORRUPT, "coordination node %s", path);
+    }
+    ab_buffer_fini(&text);
+    return err;
+}

@@ -1,0 +1,32 @@
+/* changes: a list of coordination operations that owns its paths and values, for one multi; and reading nodes as JSON. */
+#ifndef ANABRANCH_CLUSTER_CONTROLLER_CHANGES_H
+#define ANABRANCH_CLUSTER_CONTROLLER_CHANGES_H
+
+#include "common/base/json.h"
+#include "common/coordination/coordination.h"
+
+/* Zeroed memory is an empty list. */
+struct ab_changes {
+    struct ab_coordination_operation *operations; /* owned, with paths and values */
+    size_t count;
+};
+
+void ab_changes_fini(struct ab_changes *changes);
+
+/* Adds an operation; path and value are copied. For AB_COORDINATION_CREATE the version means nothing. */
+void ab_changes_add(struct ab_changes *changes, enum ab_coordination_kind kind, const char *path, struct ab_bytes value,
+    uint64_t expected_version);
+
+/* The same with a JSON value, which stays the caller's. */
+void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_kind kind, const char *path,
+    const struct ab_json *value, uint64_t expected_version);
+
+/* Does all of them or none, and empties the list in any case. AB_CONFLICT and the like name the path. */
+AB_MUST_USE ab_err ab_changes_commit(
+    struct ab_changes *changes, struct ab_coordination *coordination, struct ab_error *error);
+
+/* Reads a node as JSON; AB_NOT_FOUND, AB_CORRUPT. The value is the caller's. version may be NULL. */
+AB_MUST_USE ab_err ab_coordination_get_json(struct ab_coordination *coordination, const char *path,
+    struct ab_json **value, uint64_t *version, struct ab_error *error);
+
+#endif

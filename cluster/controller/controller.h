@@ -1,0 +1,164 @@
+/* controller: supervises the daemons of one machine, takes cuts, starts batch jobs, moves version pointers.
+ *
+ * What it decides is in the coordination service before anybody acts on it; the controller itself may die at any line:
+ *   /catalog              the catalog in force, encoded; changed when the cut that carries it is in every partition
+ *   /catalogs/<version>   every catalog ever accepted, encoded
+ *   /cuts/next            the next cut's number
+ *   /cuts/<k>             {"cut","state":"pending"|"taken","time_us","horizon_us","catalog_version","catalog_hash",
+ *                         "partitions":[what speed answered: partition, leader_epoch, offset, chain, rows]}; pending ones are sent again
+ *                         until speed has answered, in order, before any later cut is taken
+ *   /jobs/<id>            cluster/jobs.h
+ *   /views/<name>         the manifest in force (common/history/manifest.h)
+ *   /versions/<name>/<definition>-<cut>-<attempt>   manifests that are retained, the one in force too
+ *
+ * Threads: the main thread starts and reaps processes (a child dies with the thread that forked it); the slow thread takes cuts, applies and
+ * publishes, one after another; the quick thread answers everything that only looks or notes. `lock` guards jobs and daemons; it
+ * is never held while speed is asked. Each thread has a channel to speed of its own.
+ */
+#ifndef ANABRANCH_CLUSTER_CONTROLLER_CONTROLLER_H
+#define ANABRANCH_CLUSTER_CONTROLLER_CONTROLLER_H
+
+#include <stdatomic.h>
+
+#include "cluster/controller/changes.h"
+#include "cluster/jobs.h"
+#include "cluster/process.h"
+#include "cluster/supervision.h"
+#include "common/base/queue.h"
+#include "common/base/thread.h"
+#include "common/catalog/catalog.h"
+#include "common/wire/node.h"
+
+#define AB_CONTROLLER_QUEUE_MAX 256u
+#define AB_CONTROLLER_TICK_US (50 * AB_US_PER_MS)
+#define AB_CONTROLLER_LOG_BYTES_MAX (16u << 20)
+
+enum { AB_DAEMON_SERVING, AB_DAEMON_SPEED, AB_DAEMONS_COUNT }; /* in the order in which they are stopped */
+
+/* A daemon under supervision; guarded by the controller's lock. */
+struct ab_daemon {
+    const char *name;                /* "speed" */
+    struct ab_supervision supervision;
+    struct ab_process process;
+    struct ab_node_endpoint endpoint; /* of this very process */
+    bool has_endpoint;
+    int last_code;                    /* how it ended last */
+    ab_time_us started_us;
+};
+
+/* A thread's own channel to speed. */
+struct ab_speed_link {
+    struct ab_channel *channel; /* owned */
+    struct ab_node_endpoint endpoint; /* what the channel was opened for */
+};
+
+struct ab_controller {
+    struct ab_node node;
+    char *program_directory;               /* owned */
+    int lock_fd;
+    struct ab_coordination *coordination;  /* owned */
+    struct ab_server *server;              /* owned */
+    struct ab_queue *slow_requests;        /* owned */
+    struct ab_queue *quick_requests;       /* owned */
+    struct ab_thread slow_thread;
+    struct ab_thread quick_thread;
+    struct ab_speed_link slow_link;        /* slow thread */
+    struct ab_speed_link quick_link;       /* quick thread */
+    struct ab_lock lock;                   /* shared by the three threads: what they tell each other */
+    struct ab_jobs jobs;                   /* guarded by lock */
+    struct ab_daemon daemons[AB_DAEMONS_COUNT]; /* guarded by lock */
+    bool is_endpoints_changed;             /* guarded by lock */
+    atomic_bool is_stopping;
+    ab_time_us started_us;
+};
+
+/* Opens everything in `directory`: AB_BUSY when another controller holds it. */
+AB_MUST_USE ab_err ab_controller_open(
+    const char *directory, struct ab_controller *controller, struct ab_error *error);
+
+/* Runs until a signal or VERB_SHUTDOWN; stops daemons and jobs in order. */
+AB_MUST_USE ab_err ab_controller_run(struct ab_controller *controller, struct ab_error *error);
+
+/* Closes; legal on what a failed open left. */
+void ab_controller_close(struct ab_controller *controller);
+
+/* ---- daemons.c (main thread) ---- */
+
+/* Makes the table of daemons; ends those that an earlier controller left. */
+void ab_daemons_open(struct ab_controller *controller);
+/* Reaps, starts what is due, takes in endpoints, writes endpoints.json when something changed, rotates logs. */
+void ab_daemons_tick(struct ab_controller *controller);
+/* Stops them in order: asks, waits, insists. */
+void ab_daemons_stop(struct ab_controller *controller);
+
+/* ---- job_runner.c (main thread, but for job_store_locked) ---- */
+
+/* Reads the records; ends the processes that an earlier controller left and puts their jobs back into the queue. */
+AB_MUST_USE ab_err ab_job_runner_open(struct ab_controller *controller, struct ab_error *error);
+/* Reaps the running job's process, starts the next one. */
+void ab_job_runner_tick(struct ab_controller *controller);
+/* Cancels the running job; it is taken up again by the next controller. */
+void ab_job_runner_stop(struct ab_controller *controller);
+/* Writes a job's record; failure is logged (the next change writes it again). */
+void ab_job_store_locked(struct ab_controller *controller, const struct ab_job *job);
+
+/* ---- speed_link.c ---- */
+
+/* Asks speed once. AB_UNAVAILABLE when it is not known where it answers. *reply is the caller's; `payload` stays his. */
+AB_MUST_USE ab_err ab_speed_call(struct ab_controller *controller, struct ab_speed_link *link, enum ab_verb verb,
+    const struct ab_json *payload, int timeout_ms, struct ab_json **reply, struct ab_error *error);
+void ab_speed_link_close(struct ab_speed_link *link);
+
+/* ---- cuts.c (slow thread) ---- */
+
+/* Sends every pending cut again until it is taken. */
+AB_MUST_USE ab_err ab_cuts_complete_pending(struct ab_controller *controller, struct ab_error *error);
+
+/* Allocates the next cut with the catalog of `catalog_version` as one multi with `changes` (emptied). *cut is its number. */
+AB_MUST_USE ab_err ab_cut_allocate(struct ab_controller *controller, const struct ab_catalog *catalog,
+    struct ab_changes *changes, uint64_t *cut, struct ab_error *error);
+
+/* The number that ab_cut_allocate would give now. */
+AB_MUST_USE ab_err ab_cut_next(struct ab_controller *controller, uint64_t *cut, struct ab_error *error);
+
+/* Reads a taken cut's manifest. */
+AB_MUST_USE ab_err ab_cut_read(
+    struct ab_controller *controller, uint64_t cut, struct ab_json **manifest, struct ab_error *error);
+
+/* An array of {"cut","time_us","offsets"} of all taken cuts up to `cut`, rising; the caller's. */
+AB_MUST_USE ab_err ab_cuts_spans(
+    struct ab_controller *controller, uint64_t cut, struct ab_json **spans, struct ab_error *error);
+
+/* The catalog in force, or a version of it; a reference for the caller. */
+AB_MUST_USE ab_err ab_catalog_current(
+    struct ab_controller *controller, struct ab_catalog **catalog, struct ab_error *error);
+AB_MUST_USE ab_err ab_catalog_of_version(
+    struct ab_controller *controller, uint64_t version, struct ab_catalog **catalog, struct ab_error *error);
+
+/* ---- begin.c, publish.c, apply.c, retire.c (slow thread), status.c (quick thread): the verbs ---- */
+
+/* Each answers one request: *reply is the caller's. */
+typedef ab_err (*ab_controller_verb_fn)(
+    struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
+AB_MUST_USE ab_err ab_verb_job_begin(
+    struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
+AB_MUST_USE ab_err ab_verb_job_publish(
+    struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
+AB_MUST_USE ab_err ab_verb_apply(
+    struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
+AB_MUST_USE ab_err ab_verb_status(
+    struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
+
+/* After a publish: tells speed which spans may go and removes what no retained version refers to. Failures are logged: the next publish
+ * does it again. */
+void ab_retire(struct ab_controller *controller);
+
+/* ---- requests.c ---- */
+
+/* Called by the server's network thread: queues the request. */
+void ab_controller_on_request(struct ab_request *request, void *context);
+/* The two threads that answer. */
+void ab_controller_slow_run(void *context);
+void ab_controller_quick_run(void *context);
+
+#endif
