@@ -155,7 +155,7 @@ int ab_bench_scan(int argc, char **argv)
     ab_err err = mkdtemp(directory) == NULL ? ab_error_set(&error, AB_IO, "cannot make a temporary directory")
                                             : scan_measure(&scan, directory, report, &error);
     if (ab_file_exists(directory)) {
-        (void)ab_file_remove_tree(directory, NULL); /* what is left is in the temporary folder */
+        ab_err_ignore(ab_file_remove_tree(directory, NULL)); /* what is left is in the temporary folder */
     }
     ab_delete(directory);
     if (err != AB_OK) {

@@ -99,6 +99,12 @@ ab_err ab_error_wrap_at(struct ab_error *error, const char *file, int line, ab_e
 #define ab_error_set(error, ...) ab_error_set_at((error), __FILE__, __LINE__, __VA_ARGS__)
 #define ab_error_wrap(error, ...) ab_error_wrap_at((error), __FILE__, __LINE__, __VA_ARGS__)
 
+/* Takes an error that is ignored on purpose; the reason stands beside the call. */
+static inline void ab_err_ignore(ab_err code)
+{
+    (void)code;
+}
+
 /* Returns from the enclosing function on error; only where nothing is to be released. */
 #define AB_TRY(expression)                                                                                             \
     do {                                                                                                               \

@@ -61,7 +61,7 @@ static ab_err query_call(
             return err;
         }
         ab_time_sleep_us(100 * AB_US_PER_MS);
-        (void)client_refresh(client); /* the daemon may have moved; if not, the old channel stays */
+        ab_err_ignore(client_refresh(client)); /* the daemon may have moved; if not, the old channel stays */
     } while (ab_time_monotonic_us() < until_us);
     return err;
 }

@@ -76,6 +76,6 @@ void client_sender_step(struct client_sender *sender, int wait_ms);
 void client_sender_on_rejected(struct client_sender *sender, anabranch_on_rejected_fn on_rejected, void *context);
 
 /* The first error that made a block end otherwise than done, or AB_OK. */
-ab_err client_sender_error(const struct client_sender *sender, struct ab_error *error);
+AB_MUST_USE ab_err client_sender_error(const struct client_sender *sender, struct ab_error *error);
 
 #endif

@@ -274,7 +274,7 @@ static void sender_refresh(struct client_sender *sender, int64_t now)
         return;
     }
     sender->refreshed_us = now;
-    (void)client_refresh(sender->client); /* on failure the old channel stays: the next resend tries again */
+    ab_err_ignore(client_refresh(sender->client)); /* on failure the old channel stays: the next resend tries again */
 }
 
 static void queue_step(struct client_sender *sender, struct partition_queue *queue, int64_t now)
