@@ -159,11 +159,11 @@ static bool type_is_valid(const struct ab_wire_column *wire)
         return wire->precision >= 1 && wire->precision <= AB_DECIMAL_PRECISION_MAX && wire->scale <= wire->precision;
     }
     return wire->type_kind >= AB_TYPE_BOOLEAN && wire->type_kind <= AB_TYPE_TIMESTAMP && wire->precision == 0 &&
-        wire->scale == 0;
+           wire->scale == 0;
 }
 
-static ab_err nulls_decode(const struct ab_wire_column *wire, struct ab_arena *arena, struct ab_column *column,
-    struct ab_error *error)
+static ab_err nulls_decode(
+    const struct ab_wire_column *wire, struct ab_arena *arena, struct ab_column *column, struct ab_error *error)
 {
     uint32_t rows_count = column->rows_count;
     bool any = false;
@@ -192,27 +192,28 @@ static bool is_all_null(const struct ab_column *column)
 
 static const char *text_check(const struct ab_wire_column *wire, struct ab_column *column)
 {
+    static const uint8_t nothing[1]; /* a dictionary of empty texts has no bytes, but still an address */
     size_t count = wire->dictionary_ends.bytes / sizeof(uint32_t);
     if (wire->dictionary_ends.bytes % sizeof(uint32_t) != 0 || count > UINT32_MAX) {
         return "dictionary ends are not 4 bytes an entry";
     }
     column->dictionary = (struct ab_dictionary){.count = (uint32_t)count,
         .ends = (const uint32_t *)(const void *)wire->dictionary_ends.data,
-        .bytes = wire->dictionary_bytes.data};
+        .bytes = wire->dictionary_bytes.bytes == 0 ? nothing : wire->dictionary_bytes.data};
     if (!ab_validate_dictionary(column->dictionary.ends, column->dictionary.count, wire->dictionary_bytes)) {
         return "dictionary ends do not rise to its length, or it is not UTF-8";
     }
     if (count == 0) {
         return is_all_null(column) && ab_validate_codes(column->values, column->rows_count, 1)
-            ? NULL
-            : "values without a dictionary";
+                   ? NULL
+                   : "values without a dictionary";
     }
-    return ab_validate_codes(column->values, column->rows_count, column->dictionary.count)
-        ? NULL
-        : "code past the dictionary";
+    return ab_validate_codes(column->values, column->rows_count, column->dictionary.count) ? NULL
+                                                                                           : "code past the dictionary";
 }
 
-/* What is wrong with a column's values; NULL when nothing is. Doubles are made canonical: they stand in the arena's copy. */
+/* What is wrong with a column's values; NULL when nothing is. Doubles are made canonical: they stand in the arena's
+ * copy. */
 static const char *values_check(const struct ab_wire_column *wire, struct ab_column *column)
 {
     uint8_t *values = (uint8_t *)(uintptr_t)wire->values.data;
@@ -226,10 +227,10 @@ static const char *values_check(const struct ab_wire_column *wire, struct ab_col
         ab_validate_doubles_make_canonical((uint64_t *)(void *)values, column->rows_count);
         return NULL;
     case AB_TYPE_DECIMAL:
-        return ab_validate_decimals((const ab_int128 *)(const void *)values, column->rows_count,
-                   ab_decimal_power(wire->precision))
-            ? NULL
-            : "DECIMAL past its precision";
+        return ab_validate_decimals(
+                   (const ab_int128 *)(const void *)values, column->rows_count, ab_decimal_power(wire->precision))
+                   ? NULL
+                   : "DECIMAL past its precision";
     case AB_TYPE_TEXT:
         return text_check(wire, column);
     case AB_TYPE_BIGINT:
@@ -243,14 +244,17 @@ ab_err ab_block_column_decode(const struct ab_wire_column *wire, uint32_t rows_c
     struct ab_block_column *out, struct ab_error *error)
 {
     if (!name_is_valid(wire->name)) {
-        return ab_error_set(error, AB_INVALID, "a column without a name of 1 to %u bytes UTF-8", AB_BLOCK_NAME_BYTES_MAX);
+        return ab_error_set(
+            error, AB_INVALID, "a column without a name of 1 to %u bytes UTF-8", AB_BLOCK_NAME_BYTES_MAX);
     }
     if (!type_is_valid(wire)) {
         return ab_error_set(error, AB_INVALID, "column %.*s: type %u(%u, %u) does not exist", NAME(wire->name),
             wire->type_kind, wire->precision, wire->scale);
     }
     struct ab_column column = {
-        .type = {.kind = (uint8_t)wire->type_kind, .precision = (uint8_t)wire->precision, .scale = (uint8_t)wire->scale},
+        .type = {.kind = (uint8_t)wire->type_kind,
+            .precision = (uint8_t)wire->precision,
+            .scale = (uint8_t)wire->scale},
         .rows_count = rows_count,
         .values = wire->values.data,
     };
@@ -319,8 +323,7 @@ static ab_err mark_decode(
     const struct ab_wire_block *wire, struct ab_arena *arena, struct ab_block *block, struct ab_error *error)
 {
     if (wire->source.bytes == 0) {
-        return wire->position_deltas.bytes == 0 ? AB_OK
-                                                : ab_error_set(error, AB_INVALID, "positions without a source");
+        return wire->position_deltas.bytes == 0 ? AB_OK : ab_error_set(error, AB_INVALID, "positions without a source");
     }
     if (!name_is_valid(wire->source) || wire->first_position == 0 ||
         wire->position_deltas.bytes != wire->rows_count * sizeof(uint32_t)) {
@@ -333,8 +336,8 @@ static ab_err mark_decode(
     if (!ab_validate_positions((const uint32_t *)(const void *)wire->position_deltas.data, wire->rows_count,
             wire->first_position, positions) ||
         positions[wire->rows_count - 1] > wire->last_position) {
-        return ab_error_set(error, AB_INVALID, "source %.*s: positions do not rise from the first to the last",
-            NAME(wire->source));
+        return ab_error_set(
+            error, AB_INVALID, "source %.*s: positions do not rise from the first to the last", NAME(wire->source));
     }
     block->positions = positions;
     block->mark = (struct ab_source_mark){.source = wire->source,
@@ -350,7 +353,7 @@ static bool raw_is_valid(const struct ab_block *block)
     const struct ab_column *raw = ab_block_find(block, ab_bytes_of_text("raw"));
     const struct ab_column *reason = ab_block_find(block, ab_bytes_of_text("reason"));
     return block->columns_count == 2 && raw != NULL && reason != NULL && raw->type.kind == AB_TYPE_TEXT &&
-        reason->type.kind == AB_TYPE_TEXT;
+           reason->type.kind == AB_TYPE_TEXT;
 }
 
 static ab_err head_decode(const struct ab_wire_block *wire, struct ab_block *block, struct ab_error *error)
@@ -359,7 +362,8 @@ static ab_err head_decode(const struct ab_wire_block *wire, struct ab_block *blo
         return ab_error_set(error, AB_INVALID, "a stream's name has 1 to %u bytes UTF-8", AB_BLOCK_NAME_BYTES_MAX);
     }
     if (wire->rows_count > AB_BLOCK_ROWS_MAX) {
-        return ab_error_set(error, AB_TOO_LARGE, "%u rows; a block has at most %u", wire->rows_count, AB_BLOCK_ROWS_MAX);
+        return ab_error_set(
+            error, AB_TOO_LARGE, "%u rows; a block has at most %u", wire->rows_count, AB_BLOCK_ROWS_MAX);
     }
     if (wire->rows_count == 0 || wire->producer_id == 0 || wire->sequence == 0) {
         return ab_error_set(error, AB_INVALID, "a block needs rows, a producer id and a sequence");

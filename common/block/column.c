@@ -107,8 +107,7 @@ static ab_err constant_dictionary(struct ab_arena *arena, struct ab_bytes text, 
     return AB_OK;
 }
 
-ab_err ab_column_constant(
-    struct ab_arena *arena, struct ab_value value, uint32_t rows_count, struct ab_column *column)
+ab_err ab_column_constant(struct ab_arena *arena, struct ab_value value, uint32_t rows_count, struct ab_column *column)
 {
     struct ab_column made = {.type = value.type, .rows_count = rows_count};
     /* Never 0 bytes, so that a column without rows still has an array. */

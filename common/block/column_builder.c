@@ -124,18 +124,21 @@ static ab_err entries_grow(struct ab_column_builder *builder)
     return AB_OK;
 }
 
-static struct ab_bytes entry_text(const struct ab_column_builder *builder, uint32_t code)
+static struct ab_dictionary dictionary_view(const struct ab_column_builder *builder)
 {
-    uint32_t start = code == 0 ? 0 : builder->ends[code - 1];
-    return ab_bytes_of(builder->text.data + start, builder->ends[code] - start);
+    static const uint8_t nothing[1]; /* a dictionary of empty texts has no bytes, but still an address */
+    return (struct ab_dictionary){.count = builder->entries_count,
+        .ends = builder->ends,
+        .bytes = builder->text.data == NULL ? nothing : builder->text.data};
 }
 
 static bool entry_find(const struct ab_column_builder *builder, struct ab_bytes text, uint32_t hash, uint32_t *code)
 {
+    struct ab_dictionary dictionary = dictionary_view(builder);
     uint32_t mask = builder->entries_capacity * 2 - 1;
     for (uint32_t slot = hash & mask; builder->slots[slot] != 0; slot = (slot + 1) & mask) {
         uint32_t found = builder->slots[slot] - 1;
-        if (builder->hashes[found] == hash && ab_bytes_equal(entry_text(builder, found), text)) {
+        if (builder->hashes[found] == hash && ab_bytes_equal(ab_dictionary_at(&dictionary, found), text)) {
             *code = found;
             return true;
         }
@@ -226,6 +229,6 @@ void ab_column_builder_view(const struct ab_column_builder *builder, struct ab_c
         .rows_count = builder->rows_count,
         .nulls = builder->has_nulls ? builder->nulls : NULL,
         .values = builder->values,
-        .dictionary = {.count = builder->entries_count, .ends = builder->ends, .bytes = builder->text.data},
+        .dictionary = dictionary_view(builder),
     };
 }

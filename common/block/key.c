@@ -164,8 +164,8 @@ static ab_err fixed_take(struct ab_reader *reader, struct ab_value *value)
         value->real = double_from_ordered(big_endian_get(taken.data));
         return AB_OK;
     case AB_TYPE_DECIMAL:
-        value->decimal = (ab_int128)(((ab_uint128)(big_endian_get(taken.data) ^ SIGN_BIT) << 64) |
-            big_endian_get(taken.data + 8));
+        value->decimal =
+            (ab_int128)(((ab_uint128)(big_endian_get(taken.data) ^ SIGN_BIT) << 64) | big_endian_get(taken.data + 8));
         return AB_OK;
     case AB_TYPE_TEXT:
         break;
@@ -229,7 +229,7 @@ static ab_err hash_one_text(const struct ab_column *column, uint32_t rows_count,
     if (count > 0 && cache == NULL) {
         return AB_FULL;
     }
-    uint8_t *is_known = (uint8_t *)cache + cache_bytes;
+    uint8_t *is_known = count == 0 ? NULL : (uint8_t *)cache + cache_bytes;
     struct ab_buffer key = {0};
     for (uint32_t row = 0; row < rows_count; row++) {
         if (ab_column_is_null(column, row)) {

@@ -31,7 +31,8 @@ bool ab_validate_codes(const uint32_t *codes, uint32_t rows_count, uint32_t coun
 /* True when ends never fall, the last is bytes.bytes, all is UTF-8 and no entry begins inside a character. */
 bool ab_validate_dictionary(const uint32_t *ends, uint32_t count, struct ab_bytes bytes);
 
-/* Sums deltas into positions that start at `first`; false when row 0 is not at `first`, a delta is 0 or the sum overflows. */
+/* Sums deltas into positions that start at `first`; false when row 0 is not at `first`, a delta is 0 or the sum
+ * overflows. */
 bool ab_validate_positions(const uint32_t *deltas, uint32_t rows_count, uint64_t first, uint64_t *positions);
 
 #endif

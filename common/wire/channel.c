@@ -39,8 +39,7 @@ ab_err ab_channel_open(
     made->wire = wire;
     made->address = ab_new_text(options->address);
     made->request_id_next = ab_random_id();
-    made->message_bytes_max =
-        options->message_bytes_max > 0 ? options->message_bytes_max : AB_WIRE_MESSAGE_BYTES_MAX;
+    made->message_bytes_max = options->message_bytes_max > 0 ? options->message_bytes_max : AB_WIRE_MESSAGE_BYTES_MAX;
     const struct ab_socket_limits limits = {.message_bytes_max = made->message_bytes_max,
         .queue_messages = options->queue_messages > 0 ? options->queue_messages : AB_WIRE_QUEUE_MESSAGES,
         .linger_ms = LINGER_MS};
@@ -104,7 +103,8 @@ ab_err ab_channel_send(struct ab_channel *channel, struct ab_envelope *envelope,
     return err;
 }
 
-/* Receives one whole message if there is one, taking the frames; AB_AGAIN when none waits, AB_INVALID for other than two. */
+/* Receives one whole message if there is one, taking the frames; AB_AGAIN when none waits, AB_INVALID for other than
+ * two. */
 static ab_err frames_receive(struct ab_channel *channel, zmq_msg_t *header, zmq_msg_t *payload)
 {
     zmq_msg_t spare;
@@ -171,8 +171,8 @@ static ab_err answer_wait(
         if (left_us <= 0) {
             return AB_TIMEOUT;
         }
-        zmq_pollitem_t items[2] = {{.socket = channel->socket, .events = ZMQ_POLLIN},
-            {.socket = channel->monitor, .events = ZMQ_POLLIN}};
+        zmq_pollitem_t items[2] = {
+            {.socket = channel->socket, .events = ZMQ_POLLIN}, {.socket = channel->monitor, .events = ZMQ_POLLIN}};
         if (zmq_poll(items, 2, (long)((left_us + AB_US_PER_MS - 1) / AB_US_PER_MS)) < 0 && zmq_errno() != EINTR) {
             return AB_NETWORK;
         }
@@ -194,8 +194,7 @@ void ab_answer_free(struct ab_answer *answer)
 }
 
 /* Waits for the answer to one request; answers to others are discarded. */
-static ab_err answer_await(
-    struct ab_channel *channel, uint64_t request_id, int64_t until_us, struct ab_answer *answer)
+static ab_err answer_await(struct ab_channel *channel, uint64_t request_id, int64_t until_us, struct ab_answer *answer)
 {
     for (;;) {
         AB_TRY(answer_wait(channel, until_us, true, answer));
@@ -221,8 +220,8 @@ ab_err ab_channel_call(struct ab_channel *channel, enum ab_verb verb, struct ab_
         return ab_error_set(error, err, "%s refuses this key, or is not the server its key says", channel->address);
     }
     if (err != AB_OK) {
-        return ab_error_set(error, err, "%s to %s: no answer within %d ms", ab_verb_name(verb), channel->address,
-            timeout_ms);
+        return ab_error_set(
+            error, err, "%s to %s: no answer within %d ms", ab_verb_name(verb), channel->address, timeout_ms);
     }
     err = received.envelope.status;
     if (err != AB_OK) {

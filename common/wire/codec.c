@@ -1,5 +1,7 @@
 #include "common/wire/codec.h"
 
+#include "common/wire/proto/block.pb-c.h"
+
 #include <stddef.h>
 
 /* Where one unpacking gets its memory. */
@@ -50,8 +52,7 @@ ab_err ab_codec_unpack(const ProtobufCMessageDescriptor *descriptor, struct ab_b
     if (bytes.bytes > UINT32_MAX) {
         return AB_INVALID;
     }
-    struct source source = {
-        .arena = arena, .left_bytes = AB_CODEC_BYTES_FACTOR * bytes.bytes + AB_CODEC_BYTES_BASE};
+    struct source source = {.arena = arena, .left_bytes = AB_CODEC_BYTES_FACTOR * bytes.bytes + AB_CODEC_BYTES_BASE};
     ProtobufCMessage *unpacked = source_unpack(&source, descriptor, bytes);
     if (unpacked == NULL) {
         return source.is_arena_full ? AB_FULL : AB_INVALID;

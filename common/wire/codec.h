@@ -10,18 +10,22 @@
 
 #include "common/wire/envelope.h"
 
-#include "common/wire/proto/block.pb-c.h"
+#include <protobuf-c/protobuf-c.h>
+
+/* Generated; declared here so that this header stands alone. */
+typedef struct Anabranch__BlockColumn Anabranch__BlockColumn;
 
 /* 1024 columns of one row take about 360 KiB of structures, whatever their bytes. */
 #define AB_CODEC_BYTES_FACTOR 4u
 #define AB_CODEC_BYTES_BASE (512u << 10)
 
-/* Unpacks a message into the arena, every piece 16-byte aligned; freed with the arena. AB_INVALID for malformed bytes or past
- * the bound above, AB_FULL when the arena's budget refuses. */
+/* Unpacks a message into the arena, every piece 16-byte aligned; freed with the arena. AB_INVALID for malformed bytes
+ * or past the bound above, AB_FULL when the arena's budget refuses. */
 AB_MUST_USE ab_err ab_codec_unpack(const ProtobufCMessageDescriptor *descriptor, struct ab_bytes bytes,
     struct ab_arena *arena, ProtobufCMessage **message);
 
-/* Unpacks a small message into caller's memory of `room_bytes` bytes, 16-byte aligned. AB_INVALID, also when it does not fit. */
+/* Unpacks a small message into caller's memory of `room_bytes` bytes, 16-byte aligned. AB_INVALID, also when it does
+ * not fit. */
 AB_MUST_USE ab_err ab_codec_unpack_small(const ProtobufCMessageDescriptor *descriptor, struct ab_bytes bytes,
     uint8_t *room, size_t room_bytes, ProtobufCMessage **message);
 

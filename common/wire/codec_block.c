@@ -1,5 +1,7 @@
 #include "common/wire/codec.h"
 
+#include "common/wire/proto/block.pb-c.h"
+
 #define FORMAT_VERSION 1u
 
 void ab_wire_block_encode(const struct ab_wire_block *block, struct ab_buffer *out)

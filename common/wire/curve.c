@@ -32,31 +32,30 @@ bool ab_socket_set_limits(void *socket, const struct ab_socket_limits *limits)
 {
     int64_t bytes_max = (int64_t)limits->message_bytes_max + AB_WIRE_OVERHEAD_BYTES;
     return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &bytes_max, sizeof bytes_max) == 0 &&
-        option_set(socket, ZMQ_SNDHWM, limits->queue_messages) &&
-        option_set(socket, ZMQ_RCVHWM, limits->queue_messages) &&
-        option_set(socket, ZMQ_LINGER, limits->linger_ms) && option_set(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) &&
-        option_set(socket, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS) &&
-        option_set(socket, ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS) &&
-        option_set(socket, ZMQ_HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS) &&
-        option_set(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS) &&
-        option_set(socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MS_MAX) &&
-        option_set(socket, ZMQ_CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS) && option_set(socket, ZMQ_BACKLOG, BACKLOG);
+           option_set(socket, ZMQ_SNDHWM, limits->queue_messages) &&
+           option_set(socket, ZMQ_RCVHWM, limits->queue_messages) &&
+           option_set(socket, ZMQ_LINGER, limits->linger_ms) && option_set(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) &&
+           option_set(socket, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS) &&
+           option_set(socket, ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS) &&
+           option_set(socket, ZMQ_HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS) &&
+           option_set(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS) &&
+           option_set(socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MS_MAX) &&
+           option_set(socket, ZMQ_CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS) && option_set(socket, ZMQ_BACKLOG, BACKLOG);
 }
 
 bool ab_socket_set_server(void *socket, const struct ab_wire_keys *keys)
 {
     return option_set(socket, ZMQ_CURVE_SERVER, 1) &&
-        zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, keys->secret_key, AB_WIRE_KEY_BYTES) == 0 &&
-        zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, AB_ZAP_DOMAIN, strlen(AB_ZAP_DOMAIN)) == 0 &&
-        option_set(socket, ZMQ_ZAP_ENFORCE_DOMAIN, 1);
+           zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, keys->secret_key, AB_WIRE_KEY_BYTES) == 0 &&
+           zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, AB_ZAP_DOMAIN, strlen(AB_ZAP_DOMAIN)) == 0 &&
+           option_set(socket, ZMQ_ZAP_ENFORCE_DOMAIN, 1);
 }
 
-bool ab_socket_set_client(
-    void *socket, const struct ab_wire_keys *keys, const uint8_t server_key[AB_WIRE_KEY_BYTES])
+bool ab_socket_set_client(void *socket, const struct ab_wire_keys *keys, const uint8_t server_key[AB_WIRE_KEY_BYTES])
 {
     return zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, server_key, AB_WIRE_KEY_BYTES) == 0 &&
-        zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, keys->public_key, AB_WIRE_KEY_BYTES) == 0 &&
-        zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, keys->secret_key, AB_WIRE_KEY_BYTES) == 0;
+           zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, keys->public_key, AB_WIRE_KEY_BYTES) == 0 &&
+           zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, keys->secret_key, AB_WIRE_KEY_BYTES) == 0;
 }
 
 void ab_wire_keys_make(struct ab_wire_keys *keys)
@@ -76,7 +75,7 @@ void *ab_handshake_monitor_open(void *context, void *socket)
     char address[64];
     snprintf(address, sizeof address, "inproc://handshakes-%016llx", (unsigned long long)ab_random_id());
     const int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-        ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+                       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
     if (zmq_socket_monitor(socket, address, events) != 0) {
         return NULL;
     }
@@ -163,8 +162,8 @@ ab_err ab_wire_probe(struct ab_wire *wire, const char *address, const uint8_t se
     return err;
 }
 
-ab_err ab_wire_require_refusal(struct ab_wire *wire, const char *address,
-    const uint8_t server_key[AB_WIRE_KEY_BYTES], const struct ab_wire_keys *keys, struct ab_error *error)
+ab_err ab_wire_require_refusal(struct ab_wire *wire, const char *address, const uint8_t server_key[AB_WIRE_KEY_BYTES],
+    const struct ab_wire_keys *keys, struct ab_error *error)
 {
     ab_err err = ab_wire_probe(wire, address, server_key, keys, PROBE_MS);
     switch (err) {
@@ -176,7 +175,6 @@ ab_err ab_wire_require_refusal(struct ab_wire *wire, const char *address,
             "and check that libzmq is 4.3.3 or newer, built with CURVE",
             address);
     default:
-        return ab_error_set(
-            error, AB_UNAVAILABLE, "%s did not answer the self test within %d ms", address, PROBE_MS);
+        return ab_error_set(error, AB_UNAVAILABLE, "%s did not answer the self test within %d ms", address, PROBE_MS);
     }
 }

@@ -10,7 +10,8 @@
 #define ENVELOPE_ROOM_BYTES 8192
 
 _Static_assert((int)AB_VERB_LOG_STATE == (int)ANABRANCH__VERB__VERB_LOG_STATE, "enum ab_verb equals anabranch.Verb");
-_Static_assert((int)AB_VERB_JOB_PUBLISH == (int)ANABRANCH__VERB__VERB_JOB_PUBLISH, "enum ab_verb equals anabranch.Verb");
+_Static_assert(
+    (int)AB_VERB_JOB_PUBLISH == (int)ANABRANCH__VERB__VERB_JOB_PUBLISH, "enum ab_verb equals anabranch.Verb");
 
 static bool is_zero(const uint8_t *bytes, size_t count)
 {
@@ -56,8 +57,8 @@ static bool text_take(const char *text, char *field, size_t field_bytes)
 static bool message_is_acceptable(const Anabranch__Envelope *message)
 {
     return message->protocol == AB_PROTOCOL_VERSION && (int)message->verb > AB_VERB_NONE &&
-        (int)message->verb < AB_VERB_COUNT && (message->cluster_id.len == 0 || message->cluster_id.len == 16) &&
-        message->status <= INT32_MAX;
+           (int)message->verb < AB_VERB_COUNT && (message->cluster_id.len == 0 || message->cluster_id.len == 16) &&
+           message->status <= INT32_MAX;
 }
 
 ab_err ab_envelope_decode(struct ab_bytes bytes, struct ab_envelope *envelope)

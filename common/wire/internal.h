@@ -33,8 +33,7 @@ bool ab_socket_set_limits(void *socket, const struct ab_socket_limits *limits);
 /* Makes a socket a CURVE server in the enforced ZAP domain; false with errno set. */
 bool ab_socket_set_server(void *socket, const struct ab_wire_keys *keys);
 /* Makes a socket a CURVE client that expects the given server; false with errno set. */
-bool ab_socket_set_client(
-    void *socket, const struct ab_wire_keys *keys, const uint8_t server_key[AB_WIRE_KEY_BYTES]);
+bool ab_socket_set_client(void *socket, const struct ab_wire_keys *keys, const uint8_t server_key[AB_WIRE_KEY_BYTES]);
 
 /* A new key pair. */
 void ab_wire_keys_make(struct ab_wire_keys *keys);
@@ -46,7 +45,8 @@ struct ab_handshakes {
     bool is_refused;    /* the last one was refused */
 };
 
-/* Starts to watch the handshakes of a client socket that has not connected yet: a PAIR socket to poll, NULL with errno set. */
+/* Starts to watch the handshakes of a client socket that has not connected yet: a PAIR socket to poll, NULL with errno
+ * set. */
 void *ab_handshake_monitor_open(void *context, void *socket);
 /* Takes the events that wait, without blocking. */
 void ab_handshake_monitor_drain(void *monitor, struct ab_handshakes *handshakes);
@@ -54,10 +54,11 @@ void ab_handshake_monitor_drain(void *monitor, struct ab_handshakes *handshakes)
 void ab_handshake_monitor_close(void *monitor, void *socket);
 
 /* Tries to connect with a key; AB_OK: let in, AB_DENIED: refused, AB_TIMEOUT: neither within timeout_ms. */
-AB_MUST_USE ab_err ab_wire_probe(struct ab_wire *wire, const char *address,
-    const uint8_t server_key[AB_WIRE_KEY_BYTES], const struct ab_wire_keys *keys, int timeout_ms);
+AB_MUST_USE ab_err ab_wire_probe(struct ab_wire *wire, const char *address, const uint8_t server_key[AB_WIRE_KEY_BYTES],
+    const struct ab_wire_keys *keys, int timeout_ms);
 
-/* Requires that a server refuses a key; AB_DENIED with advice when it lets it in, AB_UNAVAILABLE when it does not answer. */
+/* Requires that a server refuses a key; AB_DENIED with advice when it lets it in, AB_UNAVAILABLE when it does not
+ * answer. */
 AB_MUST_USE ab_err ab_wire_require_refusal(struct ab_wire *wire, const char *address,
     const uint8_t server_key[AB_WIRE_KEY_BYTES], const struct ab_wire_keys *keys, struct ab_error *error);
 

@@ -7,7 +7,8 @@
 
 #define REPLY_WAIT_US (5 * AB_US_PER_SECOND)
 
-struct request *ab_request_create(struct ab_server *server, zmq_msg_t *routing_id, zmq_msg_t *header, zmq_msg_t *payload)
+struct request *ab_request_create(
+    struct ab_server *server, zmq_msg_t *routing_id, zmq_msg_t *header, zmq_msg_t *payload)
 {
     struct request *request = ab_new(struct request);
     request->server = server;
@@ -127,8 +128,8 @@ void ab_request_reply(struct ab_request *open, ab_err status, const char *error_
     }
     /* The network thread always drains, so this wait is short; after it the answer counts as lost on the way. */
     atomic_fetch_add(&server->references, 1);
-    ab_err err = ab_queue_put(
-        server->replies, request, zmq_msg_size(&request->payload), ab_time_monotonic_us() + REPLY_WAIT_US);
+    ab_err err =
+        ab_queue_put(server->replies, request, zmq_msg_size(&request->payload), ab_time_monotonic_us() + REPLY_WAIT_US);
     if (err == AB_OK) {
         server_wake(server);
     } else {

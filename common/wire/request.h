@@ -23,24 +23,25 @@ struct ab_server {
     char node[64];
     uint64_t incarnation;
     char address[256];
-    void *socket;          /* owner: network thread while it runs */
-    int wake_fd;           /* owned eventfd: replies wait, or stop */
+    void *socket;             /* owner: network thread while it runs */
+    int wake_fd;              /* owned eventfd: replies wait, or stop */
     struct ab_queue *replies; /* of struct request */
     struct ab_thread thread;
-    atomic_bool is_woken;    /* wake_fd is readable or about to be */
+    atomic_bool is_woken; /* wake_fd is readable or about to be */
     atomic_bool is_stopping;
     atomic_uint references; /* one of the opener, one of each request */
     atomic_uint_fast64_t requests, denied, malformed, bytes_in, bytes_out;
 };
 
 struct request {
-    struct ab_request open;   /* first: what the receiver sees */
-    struct ab_server *server; /* counted */
+    struct ab_request open;                /* first: what the receiver sees */
+    struct ab_server *server;              /* counted */
     zmq_msg_t routing_id, header, payload; /* initialised always; the answer's once it is made */
 };
 
 /* Takes the server's reference and the frames (which become empty). Never NULL. */
-struct request *ab_request_create(struct ab_server *server, zmq_msg_t *routing_id, zmq_msg_t *header, zmq_msg_t *payload);
+struct request *ab_request_create(
+    struct ab_server *server, zmq_msg_t *routing_id, zmq_msg_t *header, zmq_msg_t *payload);
 
 /* Sends the answer of a request and frees it. Network thread only. A peer that is gone or does not read loses it. */
 void ab_request_send(struct request *request);

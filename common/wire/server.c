@@ -34,8 +34,8 @@ static bool cluster_matches(const struct ab_server *server, const struct ab_enve
 static void request_refuse(struct ab_server *server, struct request *request, ab_err status, const char *text)
 {
     atomic_fetch_add(status == AB_DENIED ? &server->denied : &server->malformed, 1);
-    ab_debug("request refused", "verb %s of %s: %s", ab_verb_name(request->open.envelope.verb),
-        request->open.principal, text);
+    ab_debug("request refused", "verb %s of %s: %s", ab_verb_name(request->open.envelope.verb), request->open.principal,
+        text);
     ab_request_reply(&request->open, status, text, ab_bytes_of(NULL, 0));
 }
 
@@ -81,8 +81,8 @@ static void message_handle(
     open->principal[sizeof open->principal - 1] = 0;
     open->received_us = ab_time_monotonic_us();
     open->deadline_us = open->envelope.deadline_ms == 0
-        ? INT64_MAX
-        : open->received_us + (int64_t)open->envelope.deadline_ms * AB_US_PER_MS;
+                            ? INT64_MAX
+                            : open->received_us + (int64_t)open->envelope.deadline_ms * AB_US_PER_MS;
     request_judge(server, request, is_known);
 }
 
@@ -191,8 +191,7 @@ ab_err ab_server_open(
     made->wire = wire;
     made->on_request = options->on_request;
     made->context = options->context;
-    made->message_bytes_max =
-        options->message_bytes_max > 0 ? options->message_bytes_max : AB_WIRE_MESSAGE_BYTES_MAX;
+    made->message_bytes_max = options->message_bytes_max > 0 ? options->message_bytes_max : AB_WIRE_MESSAGE_BYTES_MAX;
     memcpy(made->cluster_id, wire->cluster_id, sizeof made->cluster_id);
     memcpy(made->node, wire->node, sizeof made->node);
     made->incarnation = wire->incarnation;

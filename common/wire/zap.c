@@ -53,8 +53,8 @@ void ab_zap_destroy(struct ab_zap *zap)
 
 static int peer_compare(const void *a, const void *b)
 {
-    return memcmp(((const struct ab_wire_peer *)a)->public_key, ((const struct ab_wire_peer *)b)->public_key,
-        AB_WIRE_KEY_BYTES);
+    return memcmp(
+        ((const struct ab_wire_peer *)a)->public_key, ((const struct ab_wire_peer *)b)->public_key, AB_WIRE_KEY_BYTES);
 }
 
 void ab_zap_allow(struct ab_zap *zap, const struct ab_wire_peer *peers, size_t peers_count)
@@ -169,10 +169,10 @@ static bool reply_send(void *socket, const struct field *request_id, bool is_all
     const char *status = is_allowed ? "200" : "400";
     const char *text = is_allowed ? "OK" : "key is not on the list";
     return zmq_send(socket, ZAP_VERSION, strlen(ZAP_VERSION), ZMQ_SNDMORE) >= 0 &&
-        zmq_send(socket, request_id->data, request_id->bytes, ZMQ_SNDMORE) >= 0 &&
-        zmq_send(socket, status, strlen(status), ZMQ_SNDMORE) >= 0 &&
-        zmq_send(socket, text, strlen(text), ZMQ_SNDMORE) >= 0 &&
-        zmq_send(socket, user_id, strlen(user_id), ZMQ_SNDMORE) >= 0 && zmq_send(socket, "", 0, 0) >= 0;
+           zmq_send(socket, request_id->data, request_id->bytes, ZMQ_SNDMORE) >= 0 &&
+           zmq_send(socket, status, strlen(status), ZMQ_SNDMORE) >= 0 &&
+           zmq_send(socket, text, strlen(text), ZMQ_SNDMORE) >= 0 &&
+           zmq_send(socket, user_id, strlen(user_id), ZMQ_SNDMORE) >= 0 && zmq_send(socket, "", 0, 0) >= 0;
 }
 
 static void zap_run(void *context)
@@ -214,8 +214,7 @@ ab_err ab_zap_start(struct ab_zap *zap, void *zmq_context, struct ab_error *erro
             zmq_close(socket);
         }
         ab_lock_give(&zap->start_lock);
-        return ab_error_set(
-            error, code == EADDRINUSE ? AB_BUSY : AB_NETWORK, "ZAP handler: %s", zmq_strerror(code));
+        return ab_error_set(error, code == EADDRINUSE ? AB_BUSY : AB_NETWORK, "ZAP handler: %s", zmq_strerror(code));
     }
     zap->socket = socket;
     ab_thread_start(&zap->thread, "wire-zap", zap_run, zap);

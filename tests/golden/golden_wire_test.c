@@ -133,16 +133,35 @@ static void test_golden_payloads(void **state)
     static const struct ab_bytes warnings[] = {{(const uint8_t *)"overflow", 8}};
     struct ab_wire_column column = {
         .name = ab_bytes_of_text("n"), .type_kind = AB_TYPE_BOOLEAN, .values = ab_bytes_of("\0\1", 2)};
-    struct ab_wire_produce_reply produce = {.offset = 5, .accepted = 9, .rejected = 1, .rejected_rows = rejected,
-        .rejected_rows_count = 1, .is_repeat = true};
+    struct ab_wire_produce_reply produce = {.offset = 5,
+        .accepted = 9,
+        .rejected = 1,
+        .rejected_rows = rejected,
+        .rejected_rows_count = 1,
+        .is_repeat = true};
     struct ab_wire_query query = {.sql = ab_bytes_of_text("SELECT n FROM v"), .rows_max = 10};
-    struct ab_wire_query_reply reply = {.columns = &column, .columns_count = 1, .rows_count = 2, .warnings = warnings,
-        .warnings_count = 1, .token = {.cut = 3, .version = ab_bytes_of_text("d/3-1"), .offsets = offsets,
-            .offsets_count = 3, .horizon_us = -1, .as_of_us = 99, .is_complete = true}};
+    struct ab_wire_query_reply reply = {.columns = &column,
+        .columns_count = 1,
+        .rows_count = 2,
+        .warnings = warnings,
+        .warnings_count = 1,
+        .token = {.cut = 3,
+            .version = ab_bytes_of_text("d/3-1"),
+            .offsets = offsets,
+            .offsets_count = 3,
+            .horizon_us = -1,
+            .as_of_us = 99,
+            .is_complete = true}};
     struct ab_wire_state_query state_query = {.sql = ab_bytes_of_text("SELECT n FROM v"),
-        .catalog_hash = {.low = 1, .high = 2}, .cut = 3, .partitions = partitions, .partitions_count = 3};
-    struct ab_wire_state_reply state_reply = {.rows = ab_bytes_of("\1\2\3", 3), .partitions = partitions,
-        .offsets = offsets, .partitions_count = 3, .as_of_us = 99};
+        .catalog_hash = {.low = 1, .high = 2},
+        .cut = 3,
+        .partitions = partitions,
+        .partitions_count = 3};
+    struct ab_wire_state_reply state_reply = {.rows = ab_bytes_of("\1\2\3", 3),
+        .partitions = partitions,
+        .offsets = offsets,
+        .partitions_count = 3,
+        .as_of_us = 99};
     struct ab_buffer bytes = {0};
     ab_wire_produce_reply_encode(&produce, &bytes);
     ab_wire_query_encode(&query, &bytes);

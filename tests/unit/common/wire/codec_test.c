@@ -11,13 +11,12 @@ static const uint64_t offsets[] = {0, 5, UINT64_C(1) << 63};
 static const uint32_t partitions[] = {0, 1, UINT32_MAX};
 static const struct ab_bytes warnings[] = {{(const uint8_t *)"one", 3}, {(const uint8_t *)"", 0}};
 static const struct ab_wire_rejected rejected[] = {{7, {(const uint8_t *)"delay: NULL", 11}}, {9, {NULL, 0}}};
-static const struct ab_wire_column columns[] = {
-    {.name = {(const uint8_t *)"carrier", 7},
-        .type_kind = 5,
-        .null_bitmap = {(const uint8_t *)"\x02", 1},
-        .values = {(const uint8_t *)"\0\0\0\0\0\0\0\0", 8},
-        .dictionary_ends = {(const uint8_t *)"\2\0\0\0", 4},
-        .dictionary_bytes = {(const uint8_t *)"UA", 2}},
+static const struct ab_wire_column columns[] = {{.name = {(const uint8_t *)"carrier", 7},
+                                                    .type_kind = 5,
+                                                    .null_bitmap = {(const uint8_t *)"\x02", 1},
+                                                    .values = {(const uint8_t *)"\0\0\0\0\0\0\0\0", 8},
+                                                    .dictionary_ends = {(const uint8_t *)"\2\0\0\0", 4},
+                                                    .dictionary_bytes = {(const uint8_t *)"UA", 2}},
     {.name = {(const uint8_t *)"price", 5}, .type_kind = 4, .precision = 12, .scale = 2}};
 
 /* One codec, seen without its type. */

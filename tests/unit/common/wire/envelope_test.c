@@ -98,7 +98,7 @@ static void unknown_verb(struct ab_envelope *envelope)
 }
 static void negative_verb(struct ab_envelope *envelope)
 {
-    envelope->verb = (enum ab_verb)-1;
+    envelope->verb = (enum ab_verb) - 1;
 }
 static void node_not_utf8(struct ab_envelope *envelope)
 {

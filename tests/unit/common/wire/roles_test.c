@@ -28,7 +28,7 @@ static void test_role_unknown_numbers_are_denied(void **state)
 {
     (void)state;
     assert_false(ab_role_allows((enum ab_role)6, AB_VERB_PING));
-    assert_false(ab_role_allows((enum ab_role)-1, AB_VERB_PING));
+    assert_false(ab_role_allows((enum ab_role) - 1, AB_VERB_PING));
     assert_false(ab_role_allows(AB_ROLE_OPERATOR, AB_VERB_NONE));
     assert_false(ab_role_allows(AB_ROLE_OPERATOR, AB_VERB_COUNT));
     assert_false(ab_role_allows(AB_ROLE_NONE, AB_VERB_PING));
@@ -38,12 +38,25 @@ static void test_role_table_is_this(void **state)
 {
     (void)state;
     static const char *const expected[AB_VERB_COUNT] = {/* producer, query, node, batch, operator */
-        [AB_VERB_PING] = "pqnbo", [AB_VERB_PRODUCE] = "p...o", [AB_VERB_SOURCE_MARKS] = "p.n.o",
-        [AB_VERB_QUERY] = ".q..o", [AB_VERB_STATE_QUERY] = "..n..", [AB_VERB_DEAD_LETTERS] = ".q..o",
-        [AB_VERB_CATALOG] = "pqnbo", [AB_VERB_STATUS] = "..nbo", [AB_VERB_CUT] = "..n..", [AB_VERB_DIGEST] = "..nb.",
-        [AB_VERB_RETIRE] = "..n..", [AB_VERB_APPLY] = "....o", [AB_VERB_JOB_SUBMIT] = "....o",
-        [AB_VERB_JOB_LIST] = "....o", [AB_VERB_JOB_SHOW] = "....o", [AB_VERB_JOB_BEGIN] = "...b.",
-        [AB_VERB_JOB_PROGRESS] = "...b.", [AB_VERB_JOB_PUBLISH] = "...b.", [AB_VERB_SHUTDOWN] = "..n.o",
+        [AB_VERB_PING] = "pqnbo",
+        [AB_VERB_PRODUCE] = "p...o",
+        [AB_VERB_SOURCE_MARKS] = "p.n.o",
+        [AB_VERB_QUERY] = ".q..o",
+        [AB_VERB_STATE_QUERY] = "..n..",
+        [AB_VERB_DEAD_LETTERS] = ".q..o",
+        [AB_VERB_CATALOG] = "pqnbo",
+        [AB_VERB_STATUS] = "..nbo",
+        [AB_VERB_CUT] = "..n..",
+        [AB_VERB_DIGEST] = "..nb.",
+        [AB_VERB_RETIRE] = "..n..",
+        [AB_VERB_APPLY] = "....o",
+        [AB_VERB_JOB_SUBMIT] = "....o",
+        [AB_VERB_JOB_LIST] = "....o",
+        [AB_VERB_JOB_SHOW] = "....o",
+        [AB_VERB_JOB_BEGIN] = "...b.",
+        [AB_VERB_JOB_PROGRESS] = "...b.",
+        [AB_VERB_JOB_PUBLISH] = "...b.",
+        [AB_VERB_SHUTDOWN] = "..n.o",
         [AB_VERB_LOG_STATE] = "..nb."};
     for (int verb = AB_VERB_PING; verb < AB_VERB_COUNT; verb++) {
         for (int role = AB_ROLE_PRODUCER; role <= AB_ROLE_OPERATOR; role++) {
