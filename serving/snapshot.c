@@ -1,6 +1,5 @@
 #include "serving/snapshot.h"
 
-#include "common/base/file.h"
 #include "common/base/logging.h"
 #include "common/base/thread.h"
 #include "common/coordination/coordination.h"
@@ -90,7 +89,7 @@ static struct ab_catalog *catalog_with_uid(struct ab_coordination *coordination,
         }
         ab_delete(path);
     }
-    ab_file_names_free(names, count);
+    ab_coordination_names_free(names, count);
     return found;
 }
 
@@ -228,9 +227,9 @@ ab_err ab_snapshot_source_open(const char *directory, uint32_t partitions_count,
     made->versions = versions;
     ab_lock_init(&made->lock);
     ab_lock_init(&made->refresh_lock);
-    char *path = ab_new_format("%s/coordination", directory);
-    ab_err err = ab_coordination_open_local(path, &made->coordination, error);
-    ab_delete(path);
+    char *address = ab_new_format("local:%s/coordination", directory);
+    ab_err err = ab_coordination_open(address, &made->coordination, error);
+    ab_delete(address);
     if (err == AB_OK) {
         err = source_refresh(made, error);
     }
