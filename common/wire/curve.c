@@ -22,6 +22,7 @@
 #define CONNECT_TIMEOUT_MS 3000
 #define BACKLOG 1024
 #define PROBE_MS 5000
+#define BROKEN_IN_A_ROW 4
 
 static bool option_set(void *socket, int option, int value)
 {
@@ -89,6 +90,21 @@ void *ab_handshake_monitor_open(void *context, void *socket)
     return monitor;
 }
 
+static void handshake_count(struct ab_handshakes *handshakes, uint16_t event)
+{
+    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+        handshakes->succeeded++;
+        handshakes->broken = 0;
+        handshakes->is_refused = false;
+        return;
+    }
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL && ++handshakes->broken < BROKEN_IN_A_ROW) {
+        return;
+    }
+    handshakes->refused++;
+    handshakes->is_refused = true;
+}
+
 void ab_handshake_monitor_drain(void *monitor, struct ab_handshakes *handshakes)
 {
     for (;;) {
@@ -102,9 +118,7 @@ void ab_handshake_monitor_drain(void *monitor, struct ab_handshakes *handshakes)
         }
         uint16_t event;
         memcpy(&event, header, sizeof event); /* in this machine's byte order */
-        handshakes->is_refused = event != ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
-        handshakes->succeeded += !handshakes->is_refused;
-        handshakes->refused += handshakes->is_refused;
+        handshake_count(handshakes, event);
     }
 }
 

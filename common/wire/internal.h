@@ -38,11 +38,13 @@ bool ab_socket_set_client(void *socket, const struct ab_wire_keys *keys, const u
 /* A new key pair. */
 void ab_wire_keys_make(struct ab_wire_keys *keys);
 
-/* What a socket's monitor has seen of handshakes. */
+/* What a socket's monitor has seen of handshakes. A connection that breaks during its handshake may be a server that
+ * ended just then, or one with another key, which breaks it every time: so only several in a row are a refusal. */
 struct ab_handshakes {
     unsigned succeeded; /* how many */
     unsigned refused;   /* by the key or by the protocol */
-    bool is_refused;    /* the last one was refused */
+    unsigned broken;    /* in a row, without a reason given */
+    bool is_refused;    /* since the last success */
 };
 
 /* Starts to watch the handshakes of a client socket that has not connected yet: a PAIR socket to poll, NULL with errno

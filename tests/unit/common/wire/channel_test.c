@@ -11,6 +11,11 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #define CALL_MS 20000
 
 static struct ab_bytes text(const char *characters)
@@ -124,6 +129,39 @@ static void test_channel_knows_that_the_server_key_is_wrong(void **state)
     assert_int_equal(ab_channel_open(client, &options, &channel, NULL), AB_OK);
     assert_int_equal(ab_channel_call(channel, AB_VERB_PING, text(""), CALL_MS, &answer, NULL), AB_DENIED);
     assert_true(ab_channel_was_refused(channel));
+    ab_channel_close(channel);
+    ab_wire_close(client);
+    fixture_fini(&fixture);
+}
+
+/* A listener that accepts and closes at once: what a server looks like that ends while a client shakes hands. */
+static void test_channel_one_broken_handshake_is_not_a_refusal(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct ab_answer answer = {0};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t address_bytes = sizeof address;
+    const int one = 1; /* a server takes the port over while old connections still linger on it */
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 8), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &address_bytes), 0);
+    fixture_init(&fixture);
+    snprintf(fixture.address, sizeof fixture.address, "tcp://127.0.0.1:%d", ntohs(address.sin_port));
+    struct ab_wire *client = fixture_client(&fixture, FIXTURE_PRODUCER);
+    struct ab_channel *channel = fixture_channel(&fixture, client, 0);
+    close(accept(listener, NULL, NULL));
+    assert_int_equal(ab_channel_receive(channel, 300, &answer), AB_TIMEOUT);
+    assert_false(ab_channel_was_refused(channel));
+    close(listener);
+    char server_address[256];
+    snprintf(server_address, sizeof server_address, "%s", fixture.address);
+    struct ab_server_options options = {.address = server_address};
+    fixture_serve(&fixture, &options);
+    assert_int_equal(ab_channel_call(channel, AB_VERB_PING, text("x"), CALL_MS, &answer, NULL), AB_OK);
+    ab_answer_free(&answer);
     ab_channel_close(channel);
     ab_wire_close(client);
     fixture_fini(&fixture);
@@ -245,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_channel_send_full_queue_is_again),
         cmocka_unit_test(test_channel_knows_that_its_key_was_refused),
         cmocka_unit_test(test_channel_knows_that_the_server_key_is_wrong),
+        cmocka_unit_test(test_channel_one_broken_handshake_is_not_a_refusal),
         cmocka_unit_test(test_channel_reconnects_after_a_server_restart),
         cmocka_unit_test(test_channel_call_discards_answers_to_earlier_requests),
         cmocka_unit_test(test_channel_open_bad_address_is_usage),
