@@ -118,7 +118,8 @@ struct ab_parse {
     bool has_ahead;
     bool is_started;
     bool is_query;
-    bool is_deduplicate; /* the last two tokens were DEDUPLICATE BY */
+    const char *later;            /* CASE or DEDUPLICATE BY, when the token before began one: names, unless the grammar stops */
+    struct ab_place later_place;
     struct ab_ast_list statements; /* the result: STREAMs and VIEWs, or one SELECT */
 };
 

@@ -115,9 +115,6 @@ static void token_single(struct ab_parse *parse, struct ab_token *token)
         token->number = T_DISTINCT;
     } else if (token_is(token, "distinct") && before == T_SELECT && (starts_operand(after) || after == '*')) {
         (void)ab_parse_fail(parse, token->place, AB_UNSUPPORTED, "SELECT DISTINCT is not supported yet; use GROUP BY");
-    } else if (token_is(token, "case") && before != '.' &&
-               (after == T_NAME || after == T_NUMBER || after == T_TEXT || after == T_TIMESTAMP)) {
-        (void)ab_parse_fail(parse, token->place, AB_UNSUPPORTED, "CASE is not supported yet");
     }
 }
 
@@ -135,7 +132,13 @@ int ab_grammar_lex(AB_GRAMMAR_STYPE *value, struct ab_place *place, struct ab_pa
     if (parse->code != AB_OK) {
         token.number = T_INVALID; /* Ends the parse; the failure is recorded. */
     }
-    parse->is_deduplicate = token.number == T_BY && token_is(&parse->previous, "deduplicate");
+    parse->later = NULL;
+    if (token_is(&parse->previous, "case")) {
+        parse->later = "CASE";
+    } else if (token.number == T_BY && token_is(&parse->previous, "deduplicate")) {
+        parse->later = "DEDUPLICATE BY";
+    }
+    parse->later_place = parse->previous.place;
     parse->previous = token;
     value->token = token;
     *place = token.place;
@@ -199,8 +202,8 @@ ab_err ab_parse_report(struct ab_parse *parse, struct ab_place place, int found,
     if (found == T_NAME && !parse->previous.is_quoted && ab_words_is_later_word(word)) {
         return ab_parse_fail(parse, place, AB_UNSUPPORTED, "%.*s is not supported yet", shown_bytes, shown.data);
     }
-    if (parse->is_deduplicate) {
-        return ab_parse_fail(parse, place, AB_UNSUPPORTED, "DEDUPLICATE BY is not supported yet");
+    if (parse->later != NULL) {
+        return ab_parse_fail(parse, parse->later_place, AB_UNSUPPORTED, "%s is not supported yet", parse->later);
     }
     const char *names[80];
     int names_count = count > 64 ? 64 : count;
