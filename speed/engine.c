@@ -1,0 +1,159 @@
+#include "speed/engine_private.h"
+
+#include "common/base/file.h"
+#include "common/base/logging.h"
+
+#include <inttypes.h>
+
+#define QUEUE_BYTES_MAX (64u << 20)
+#define QUEUE_BYTES_MIN (1u << 20)
+#define DRAIN_US (60 * AB_US_PER_SECOND)
+
+static uint32_t flush_threads(const struct ab_engine *engine)
+{
+    uint32_t half = engine->options.workers / 2;
+    return half == 0 ? 1 : half;
+}
+
+static ab_err partitions_open(struct ab_engine *engine, const struct ab_served_catalog *initial, struct ab_error *error)
+{
+    for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
+        char *directory = ab_new_format("%s/partition-%u", engine->options.directory, p);
+        struct ab_partition_options options = {.directory = directory,
+            .number = p,
+            .partitions_count = engine->options.partitions_count,
+            .leader_epoch = 1,
+            .segment_bytes = engine->options.segment_bytes,
+            .cache = engine->cache,
+            .memory = &engine->memory,
+            .partials = &engine->partials,
+            .catalogs = engine->catalogs,
+            .initial = initial,
+            .on_flush_wanted = ab_flusher_want,
+            .context = engine->flusher};
+        memcpy(options.cluster_id, engine->options.cluster_id, sizeof(options.cluster_id));
+        ab_err err = ab_partition_open(&options, &engine->partitions[p], error);
+        ab_delete(directory);
+        AB_TRY(err);
+    }
+    return AB_OK;
+}
+
+static void threads_start(struct ab_engine *engine)
+{
+    size_t queue_bytes = engine->options.memory_bytes / 4 / engine->options.workers;
+    queue_bytes = queue_bytes > QUEUE_BYTES_MAX ? QUEUE_BYTES_MAX : queue_bytes;
+    queue_bytes = queue_bytes < QUEUE_BYTES_MIN ? QUEUE_BYTES_MIN : queue_bytes;
+    for (uint32_t w = 0; w < engine->options.workers; w++) {
+        engine->workers[w] = ab_worker_start(engine, w, queue_bytes);
+    }
+    engine->query_pool = ab_query_pool_start(engine, engine->options.query_threads);
+}
+
+ab_err ab_engine_open(const struct ab_engine_options *options, struct ab_engine **engine, struct ab_error *error)
+{
+    struct ab_engine *made = ab_new(struct ab_engine);
+    made->options = *options;
+    made->options.directory = ab_new_text(options->directory);
+    made->options.catalog = ab_bytes_of(NULL, 0);
+    if (made->options.workers > options->partitions_count) {
+        made->options.workers = options->partitions_count;
+    }
+    made->started_us = ab_time_monotonic_us();
+    ab_memory_init(&made->memory, options->memory_bytes, NULL);
+    ab_memory_init(&made->partials, options->memory_bytes / 2, &made->memory);
+    ab_memory_init(&made->queries, options->memory_bytes / 8, &made->memory);
+    made->cache = ab_store_cache_create(options->memory_bytes / 8, 2);
+    made->catalogs = ab_catalogs_create();
+    made->plans = ab_plans_create();
+    made->partitions = ab_new_array(struct ab_partition *, options->partitions_count);
+    made->workers = ab_new_array(struct ab_worker *, made->options.workers);
+    made->flusher = ab_flusher_start(flush_threads(made), options->partitions_count);
+    const struct ab_served_catalog *initial = NULL;
+    ab_err err = AB_OK;
+    if (options->catalog.bytes > 0) {
+        err = ab_catalogs_add(made->catalogs, options->catalog, &initial, error);
+    }
+    if (err == AB_OK) {
+        err = partitions_open(made, initial, error);
+    }
+    if (err != AB_OK) {
+        ab_engine_close(made);
+        return err;
+    }
+    ab_engine_tick(made);
+    threads_start(made);
+    *engine = made;
+    return AB_OK;
+}
+
+void ab_engine_stop(struct ab_engine *engine)
+{
+    if (engine->is_stopped) {
+        return;
+    }
+    engine->is_stopped = true;
+    atomic_store_explicit(&engine->is_stopping, true, memory_order_release);
+    if (engine->query_pool != NULL) {
+        ab_query_pool_stop(engine->query_pool);
+    }
+    for (uint32_t w = 0; w < engine->options.workers && engine->workers[w] != NULL; w++) {
+        ab_worker_stop(engine->workers[w]);
+    }
+    if (ab_flusher_drain(engine->flusher, ab_time_monotonic_us() + DRAIN_US) != AB_OK) {
+        ab_warn("stopping without a last flush", "it is replayed from the log at the next start");
+    }
+    ab_flusher_stop(engine->flusher);
+    engine->flusher = NULL;
+}
+
+void ab_engine_close(struct ab_engine *engine)
+{
+    if (engine == NULL) {
+        return;
+    }
+    ab_engine_stop(engine);
+    ab_query_pool_destroy(engine->query_pool);
+    for (uint32_t w = 0; w < engine->options.workers; w++) {
+        ab_worker_destroy(engine->workers[w]);
+    }
+    for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
+        ab_partition_close(engine->partitions[p]);
+    }
+    ab_plans_destroy(engine->plans);
+    ab_catalogs_destroy(engine->catalogs);
+    ab_store_cache_destroy(engine->cache);
+    ab_delete(engine->partitions);
+    ab_delete(engine->workers);
+    ab_delete((char *)(uintptr_t)engine->options.directory);
+    ab_delete(engine);
+}
+
+ab_err ab_engine_add_catalog(struct ab_engine *engine, struct ab_bytes encoded, struct ab_error *error)
+{
+    const struct ab_served_catalog *served = NULL;
+    return ab_catalogs_add(engine->catalogs, encoded, &served, error);
+}
+
+void ab_engine_tick(struct ab_engine *engine)
+{
+    uint64_t free_bytes = 0;
+    uint64_t total_bytes = 0;
+    if (ab_file_space(engine->options.directory, &free_bytes, &total_bytes) != AB_OK || total_bytes == 0) {
+        return;
+    }
+    double used_percent = 100.0 * (double)(total_bytes - free_bytes) / (double)total_bytes;
+    bool is_full = used_percent > (double)engine->options.disk_watermark_percent;
+    bool was_full = atomic_exchange_explicit(&engine->is_disk_full, is_full, memory_order_relaxed);
+    if (is_full && !was_full) {
+        ab_warn("disk above its watermark, ingestion is refused", "%.1f %% of %" PRIu64 " bytes are used", used_percent,
+            total_bytes);
+    } else if (was_full && !is_full) {
+        ab_info("disk below its watermark, ingestion goes on", "%.1f %% used", used_percent);
+    }
+}
+
+bool ab_engine_wants_stop(const struct ab_engine *engine)
+{
+    return atomic_load(&engine->is_stop_wanted);
+}

@@ -1,0 +1,53 @@
+/* limits: every bound of the speed layer, with its unit and reason. */
+#ifndef ANABRANCH_SPEED_LIMITS_H
+#define ANABRANCH_SPEED_LIMITS_H
+
+#include <stdint.h>
+
+/* Items and bytes of one group commit: enough to pay for a sync, little enough that latency stays in milliseconds. */
+#define AB_GROUP_BLOCKS_MAX 256u
+#define AB_GROUP_BYTES_MAX (16u << 20)
+
+/* Requests that may wait for one worker; the byte bound comes from the configuration. */
+#define AB_WORKER_ITEMS_MAX 4096u
+
+/* Recent blocks remembered per producer and partition; a client has at most four in flight. */
+#define AB_DEDUP_RING 5u
+
+/* Producers per partition; the least recently used one makes room. */
+#define AB_DEDUP_PRODUCERS_MAX 4096u
+
+/* (stream, source) pairs per partition. Marks cannot be forgotten without counting rows twice, so more are refused. */
+#define AB_DEDUP_SOURCES_MAX 262144u
+
+/* Frozen tables of one share: merged into one above the first number; above the second queries read the active table in
+ * place instead of freezing it. */
+#define AB_FROZEN_MERGE 8u
+#define AB_FROZEN_MAX 16u
+
+/* A query reads an active table of at most so many groups under the lock (some 100 us); larger ones are frozen. */
+#define AB_QUERY_LOCKED_GROUPS 1024u
+
+/* Cuts that are not retired yet. */
+#define AB_SPANS_MAX 1024u
+
+/* Flushes of a partition that may wait before its worker waits for them. */
+#define AB_FLUSH_JOBS_MAX 4u
+
+/* Operand files of a family before flushing waits for compaction. */
+#define AB_FLUSH_FILES_MAX 64u
+
+/* Requests that may wait for the query threads; parsed queries kept. */
+#define AB_QUERY_ITEMS_MAX 1024u
+#define AB_PLANS_MAX 256u
+
+/* Dead letters and bytes of one answer. */
+#define AB_DEAD_LETTERS_MAX 10000u
+#define AB_DEAD_LETTERS_BYTES_MAX (8u << 20)
+
+/* Bytes of encoded rows in one answer to a state query: below the message limit of the wire. */
+#define AB_STATE_ROWS_BYTES_MAX (15u << 20)
+
+_Static_assert(AB_FROZEN_MERGE < AB_FROZEN_MAX, "merging begins before freezing stops");
+
+#endif

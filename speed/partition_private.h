@@ -1,0 +1,116 @@
+/* partition_private: what the files of a partition share: partition.c, apply.c, flush.c, recovery.c, snapshot.c,
+ * digest.c. */
+#ifndef ANABRANCH_SPEED_PARTITION_PRIVATE_H
+#define ANABRANCH_SPEED_PARTITION_PRIVATE_H
+
+#include "common/base/thread.h"
+#include "common/log/log.h"
+#include "speed/partition.h"
+
+/* One freeze on its way to the store; made by the worker, done by a flush thread. */
+struct flush_job {
+    struct flush_job *next;       /* owned; by rising upto_offset */
+    struct ab_span *span;         /* borrowed: a span is not retired before its jobs are done */
+    uint64_t upto_offset;         /* everything of records below it is frozen */
+    struct ab_row_counts *counts; /* owned; per share, as of then */
+    struct ab_table_puts puts;    /* owned; empty = the tables are stored further already */
+    bool is_closing;              /* the span is stored when this is done */
+    bool is_span_stored;          /* its file is ingested; only the tables are left */
+    uint64_t retire_cut;          /* drop families up to it afterwards; 0 = none */
+    struct flush_waiter *waiters; /* owned; told when done */
+};
+
+struct flush_waiter {
+    struct flush_waiter *next; /* owned */
+    ab_partition_done_fn on_done;
+    void *context;
+};
+
+/* The tables' own position, stored under 'o': format u8, applied u64, last append time i64, chain 16, retired cut u64.
+ */
+struct tables_position {
+    uint64_t applied_offset;
+    ab_time_us last_append_us;
+    struct ab_hash128 chain; /* of the record before applied_offset */
+    uint64_t retired_cut;
+};
+
+struct ab_partition {
+    struct ab_partition_options options; /* constant; directory owned */
+    char *log_directory;                 /* owned; constant, as the next two */
+    char *state_directory;
+    char *retained_path;
+    struct ab_log *log;               /* worker; offsets by any thread */
+    struct ab_partition_state *state; /* any thread */
+
+    /* Worker's own. */
+    struct ab_dedup *dedup;
+    struct ab_verdict_builder verdict;
+    struct ab_buffer verdict_bytes;
+    ab_time_us last_append_us;
+    uint64_t staged_count;
+    uint64_t tables_from; /* replay: records below it are in the tables already */
+    uint64_t replayed_records;
+    uint64_t torn_bytes;
+
+    struct ab_lock lock;
+    struct ab_condition changed; /* applied_offset moved, or a job is done */
+    struct ab_span **spans;      /* owned; guarded by lock, as all below; rising, the last one is open */
+    struct ab_span *open;        /* the last one; only the worker changes it, so it may read it without the lock */
+    size_t spans_count;
+    uint64_t retired_cut;
+    uint64_t applied_offset;
+    uint64_t flushed_offset;
+    ab_time_us applied_time_us;
+    struct flush_job *jobs; /* owned; oldest first */
+    size_t jobs_count;
+    uint64_t producers_count;
+    uint64_t sources_count;
+};
+
+/* The open span; NULL before the first record was written or replayed. */
+static inline struct ab_span *partition_open_span(const struct ab_partition *partition)
+{
+    return partition->open;
+}
+
+/* Appends a span to the list: it is the open one now. */
+void ab_partition_add_span_locked(struct ab_partition *partition, struct ab_span *span);
+
+/* Closes the open span with a cut at end_offset, freezes it, and opens the next one. */
+void ab_partition_close_span_locked(struct ab_partition *partition, const struct ab_cut *cut, uint64_t end_offset,
+    struct ab_hash128 chain, uint64_t leader_epoch, const struct ab_served_catalog *next);
+
+/* Aggregates a block's rows into the shares of a span that do not have them yet. */
+void ab_partition_apply_rows_locked(struct ab_partition *partition, struct ab_span *span, const struct ab_bound *bound,
+    const uint8_t *skip, uint64_t offset, struct ab_arena *scratch);
+
+/* Freezes a span's shares at upto_offset and makes a job of it, with the table entries that changed. Worker. */
+struct flush_job *ab_partition_freeze_locked(
+    struct ab_partition *partition, struct ab_span *span, uint64_t upto_offset, bool is_closing);
+
+/* Gathers table entries: what changed, or everything (spans and catalogs of all live spans included). */
+void ab_partition_tables_put_locked(struct ab_partition *partition, bool is_everything, struct ab_table_puts *puts);
+
+/* Queues a job. */
+void ab_partition_push_job_locked(struct ab_partition *partition, struct flush_job *job);
+
+/* Calls the wake function if there is one. */
+void ab_partition_wake(struct ab_partition *partition);
+
+/* Loads state and tables, replays the log. */
+AB_MUST_USE ab_err ab_partition_recover(struct ab_partition *partition, struct ab_error *error);
+
+/* Sets from_offset and counts of each share from the span's stored family, where it exists. */
+AB_MUST_USE ab_err ab_partition_load_shares(
+    struct ab_partition *partition, struct ab_span *span, struct ab_error *error);
+
+/* Stages, writes and syncs a cut record; gives its end offset and chain. */
+AB_MUST_USE ab_err ab_partition_append_cut(struct ab_partition *partition, const struct ab_cut *cut, ab_time_us now_us,
+    uint64_t *end_offset, struct ab_hash128 *chain, struct ab_error *error);
+
+/* The tables' position, encoded and back; AB_CORRUPT. */
+void ab_tables_position_encode(const struct tables_position *position, struct ab_buffer *out);
+AB_MUST_USE ab_err ab_tables_position_decode(struct ab_bytes value, struct tables_position *position);
+
+#endif

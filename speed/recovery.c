@@ -1,0 +1,490 @@
+/* Opening a partition: what is stored is loaded, the rest is replayed from the log. */
+#include "speed/partition_private.h"
+
+#include "speed/limits.h"
+#include "common/base/file.h"
+#include "common/base/logging.h"
+#include "common/aggregate/state_row.h"
+
+#include <inttypes.h>
+
+/* What the tables family, or the file saved aside, said. */
+struct loaded {
+    struct ab_partition *partition; /* borrowed */
+    struct tables_position position;
+    bool has_position;
+    struct ab_bytes *entries; /* owned copies of span entries, by rising family */
+    size_t entries_count;
+};
+
+static void loaded_fini(struct loaded *loaded)
+{
+    for (size_t i = 0; i < loaded->entries_count; i++) {
+        ab_delete((void *)(uintptr_t)loaded->entries[i].data);
+    }
+    ab_delete(loaded->entries);
+    *loaded = (struct loaded){.partition = loaded->partition};
+}
+
+/* ---- loading the tables ---- */
+
+static ab_err load_span_entry(struct loaded *loaded, struct ab_bytes value)
+{
+    loaded->entries = ab_renew_bytes(loaded->entries, (loaded->entries_count + 1) * sizeof(struct ab_bytes));
+    loaded->entries[loaded->entries_count++] = ab_bytes_of(ab_new_text_of(value), value.bytes);
+    return AB_OK;
+}
+
+static ab_err load_entry(struct ab_bytes key, struct ab_bytes value, void *context, struct ab_error *error)
+{
+    struct loaded *loaded = context;
+    const struct ab_served_catalog *served = NULL;
+    ab_err err = AB_CORRUPT;
+    switch (key.bytes == 0 ? 0 : key.data[0]) {
+    case 'c':
+        return ab_catalogs_add(loaded->partition->options.catalogs, value, &served, error);
+    case 'k':
+        return load_span_entry(loaded, value);
+    case 'o':
+        err = ab_tables_position_decode(value, &loaded->position);
+        loaded->has_position = err == AB_OK;
+        break;
+    case 'p':
+    case 's':
+        err = ab_dedup_load(loaded->partition->dedup, key, value);
+        break;
+    default:
+        break;
+    }
+    return err == AB_OK ? AB_OK : ab_error_set(error, AB_CORRUPT, "an entry of the tables is malformed");
+}
+
+static ab_err load_tables(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
+{
+    struct ab_state_iterator *iterator = NULL;
+    struct ab_bytes all = {0};
+    ab_err err = ab_state_iterator_open(partition->state, AB_STATE_TABLES, all, all, &iterator, error);
+    if (err == AB_NOT_FOUND) {
+        return AB_OK;
+    }
+    AB_TRY(err);
+    struct ab_bytes key;
+    struct ab_bytes value;
+    while ((err = ab_state_iterator_next(iterator, &key, &value, error)) == AB_OK) {
+        err = load_entry(key, value, loaded, error);
+        if (err != AB_OK) {
+            break;
+        }
+    }
+    ab_state_iterator_close(iterator);
+    return err == AB_END ? AB_OK : err;
+}
+
+/* The tables as saved when the log was trimmed: used when the state was lost. */
+static ab_err load_retained(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
+{
+    if (loaded->has_position || !ab_file_exists(partition->retained_path)) {
+        return AB_OK;
+    }
+    struct ab_buffer bytes = {0};
+    ab_err err = ab_file_read_all(partition->retained_path, &bytes, error);
+    if (err == AB_OK) {
+        err = ab_table_puts_decode(ab_buffer_view(&bytes), load_entry, loaded, error);
+    }
+    ab_buffer_fini(&bytes);
+    return err == AB_OK ? AB_OK : ab_error_wrap(error, err, "%s", partition->retained_path);
+}
+
+/* ---- opening ---- */
+
+static ab_err state_open(struct ab_partition *partition, struct ab_error *error)
+{
+    struct ab_partition_state_options options = {.cache = partition->options.cache, .merge = ab_state_row_merge};
+    struct ab_error detail = {0};
+    ab_err err = ab_partition_state_open(partition->state_directory, &options, &partition->state, &detail);
+    if (err != AB_CORRUPT) {
+        return err == AB_OK ? AB_OK : ab_error_set(error, err, "%s", detail.text);
+    }
+    ab_warn(
+        "state does not open, rebuilding it from the log", "partition %u: %s", partition->options.number, detail.text);
+    AB_TRY(ab_file_remove_tree(partition->state_directory, error));
+    return ab_partition_state_open(partition->state_directory, &options, &partition->state, error);
+}
+
+/* Forgets the state and opens an empty one. */
+static ab_err state_wipe(struct ab_partition *partition, struct loaded *loaded, const char *why, struct ab_error *error)
+{
+    ab_warn("state does not belong to the log, rebuilding it", "partition %u: %s", partition->options.number, why);
+    ab_partition_state_close(partition->state);
+    partition->state = NULL;
+    loaded_fini(loaded);
+    ab_dedup_destroy(partition->dedup);
+    partition->dedup = ab_dedup_create(AB_DEDUP_PRODUCERS_MAX, AB_DEDUP_SOURCES_MAX, partition->options.memory);
+    AB_TRY(ab_file_remove_tree(partition->state_directory, error));
+    AB_TRY(state_open(partition, error));
+    return load_retained(partition, loaded, error);
+}
+
+static ab_err log_open(struct ab_partition *partition, struct ab_error *error)
+{
+    struct ab_log_options options = {.partition = partition->options.number,
+        .segment_bytes = partition->options.segment_bytes,
+        .memory = partition->options.memory};
+    memcpy(options.cluster_id, partition->options.cluster_id, sizeof(options.cluster_id));
+    struct ab_log_recovery recovery = {0};
+    AB_TRY(ab_log_open(partition->log_directory, &options, &partition->log, &recovery, error));
+    partition->torn_bytes = recovery.torn_bytes;
+    if (recovery.torn_bytes > 0) {
+        ab_warn("torn tail of the log cut off", "partition %u: %" PRIu64 " bytes", partition->options.number,
+            recovery.torn_bytes);
+    }
+    return AB_OK;
+}
+
+/* ---- spans ---- */
+
+ab_err ab_partition_load_shares(struct ab_partition *partition, struct ab_span *span, struct ab_error *error)
+{
+    struct ab_buffer key = {0};
+    struct ab_buffer value = {0};
+    ab_err err = AB_OK;
+    for (uint32_t s = 0; s < span->shares_count && err == AB_OK; s++) {
+        struct ab_share *share = &span->shares[s];
+        ab_buffer_clear(&key);
+        ab_buffer_clear(&value);
+        ab_span_offset_key(share->view->uid, &key);
+        err = ab_partition_state_get(partition->state, span->family, ab_buffer_view(&key), &value, error);
+        if (err == AB_NOT_FOUND) {
+            err = AB_OK;
+        } else if (err == AB_OK) {
+            err = ab_span_offset_decode(ab_buffer_view(&value), &share->from_offset, &share->counts);
+        }
+    }
+    ab_buffer_fini(&key);
+    ab_buffer_fini(&value);
+    return err;
+}
+
+static bool is_stored(const struct ab_span *span)
+{
+    for (uint32_t s = 0; s < span->shares_count; s++) {
+        if (span->shares[s].from_offset < span->end_offset) {
+            return false;
+        }
+    }
+    return span->is_closed;
+}
+
+static ab_err build_span(struct ab_partition *partition, const struct ab_span_entry *entry, struct ab_error *error)
+{
+    const struct ab_served_catalog *served = ab_catalogs_find(partition->options.catalogs, entry->catalog_key);
+    if (served == NULL) {
+        return ab_error_set(error, AB_CORRUPT, "the tables name a catalog they do not hold");
+    }
+    struct ab_span_start start = {.number = entry->family,
+        .start_offset = entry->start_offset,
+        .start_time_us = entry->start_time_us,
+        .served = served,
+        .before = partition_open_span(partition),
+        .retired_cut = partition->retired_cut};
+    struct ab_span *span = ab_span_create(&start);
+    ab_partition_add_span_locked(partition, span);
+    AB_TRY(ab_span_load(span, entry));
+    AB_TRY(ab_partition_load_shares(partition, span, error));
+    span->is_flushed = is_stored(span);
+    return AB_OK;
+}
+
+static ab_err build_spans(struct ab_partition *partition, const struct loaded *loaded, struct ab_error *error)
+{
+    partition->retired_cut = loaded->position.retired_cut;
+    partition->last_append_us = loaded->position.last_append_us;
+    partition->tables_from = loaded->position.applied_offset;
+    partition->flushed_offset = loaded->position.applied_offset;
+    for (size_t i = 0; i < loaded->entries_count; i++) {
+        struct ab_span_entry entry;
+        if (ab_span_decode(loaded->entries[i], &entry) != AB_OK) {
+            return ab_error_set(error, AB_CORRUPT, "a span's entry in the tables is malformed");
+        }
+        if (entry.number > partition->retired_cut) {
+            AB_TRY(build_span(partition, &entry, error));
+        }
+    }
+    return AB_OK;
+}
+
+/* Families of retired spans that a crash left behind. */
+static ab_err drop_leftovers(struct ab_partition *partition, struct ab_error *error)
+{
+    uint64_t *families = NULL;
+    size_t count = 0;
+    ab_partition_state_spans(partition->state, &families, &count);
+    uint64_t first = partition->spans_count == 0 ? 0 : partition->spans[0]->family;
+    ab_err err = AB_OK;
+    for (size_t i = 0; i < count && err == AB_OK; i++) {
+        if (families[i] != AB_STATE_TABLES && families[i] < first) {
+            err = ab_partition_state_span_drop(partition->state, families[i], error);
+        }
+    }
+    ab_delete(families);
+    return err;
+}
+
+/* ---- replay ---- */
+
+static struct ab_span *span_at(const struct ab_partition *partition, uint64_t offset)
+{
+    for (size_t i = partition->spans_count; i > 0; i--) {
+        if (partition->spans[i - 1]->start_offset <= offset) {
+            return partition->spans[i - 1];
+        }
+    }
+    return NULL;
+}
+
+/* Stores what waits, and everything else when memory runs short. */
+static ab_err replay_flush(struct ab_partition *partition, struct ab_span *span, uint64_t upto, struct ab_error *error)
+{
+    struct ab_memory *partials = partition->options.partials;
+    bool is_short =
+        partials != NULL && partials->limit_bytes != 0 && ab_memory_used(partials) > partials->limit_bytes / 2;
+    if (is_short && partition->jobs == NULL) {
+        ab_partition_push_job_locked(partition, ab_partition_freeze_locked(partition, span, upto, false));
+    }
+    ab_err err = AB_OK;
+    while (partition->jobs != NULL && err == AB_OK) {
+        err = ab_partition_flush_step(partition, error);
+    }
+    return err;
+}
+
+static void replay_tables(
+    struct ab_partition *partition, struct ab_span *span, const struct ab_bound *bound, const struct ab_record *record)
+{
+    const struct ab_record_header *header = &record->header;
+    const struct ab_block *block = &bound->block;
+    struct ab_outcome outcome = {
+        .offset = header->offset, .rejected = header->rejected_count, .duplicates = header->duplicate_count};
+    outcome.accepted = header->rows_count - header->rejected_count - header->duplicate_count;
+    ab_dedup_note(
+        partition->dedup, block->producer_id, block->sequence, ab_hash128(AB_HASH_BLOCK, record->body), &outcome);
+    if (block->mark.source.bytes > 0) {
+        struct ab_source_state mark = {.last_position = block->mark.last_position,
+            .byte_offset = block->mark.byte_offset,
+            .prefix_hash = block->mark.prefix_hash};
+        ab_dedup_source_note(partition->dedup, block->stream, block->mark.source, &mark);
+    }
+    ab_dedup_commit(partition->dedup);
+    ab_span_count(span, bound->stream->id, outcome.accepted, outcome.rejected, outcome.duplicates);
+}
+
+static ab_err replay_block(struct ab_partition *partition, const struct ab_record *record, struct ab_arena *arena,
+    struct ab_arena *scratch, struct ab_error *error)
+{
+    struct ab_span *span = span_at(partition, record->header.offset);
+    if (span == NULL) {
+        return ab_error_set(error, AB_CORRUPT, "no cut came before it");
+    }
+    struct ab_bound bound;
+    AB_TRY(ab_judge_bind(record->body, span->served->catalog, arena, &bound, error));
+    uint8_t *skip = ab_arena_zalloc(arena, bound.block.rows_count);
+    if (skip == NULL) {
+        return ab_error_set(error, AB_FULL, "no memory to replay");
+    }
+    AB_TRY(ab_verdict_mark(record->verdict, bound.block.rows_count, skip));
+    if (record->header.offset >= partition->tables_from) {
+        replay_tables(partition, span, &bound, record);
+    }
+    bool is_plain = record->header.rejected_count + record->header.duplicate_count == 0;
+    ab_partition_apply_rows_locked(partition, span, &bound, is_plain ? NULL : skip, record->header.offset, scratch);
+    partition->applied_offset = record->header.offset + 1;
+    return replay_flush(partition, span, record->header.offset + 1, error);
+}
+
+/* Cut 0: the catalog of span 1. */
+static ab_err replay_first(
+    struct ab_partition *partition, const struct ab_cut *cut, uint64_t end_offset, struct ab_error *error)
+{
+    const struct ab_served_catalog *served = NULL;
+    AB_TRY(ab_catalogs_add(partition->options.catalogs, cut->catalog_text, &served, error));
+    struct ab_span_start start = {.number = 1, .start_offset = end_offset, .served = served};
+    struct ab_span *span = ab_span_create(&start);
+    ab_partition_add_span_locked(partition, span);
+    return ab_partition_load_shares(partition, span, error);
+}
+
+static ab_err replay_close(
+    struct ab_partition *partition, const struct ab_record *record, const struct ab_cut *cut, struct ab_error *error)
+{
+    const struct ab_served_catalog *next = partition_open_span(partition)->served;
+    if (cut->catalog_text.bytes > 0) {
+        AB_TRY(ab_catalogs_add(partition->options.catalogs, cut->catalog_text, &next, error));
+    }
+    ab_partition_close_span_locked(
+        partition, cut, record->header.offset + 1, record->chain, record->header.leader_epoch, next);
+    return ab_partition_load_shares(partition, partition_open_span(partition), error);
+}
+
+static ab_err replay_cut(struct ab_partition *partition, const struct ab_record *record, struct ab_error *error)
+{
+    struct ab_cut cut;
+    AB_TRY(ab_cut_decode(record->body, &cut));
+    uint64_t end_offset = record->header.offset + 1;
+    partition->applied_offset = end_offset;
+    if (cut.cut == 0) {
+        return partition_open_span(partition) != NULL ? AB_OK : replay_first(partition, &cut, end_offset, error);
+    }
+    struct ab_span *span = span_at(partition, record->header.offset);
+    if (span == NULL) {
+        return ab_error_set(error, AB_CORRUPT, "cut %" PRIu64 " closes no span", cut.cut);
+    }
+    if (!span->is_closed) {
+        AB_TRY(replay_close(partition, record, &cut, error));
+    }
+    if (!span->is_flushed) {
+        ab_partition_push_job_locked(partition, ab_partition_freeze_locked(partition, span, end_offset, true));
+    }
+    return replay_flush(partition, span, end_offset, error);
+}
+
+static ab_err replay_records(struct ab_partition *partition, struct ab_log_reader *reader, bool *is_foreign,
+    const struct loaded *loaded, struct ab_error *error)
+{
+    struct ab_arena arena;
+    struct ab_arena scratch;
+    ab_arena_init(&arena, NULL, 0);
+    ab_arena_init(&scratch, NULL, 0);
+    struct ab_record record;
+    ab_err err = AB_OK;
+    while (err == AB_OK && (err = ab_log_reader_next(reader, &record, error)) == AB_OK) {
+        uint64_t offset = record.header.offset;
+        if (loaded->has_position && offset > 0 && offset == partition->tables_from &&
+            !ab_hash128_equal(record.header.previous_chain, loaded->position.chain)) {
+            *is_foreign = true;
+            break;
+        }
+        partition->applied_time_us = record.header.append_time_us;
+        if (record.header.append_time_us > partition->last_append_us) {
+            partition->last_append_us = record.header.append_time_us;
+        }
+        ab_arena_reset(&arena);
+        bool is_block = record.header.kind == AB_RECORD_BLOCK;
+        if (is_block) {
+            err = replay_block(partition, &record, &arena, &scratch, error);
+        } else if (record.header.kind == AB_RECORD_CUT) {
+            err = replay_cut(partition, &record, error);
+        }
+        if (err != AB_OK) {
+            err = ab_error_wrap(error, err, "replay of offset %" PRIu64, offset);
+        }
+        partition->applied_offset = offset + 1;
+        partition->replayed_records++;
+    }
+    ab_arena_fini(&arena);
+    ab_arena_fini(&scratch);
+    return err == AB_END ? AB_OK : err;
+}
+
+static uint64_t replay_start(const struct ab_partition *partition)
+{
+    uint64_t start = partition->tables_from;
+    for (size_t i = 0; i < partition->spans_count; i++) {
+        const struct ab_span *span = partition->spans[i];
+        for (uint32_t s = 0; s < span->shares_count && !span->is_flushed; s++) {
+            start = span->shares[s].from_offset < start ? span->shares[s].from_offset : start;
+        }
+    }
+    return start;
+}
+
+static ab_err replay(
+    struct ab_partition *partition, const struct loaded *loaded, bool *is_foreign, struct ab_error *error)
+{
+    uint64_t start = replay_start(partition);
+    uint64_t end = ab_log_end_offset(partition->log);
+    partition->applied_offset = start;
+    if (start < ab_log_start_offset(partition->log)) {
+        return ab_error_set(error, AB_NOT_FOUND,
+            "the state is lost and the log begins at %" PRIu64 ", above %" PRIu64 ": rebuild this node from history",
+            ab_log_start_offset(partition->log), start);
+    }
+    if (start == end) {
+        *is_foreign =
+            loaded->has_position && end > 0 && !ab_hash128_equal(ab_log_chain(partition->log), loaded->position.chain);
+        return AB_OK;
+    }
+    struct ab_log_reader *reader = NULL;
+    AB_TRY(ab_log_reader_open(partition->log_directory, start, end, &reader, error));
+    ab_err err = replay_records(partition, reader, is_foreign, loaded, error);
+    ab_log_reader_close(reader);
+    return err;
+}
+
+/* A new log begins with cut 0. */
+static ab_err log_begin(struct ab_partition *partition, struct ab_error *error)
+{
+    const struct ab_served_catalog *initial = partition->options.initial;
+    if (initial == NULL) {
+        return ab_error_set(error, AB_UNAVAILABLE, "a new partition needs a catalog");
+    }
+    struct ab_cut cut = {.cut = 0,
+        .catalog_version = initial->catalog->version,
+        .catalog_hash = initial->catalog->hash,
+        .catalog_text = initial->encoded};
+    uint64_t end_offset = 0;
+    struct ab_hash128 chain;
+    return ab_partition_append_cut(partition, &cut, ab_time_now(), &end_offset, &chain, error);
+}
+
+static void spans_clear(struct ab_partition *partition)
+{
+    for (size_t i = 0; i < partition->spans_count; i++) {
+        ab_span_destroy(partition->spans[i]);
+    }
+    partition->spans_count = 0;
+    partition->open = NULL;
+}
+
+static ab_err recover_loaded(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
+{
+    if (loaded->has_position && loaded->position.applied_offset > ab_log_end_offset(partition->log)) {
+        AB_TRY(state_wipe(partition, loaded, "it is ahead of the log", error));
+    }
+    if (ab_log_end_offset(partition->log) == 0) {
+        AB_TRY(log_begin(partition, error));
+    }
+    AB_TRY(build_spans(partition, loaded, error));
+    AB_TRY(drop_leftovers(partition, error));
+    bool is_foreign = false;
+    AB_TRY(replay(partition, loaded, &is_foreign, error));
+    if (is_foreign) {
+        spans_clear(partition);
+        AB_TRY(state_wipe(partition, loaded, "the record it ends with is another one", error));
+        AB_TRY(build_spans(partition, loaded, error));
+        is_foreign = false;
+        AB_TRY(replay(partition, loaded, &is_foreign, error));
+    }
+    return is_foreign || partition_open_span(partition) == NULL
+               ? ab_error_set(error, AB_CORRUPT, "the log and the tables saved aside do not belong together")
+               : AB_OK;
+}
+
+ab_err ab_partition_recover(struct ab_partition *partition, struct ab_error *error)
+{
+    struct loaded loaded = {.partition = partition};
+    partition->dedup = ab_dedup_create(AB_DEDUP_PRODUCERS_MAX, AB_DEDUP_SOURCES_MAX, partition->options.memory);
+    AB_TRY(ab_file_make_directory(partition->options.directory, 0700, error));
+    AB_TRY(log_open(partition, error));
+    AB_TRY(state_open(partition, error));
+    ab_err err = load_tables(partition, &loaded, error);
+    if (err == AB_OK) {
+        err = load_retained(partition, &loaded, error);
+    }
+    if (err == AB_OK) {
+        err = recover_loaded(partition, &loaded, error);
+    }
+    partition->producers_count = ab_dedup_producers(partition->dedup);
+    partition->sources_count = ab_dedup_sources(partition->dedup);
+    loaded_fini(&loaded);
+    return err;
+}
