@@ -3,29 +3,29 @@
 void ab_changes_fini(struct ab_changes *changes)
 {
     for (size_t i = 0; i < changes->count; i++) {
-        ab_delete((void *)changes->operations[i].path);
-        ab_delete((void *)changes->operations[i].value.data);
+        ab_delete((void *)changes->ops[i].path);
+        ab_delete((void *)changes->ops[i].value.data);
     }
-    ab_delete(changes->operations);
+    ab_delete(changes->ops);
     *changes = (struct ab_changes){0};
 }
 
-void ab_changes_add(struct ab_changes *changes, enum ab_coordination_kind kind, const char *path, struct ab_bytes value,
+void ab_changes_add(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path, struct ab_bytes value,
     uint64_t expected_version)
 {
-    changes->operations =
-        ab_renew_bytes(changes->operations, (changes->count + 1) * sizeof changes->operations[0]);
+    changes->ops =
+        ab_renew_bytes(changes->ops, (changes->count + 1) * sizeof changes->ops[0]);
     uint8_t *copy = ab_new_bytes(value.bytes + 1);
     if (value.bytes > 0) {
         memcpy(copy, value.data, value.bytes);
     }
-    changes->operations[changes->count++] = (struct ab_coordination_operation){.kind = kind,
+    changes->ops[changes->count++] = (struct ab_coordination_op){.kind = kind,
         .path = ab_new_text(path),
         .value = ab_bytes_of(copy, value.bytes),
-        .expected_version = expected_version};
+        .version = expected_version};
 }
 
-void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_kind kind, const char *path,
+void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path,
     const struct ab_json *value, uint64_t expected_version)
 {
     struct ab_buffer text;
@@ -40,9 +40,9 @@ ab_err ab_changes_commit(struct ab_changes *changes, struct ab_coordination *coo
     size_t failed = 0;
     ab_err err = changes->count == 0
                      ? AB_OK
-                     : ab_coordination_multi(coordination, changes->operations, changes->count, &failed, error);
+                     : ab_coordination_multi(coordination, changes->ops, changes->count, &failed, error);
     if (err != AB_OK && failed < changes->count) {
-        err = ab_error_wrap(error, err, "change %s", changes->operations[failed].path);
+        err = ab_error_wrap(error, err, "change %s", changes->ops[failed].path);
     }
     ab_changes_fini(changes);
     return err;
@@ -53,10 +53,34 @@ ab_err ab_coordination_get_json(struct ab_coordination *coordination, const char
 {
     struct ab_buffer text;
     ab_buffer_init(&text, NULL, AB_COORDINATION_VALUE_BYTES_MAX);
-    ab_err err = ab_coordination_get(coordination, path, &text, version, error);
+    struct ab_coordination_stat stat = {0};
+    ab_err err = ab_coordination_get(coordination, path, &text, &stat, error);
+    if (err == AB_OK && version != NULL) {
+        *version = stat.version;
+    }
     if (err == AB_OK && ab_json_parse(ab_buffer_view(&text), value, error) != AB_OK) {
         err = ab_error_wrap(error, AB_CORRUPT, "coordination node %s", path);
     }
     ab_buffer_fini(&text);
     return err;
+}
+
+ab_err ab_coordination_put(
+    struct ab_coordination *coordination, const char *path, struct ab_bytes value, struct ab_error *error)
+{
+    AB_TRY(ab_coordination_ensure(coordination, path, error));
+    return ab_coordination_set(coordination, path, value, AB_COORDINATION_ANY_VERSION, error);
+}
+
+ab_err ab_coordination_list(struct ab_coordination *coordination, const char *path, char ***names, size_t *count,
+    struct ab_error *error)
+{
+    struct ab_error absent = {0};
+    ab_err err = ab_coordination_children(coordination, path, names, count, &absent);
+    if (err == AB_NOT_FOUND) {
+        *names = NULL;
+        *count = 0;
+        return AB_OK;
+    }
+    return err == AB_OK ? AB_OK : ab_error_set(error, err, "%s", absent.text);
 }

@@ -7,18 +7,18 @@
 
 /* Zeroed memory is an empty list. */
 struct ab_changes {
-    struct ab_coordination_operation *operations; /* owned, with paths and values */
+    struct ab_coordination_op *ops; /* owned, with paths and values */
     size_t count;
 };
 
 void ab_changes_fini(struct ab_changes *changes);
 
 /* Adds an operation; path and value are copied. For AB_COORDINATION_CREATE the version means nothing. */
-void ab_changes_add(struct ab_changes *changes, enum ab_coordination_kind kind, const char *path, struct ab_bytes value,
+void ab_changes_add(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path, struct ab_bytes value,
     uint64_t expected_version);
 
 /* The same with a JSON value, which stays the caller's. */
-void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_kind kind, const char *path,
+void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path,
     const struct ab_json *value, uint64_t expected_version);
 
 /* Does all of them or none, and empties the list in any case. AB_CONFLICT and the like name the path. */
@@ -28,5 +28,13 @@ AB_MUST_USE ab_err ab_changes_commit(
 /* Reads a node as JSON; AB_NOT_FOUND, AB_CORRUPT. The value is the caller's. version may be NULL. */
 AB_MUST_USE ab_err ab_coordination_get_json(struct ab_coordination *coordination, const char *path,
     struct ab_json **value, uint64_t *version, struct ab_error *error);
+
+/* Sets a node whatever its version, making it and its parents if they are missing. */
+AB_MUST_USE ab_err ab_coordination_put(
+    struct ab_coordination *coordination, const char *path, struct ab_bytes value, struct ab_error *error);
+
+/* Names of a node's children, sorted; none when it does not exist. Freed with ab_coordination_names_free. */
+AB_MUST_USE ab_err ab_coordination_list(struct ab_coordination *coordination, const char *path, char ***names,
+    size_t *count, struct ab_error *error);
 
 #endif

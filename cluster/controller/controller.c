@@ -32,9 +32,13 @@ static ab_err lock_take(struct ab_controller *controller, const char *directory,
 
 static ab_err coordination_open(struct ab_controller *controller, struct ab_error *error)
 {
-    char *path = ab_layout_path(controller->node.directory, "coordination");
-    ab_err err = ab_coordination_open_local(path, &controller->coordination, error);
-    ab_delete(path);
+    static const char *const folders[] = {"/catalogs", "/cuts", "/jobs", "/versions", "/views"};
+    char *address = ab_new_format("local:%s/coordination", controller->node.directory);
+    ab_err err = ab_coordination_open(address, &controller->coordination, error);
+    ab_delete(address);
+    for (size_t i = 0; err == AB_OK && i < sizeof folders / sizeof folders[0]; i++) {
+        err = ab_coordination_ensure(controller->coordination, folders[i], error);
+    }
     return err;
 }
 

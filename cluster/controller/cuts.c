@@ -142,7 +142,7 @@ static ab_err cut_request(struct ab_controller *controller, const struct ab_json
     }
     ab_json_set(
         made, "catalog_hash", ab_json_text_of(ab_json_bytes(ab_json_get(manifest, "catalog_hash"))));
-    ab_json_set(made, "catalog", ab_json_text(ab_buffer_text(&hex)));
+    ab_json_set(made, "catalog_hex", ab_json_text(ab_buffer_text(&hex)));
     ab_buffer_fini(&encoded);
     ab_buffer_fini(&hex);
     *request = made;

@@ -32,7 +32,7 @@ static ab_err records_read(struct ab_controller *controller, struct ab_error *er
 {
     char **names = NULL;
     size_t count = 0;
-    AB_TRY(ab_coordination_children(controller->coordination, "/jobs", &names, &count, error));
+    AB_TRY(ab_coordination_list(controller->coordination, "/jobs", &names, &count, error));
     ab_err err = AB_OK;
     for (size_t i = 0; err == AB_OK && i < count; i++) {
         char path[PATH_BYTES];
@@ -44,7 +44,7 @@ static ab_err records_read(struct ab_controller *controller, struct ab_error *er
         }
         ab_json_destroy(record);
     }
-    ab_file_names_free(names, count);
+    ab_coordination_names_free(names, count);
     return err;
 }
 
@@ -180,7 +180,7 @@ static void jobs_forget_locked(struct ab_controller *controller)
         char path[PATH_BYTES];
         (void)snprintf(path, sizeof path, "/jobs/%s", old->id);
         char *folder = ab_layout_path(controller->node.directory, "jobs/%s", old->id);
-        if (ab_coordination_remove(controller->coordination, path, AB_COORDINATION_ANY_VERSION, NULL) != AB_OK ||
+        if (ab_coordination_delete(controller->coordination, path, AB_COORDINATION_ANY_VERSION, NULL) != AB_OK ||
             ab_file_remove_tree(folder, NULL) != AB_OK) {
             ab_warn("old job not removed", "%s; the next controller tries again", old->id);
         }

@@ -102,6 +102,8 @@ static ab_err pointer_move(struct ab_controller *controller, struct publication 
     }
     ab_changes_add_json(
         &publication->changes, is_first ? AB_COORDINATION_CREATE : AB_COORDINATION_SET, path, json, version);
+    (void)snprintf(path, sizeof path, "/versions/%s", manifest->view);
+    AB_TRY(ab_coordination_ensure(controller->coordination, path, error));
     (void)snprintf(path, sizeof path, "/versions/%s/%u-%" PRIu64 "-%u", manifest->view, manifest->definition_version,
         manifest->cut, manifest->attempt);
     ab_changes_add_json(&publication->changes, AB_COORDINATION_CREATE, path, json, 0);
@@ -137,16 +139,16 @@ static ab_err dropped_views(
 {
     char **names = NULL;
     size_t count = 0;
-    AB_TRY(ab_coordination_children(controller->coordination, "/views", &names, &count, error));
+    AB_TRY(ab_coordination_list(controller->coordination, "/views", &names, &count, error));
     for (size_t i = 0; i < count; i++) {
         if (ab_catalog_view(publication->catalog, ab_bytes_of_text(names[i])) == NULL) {
             char path[PATH_BYTES];
             (void)snprintf(path, sizeof path, "/views/%s", names[i]);
-            ab_changes_add(&publication->changes, AB_COORDINATION_REMOVE, path, (struct ab_bytes){0},
+            ab_changes_add(&publication->changes, AB_COORDINATION_DELETE, path, (struct ab_bytes){0},
                 AB_COORDINATION_ANY_VERSION);
         }
     }
-    ab_file_names_free(names, count);
+    ab_coordination_names_free(names, count);
     return AB_OK;
 }
 

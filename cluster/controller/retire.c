@@ -64,7 +64,7 @@ static ab_err view_retain(struct retention *retention, const char *view, bool is
     size_t count = 0;
     uint32_t keep = is_dropped ? 0 : retention->controller->node.config.retained_versions;
     (void)snprintf(path, sizeof path, "/versions/%s", view);
-    AB_TRY(ab_coordination_children(retention->controller->coordination, path, &names, &count, error));
+    AB_TRY(ab_coordination_list(retention->controller->coordination, path, &names, &count, error));
     if (count > 0) {
         qsort(names, count, sizeof names[0], version_order);
     }
@@ -75,11 +75,11 @@ static ab_err view_retain(struct retention *retention, const char *view, bool is
         if (i < keep) {
             err = version_keep(retention, path, error);
         } else {
-            ab_changes_add(&retention->changes, AB_COORDINATION_REMOVE, path, (struct ab_bytes){0},
+            ab_changes_add(&retention->changes, AB_COORDINATION_DELETE, path, (struct ab_bytes){0},
                 AB_COORDINATION_ANY_VERSION);
         }
     }
-    ab_file_names_free(names, count);
+    ab_coordination_names_free(names, count);
     return err;
 }
 
@@ -89,7 +89,7 @@ static ab_err views_retain(struct retention *retention, struct ab_error *error)
     char **names = NULL;
     size_t count = 0;
     AB_TRY(ab_catalog_current(retention->controller, &catalog, error));
-    ab_err err = ab_coordination_children(retention->controller->coordination, "/versions", &names, &count, error);
+    ab_err err = ab_coordination_list(retention->controller->coordination, "/versions", &names, &count, error);
     for (size_t i = 0; err == AB_OK && i < count; i++) {
         bool is_dropped = ab_catalog_view(catalog, ab_bytes_of_text(names[i])) == NULL;
         err = is_dropped ? view_retain(retention, names[i], true, error) : AB_OK;
@@ -97,7 +97,7 @@ static ab_err views_retain(struct retention *retention, struct ab_error *error)
     for (uint32_t v = 0; err == AB_OK && v < catalog->views_count; v++) {
         err = view_retain(retention, catalog->views[v].name, false, error);
     }
-    ab_file_names_free(names, count);
+    ab_coordination_names_free(names, count);
     ab_catalog_release(catalog);
     return err;
 }
@@ -142,7 +142,24 @@ static ab_err garbage_remove(struct retention *retention, struct ab_error *error
     return err;
 }
 
-/* Spans that the oldest servable version holds may go from speed; log records of spans that are sealed in history may go too. */
+/* Where each partition's log may begin: a published cut is sealed in history, and speed has flushed what a span holds before it drops it. */
+static ab_err log_offsets(
+    struct ab_controller *controller, uint64_t cut, struct ab_json *request, struct ab_error *error)
+{
+    struct ab_json *manifest = NULL;
+    AB_TRY(ab_cut_read(controller, cut, &manifest, error));
+    const struct ab_json *partitions = ab_json_get(manifest, "partitions");
+    struct ab_json *offsets = ab_json_array();
+    for (size_t p = 0; p < ab_json_count(partitions); p++) {
+        uint64_t offset = ab_json_u64_or(ab_json_get(ab_json_at(partitions, p), "offset"), 0);
+        ab_json_append(offsets, ab_json_integer((int64_t)offset));
+    }
+    ab_json_set(request, "log_offsets", offsets);
+    ab_json_destroy(manifest);
+    return AB_OK;
+}
+
+/* Spans that the oldest servable version holds may go from speed, and their records from the logs. */
 static ab_err speed_retire(struct retention *retention, struct ab_error *error)
 {
     if (retention->has_unpublished || retention->oldest_cut == UINT64_MAX) {
@@ -151,8 +168,12 @@ static ab_err speed_retire(struct retention *retention, struct ab_error *error)
     struct ab_json *request = ab_json_object();
     struct ab_json *reply = NULL;
     ab_json_set(request, "cut", ab_json_integer((int64_t)retention->oldest_cut));
-    ab_json_set(request, "sealed_cut", ab_json_integer((int64_t)retention->newest_cut));
-    ab_err err = ab_speed_call(retention->controller, &retention->controller->slow_link, AB_VERB_RETIRE, request,
+    ab_err err = log_offsets(retention->controller, retention->oldest_cut, request, error);
+    if (err != AB_OK) {
+        ab_json_destroy(request);
+        return err;
+    }
+    err = ab_speed_call(retention->controller, &retention->controller->slow_link, AB_VERB_RETIRE, request,
         RETIRE_TIMEOUT_MS, &reply, error);
     ab_json_destroy(request);
     ab_json_destroy(reply);
