@@ -1,14 +1,15 @@
 #include "common/log/log.h"
 
-#include <fcntl.h>
-#include <inttypes.h>
-#include <unistd.h>
+#include "common/log/repair.h"
+#include "common/log/segment.h"
 
 #include "common/base/assert.h"
 #include "common/base/file.h"
 #include "common/base/thread.h"
-#include "common/log/repair.h"
-#include "common/log/segment.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <unistd.h>
 
 /* Staged bytes between two writes: room for two of the largest records. */
 #define LOG_STAGING_BYTES_MAX (2u * AB_RECORD_BYTES_MAX + (8u << 20))

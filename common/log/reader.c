@@ -1,9 +1,10 @@
-#include <fcntl.h>
-#include <inttypes.h>
-
-#include "common/base/file.h"
 #include "common/log/log.h"
 #include "common/log/segment.h"
+
+#include "common/base/file.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
 
 struct ab_log_reader {
     char *directory; /* owned */

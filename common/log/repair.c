@@ -1,12 +1,13 @@
 #include "common/log/repair.h"
 
-#include <fcntl.h>
-#include <inttypes.h>
+#include "common/log/recover.h"
+#include "common/log/segment.h"
 
 #include "common/base/file.h"
 #include "common/base/logging.h"
-#include "common/log/recover.h"
-#include "common/log/segment.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
 
 enum { REPAIR_SEGMENTS_READ_WHOLE = 2, REPAIR_SEARCH_BYTES = 1 << 20 };
 

@@ -1,13 +1,13 @@
 #include "common/log/segment.h"
 
+#include "common/base/assert.h"
+#include "common/base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#include "common/base/assert.h"
-#include "common/base/file.h"
 
 enum { SEGMENT_DIGITS = 20, SEGMENT_READ_TRIES = 16 };
 

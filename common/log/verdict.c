@@ -1,5 +1,6 @@
-#include "common/base/assert.h"
 #include "common/log/record.h"
+
+#include "common/base/assert.h"
 
 /* Bytes of the shortest entry: a one-byte row and the decision. */
 enum { VERDICT_ENTRY_BYTES_MIN = 2 };

@@ -1,8 +1,8 @@
 #include "common/store/operand_file.h"
 
-#include <unistd.h>
-
 #include "common/store/rocks.h"
+
+#include <unistd.h>
 
 struct ab_operand_file {
     char *path;                      /* owned */

@@ -1,14 +1,15 @@
 #include "common/store/partition_state.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include "common/store/rocks.h"
 
 #include "common/base/assert.h"
 #include "common/base/file.h"
 #include "common/base/thread.h"
-#include "common/store/rocks.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 enum { STATE_BLOCK_BYTES = 4096 };
 

@@ -32,7 +32,7 @@ void ab_rocks_options_version(rocksdb_options_t *options);
 
 /* Turns RocksDB's message (taken, freed) into a code: AB_CORRUPT, AB_NO_SPACE, AB_BUSY (locked by somebody),
  * AB_NOT_FOUND (family dropped), AB_IO. `what` names the action. */
-ab_err ab_rocks_error(char *message, const char *what, struct ab_error *error);
+AB_MUST_USE ab_err ab_rocks_error(char *message, const char *what, struct ab_error *error);
 
 /* A merge operator that runs `merge`, for whole and for partial merges alike (states are commutative monoids, so
  * operands alone merge to an operand). An error of `merge` makes the read or compaction fail, nothing else. Owned by

@@ -1,9 +1,9 @@
 #include "common/store/version_manifest.h"
 
-#include <fcntl.h>
-
 #include "common/base/file.h"
 #include "common/base/json.h"
+
+#include <fcntl.h>
 
 enum { MANIFEST_FORMAT = 1, MANIFEST_BYTES_MAX = 16 << 20 };
 

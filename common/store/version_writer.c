@@ -1,9 +1,10 @@
-#include <inttypes.h>
+#include "common/store/rocks.h"
+#include "common/store/version_manifest.h"
 
 #include "common/base/file.h"
 #include "common/base/logging.h"
-#include "common/store/rocks.h"
-#include "common/store/version_manifest.h"
+
+#include <inttypes.h>
 
 /* A file is left for the next one at this size; how many rows lie between two looks at it. */
 enum { WRITER_FILE_BYTES = 128 << 20, WRITER_ROWS_BETWEEN_LOOKS = 4096, WRITER_BLOCK_BYTES = 16384 };
