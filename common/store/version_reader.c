@@ -1,10 +1,10 @@
 #include "common/store/rocks.h"
-#include "common/store/version_manifest.h"
+#include "common/store/directory_manifest.h"
 
 enum { READER_BLOCK_BYTES = 16384 };
 
 struct ab_version_reader {
-    struct ab_version_manifest manifest;
+    struct ab_directory_manifest manifest;
     rocksdb_options_t *options;
     rocksdb_readoptions_t *read_options;
     rocksdb_t *database; /* owned; NULL when the version has no rows */
@@ -65,9 +65,9 @@ ab_err ab_version_reader_open(const char *directory, struct ab_store_cache *cach
     struct ab_version_reader *opened = ab_new(struct ab_version_reader);
     opened->options = ab_rocks_options(cache);
     opened->read_options = rocksdb_readoptions_create();
-    ab_err err = ab_version_manifest_read(directory, &opened->manifest, error);
+    ab_err err = ab_directory_manifest_read(directory, &opened->manifest, error);
     if (err == AB_OK) {
-        err = ab_version_manifest_check(directory, &opened->manifest, verify, error);
+        err = ab_directory_manifest_check(directory, &opened->manifest, verify, error);
     }
     if (err == AB_OK) {
         err = database_open(opened, directory, cache, error);
@@ -93,7 +93,7 @@ void ab_version_reader_close(struct ab_version_reader *reader)
     }
     rocksdb_readoptions_destroy(reader->read_options);
     rocksdb_options_destroy(reader->options);
-    ab_version_manifest_fini(&reader->manifest);
+    ab_directory_manifest_fini(&reader->manifest);
     ab_delete(reader);
 }
 

@@ -1,5 +1,5 @@
 #include "common/store/rocks.h"
-#include "common/store/version_manifest.h"
+#include "common/store/directory_manifest.h"
 
 #include "common/base/file.h"
 #include "common/base/logging.h"
@@ -16,7 +16,7 @@ struct ab_version_writer {
     rocksdb_sstfilewriter_t *file; /* owned; NULL between files */
     char **paths;                  /* owned; of the files so far */
     size_t paths_count;
-    struct ab_version_manifest manifest;
+    struct ab_directory_manifest manifest;
     struct ab_buffer last_key;
     struct ab_buffer scratch;
 };
@@ -32,7 +32,7 @@ static void writer_free(struct ab_version_writer *writer)
     ab_delete(writer->paths);
     rocksdb_envoptions_destroy(writer->env);
     rocksdb_options_destroy(writer->options);
-    ab_version_manifest_fini(&writer->manifest);
+    ab_directory_manifest_fini(&writer->manifest);
     ab_buffer_fini(&writer->last_key);
     ab_buffer_fini(&writer->scratch);
     ab_delete(writer->directory);
@@ -180,12 +180,12 @@ static ab_err writer_complete(struct ab_version_writer *writer, struct ab_error 
         AB_TRY(database_build(writer, error));
         AB_TRY(clutter_remove(writer->directory, error));
     }
-    AB_TRY(ab_version_manifest_collect(writer->directory, &writer->manifest, error));
+    AB_TRY(ab_directory_manifest_collect(writer->directory, &writer->manifest, error));
     ab_err err = ab_file_sync_directory(writer->directory);
     if (err != AB_OK) {
         return ab_error_set(error, err, "sync %s: %s", writer->directory, ab_err_text(err));
     }
-    return ab_version_manifest_write(writer->directory, &writer->manifest, error);
+    return ab_directory_manifest_write(writer->directory, &writer->manifest, error);
 }
 
 ab_err ab_version_writer_finish(

@@ -1,4 +1,4 @@
-#include "common/store/version_manifest.h"
+#include "common/store/directory_manifest.h"
 
 #include "common/base/file.h"
 #include "common/base/json.h"
@@ -9,13 +9,13 @@ enum { MANIFEST_FORMAT = 1, MANIFEST_BYTES_MAX = 16 << 20 };
 
 static const char manifest_name[] = "manifest.json";
 
-void ab_version_manifest_fini(struct ab_version_manifest *manifest)
+void ab_directory_manifest_fini(struct ab_directory_manifest *manifest)
 {
     for (size_t i = 0; i < manifest->files_count; i++) {
         ab_delete(manifest->files[i].name);
     }
     ab_delete(manifest->files);
-    *manifest = (struct ab_version_manifest){0};
+    *manifest = (struct ab_directory_manifest){0};
 }
 
 void ab_version_digest_add(
@@ -30,7 +30,7 @@ void ab_version_digest_add(
 
 /* ---- writing ---- */
 
-ab_err ab_version_manifest_collect(const char *directory, struct ab_version_manifest *manifest, struct ab_error *error)
+ab_err ab_directory_manifest_collect(const char *directory, struct ab_directory_manifest *manifest, struct ab_error *error)
 {
     char **names = NULL;
     size_t count = 0;
@@ -59,7 +59,7 @@ static void hash_set(struct ab_json *object, const char *key, struct ab_hash128 
     ab_json_set(object, key, ab_json_text(text));
 }
 
-static struct ab_json *manifest_json(const struct ab_version_manifest *manifest)
+static struct ab_json *manifest_json(const struct ab_directory_manifest *manifest)
 {
     struct ab_json *files = ab_json_array();
     for (size_t i = 0; i < manifest->files_count; i++) {
@@ -78,8 +78,8 @@ static struct ab_json *manifest_json(const struct ab_version_manifest *manifest)
     return json;
 }
 
-ab_err ab_version_manifest_write(
-    const char *directory, const struct ab_version_manifest *manifest, struct ab_error *error)
+ab_err ab_directory_manifest_write(
+    const char *directory, const struct ab_directory_manifest *manifest, struct ab_error *error)
 {
     struct ab_json *json = manifest_json(manifest);
     struct ab_buffer text = {0};
@@ -125,7 +125,7 @@ static ab_err file_take(const struct ab_json *json, struct ab_version_file *file
     return AB_OK;
 }
 
-static ab_err manifest_take(const struct ab_json *json, struct ab_version_manifest *manifest)
+static ab_err manifest_take(const struct ab_json *json, struct ab_directory_manifest *manifest)
 {
     if (ab_json_integer_or(ab_json_get(json, "format"), 0) != MANIFEST_FORMAT) {
         return ab_json_is_integer(ab_json_get(json, "format")) ? AB_UNSUPPORTED : AB_CORRUPT;
@@ -143,12 +143,12 @@ static ab_err manifest_take(const struct ab_json *json, struct ab_version_manife
     return AB_OK;
 }
 
-ab_err ab_version_manifest_read(const char *directory, struct ab_version_manifest *manifest, struct ab_error *error)
+ab_err ab_directory_manifest_read(const char *directory, struct ab_directory_manifest *manifest, struct ab_error *error)
 {
     char *path = ab_new_format("%s/%s", directory, manifest_name);
     struct ab_buffer text;
     struct ab_json *json = NULL;
-    struct ab_version_manifest read = {0};
+    struct ab_directory_manifest read = {0};
     ab_buffer_init(&text, NULL, MANIFEST_BYTES_MAX);
     ab_err err = ab_file_read_all(path, &text, error);
     if (err == AB_OK) {
@@ -157,7 +157,7 @@ ab_err ab_version_manifest_read(const char *directory, struct ab_version_manifes
             err = manifest_take(json, &read);
         }
         if (err != AB_OK) {
-            ab_version_manifest_fini(&read);
+            ab_directory_manifest_fini(&read);
             (void)ab_error_set(error, err, "%s: not a manifest of format %d", path, MANIFEST_FORMAT);
         }
     }
@@ -194,8 +194,8 @@ static ab_err file_check(const char *path, const struct ab_version_file *file, b
     return AB_OK;
 }
 
-ab_err ab_version_manifest_check(
-    const char *directory, const struct ab_version_manifest *manifest, bool verify, struct ab_error *error)
+ab_err ab_directory_manifest_check(
+    const char *directory, const struct ab_directory_manifest *manifest, bool verify, struct ab_error *error)
 {
     ab_err err = AB_OK;
     for (size_t i = 0; i < manifest->files_count && err == AB_OK; i++) {
