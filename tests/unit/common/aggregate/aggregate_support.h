@@ -1,4 +1,5 @@
-/* aggregate_support: random rows of one stream with every type and special values, as columns, for the tests of common/aggregate. */
+/* aggregate_support: random rows of one stream with every type and special values, as columns, for the tests of
+ * common/aggregate. */
 #ifndef ANABRANCH_TESTS_UNIT_COMMON_AGGREGATE_AGGREGATE_SUPPORT_H
 #define ANABRANCH_TESTS_UNIT_COMMON_AGGREGATE_AGGREGATE_SUPPORT_H
 

@@ -1,5 +1,5 @@
-/* I5 agree: states and digests are the same bit for bit, whatever the order of rows, the blocks they came in, the number of workers,
- * and the road by which states were merged. */
+/* I5 agree: states and digests are the same bit for bit, whatever the order of rows, the blocks they came in, the
+ * number of workers, and the road by which states were merged. */
 #include "common/aggregate/state_row.h"
 #include "tests/unit/common/aggregate/aggregate_support.h"
 

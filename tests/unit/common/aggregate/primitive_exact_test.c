@@ -16,7 +16,8 @@ struct exact_pair {
 static void pair_init(struct exact_pair *pair)
 {
     memset(pair, 0, sizeof(*pair));
-    pair->sum_context = (struct ab_primitive_context){.kind = AB_PRIMITIVE_SUM_DOUBLE, .type = {.kind = AB_TYPE_DOUBLE}};
+    pair->sum_context =
+        (struct ab_primitive_context){.kind = AB_PRIMITIVE_SUM_DOUBLE, .type = {.kind = AB_TYPE_DOUBLE}};
     pair->squares_context = pair->sum_context;
     pair->squares_context.kind = AB_PRIMITIVE_SQUARES_DOUBLE;
 }
@@ -45,8 +46,7 @@ static void pair_add(struct exact_pair *pair, const double *values, const uint32
 static void pair_merge(struct exact_pair *pair, const struct exact_pair *other)
 {
     ab_primitive_sum_double.merge(&pair->sum_context, pair->sum, &other->sum_context, other->sum);
-    ab_primitive_squares_double.merge(
-        &pair->squares_context, pair->squares, &other->squares_context, other->squares);
+    ab_primitive_squares_double.merge(&pair->squares_context, pair->squares, &other->squares_context, other->squares);
 }
 
 static void pair_results(const struct exact_pair *pair, uint64_t n, uint64_t results[5])

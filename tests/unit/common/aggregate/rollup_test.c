@@ -1,4 +1,5 @@
-/* Rollups against brute force: every select with every predicate, from tables, from scans of stored rows and through encoded parts. */
+/* Rollups against brute force: every select with every predicate, from tables, from scans of stored rows and through
+ * encoded parts. */
 #include "common/aggregate/rollup.h"
 #include "tests/unit/common/aggregate/aggregate_support.h"
 
@@ -30,8 +31,8 @@ static const struct select_case selects[] = {
     {"SELECT t, n, sb, ab, mib, mat, nb FROM r", " GROUP BY t", false, true, 0, false},
     {"SELECT t, window_start, n, sb, ab, mib, mat, nb FROM r", " GROUP BY t, TUMBLE(window_start, INTERVAL '3 hours')",
         false, true, 3 * AB_US_PER_HOUR, false},
-    {"SELECT window_start, n, sb, ab, mib, mat, nb FROM r", " GROUP BY TUMBLE(window_start, INTERVAL '2 hours')",
-        false, false, 2 * AB_US_PER_HOUR, false},
+    {"SELECT window_start, n, sb, ab, mib, mat, nb FROM r", " GROUP BY TUMBLE(window_start, INTERVAL '2 hours')", false,
+        false, 2 * AB_US_PER_HOUR, false},
     {"SELECT n, sb, ab, mib, mat, nb FROM r", "", false, false, 0, true},
 };
 
@@ -194,8 +195,8 @@ static size_t stored_seek(const struct stored *stored, struct ab_bytes key)
 }
 
 /* Adds what the scan does not jump over; returns how many keys were looked at. */
-static size_t scan_add(struct ab_rollup *rollup, const struct ab_query *query, const struct ab_group_table *table,
-    ab_time_us hidden_until)
+static size_t scan_add(
+    struct ab_rollup *rollup, const struct ab_query *query, const struct ab_group_table *table, ab_time_us hidden_until)
 {
     struct stored stored;
     struct ab_buffer seek = {0};
@@ -302,8 +303,8 @@ static size_t brute_force(struct fixture *fixture, const struct select_case *sel
 
 /* ---- comparing ---- */
 
-static void result_row_check(
-    const struct select_case *select, const struct ab_column *columns, uint32_t row, struct expected *groups, size_t count)
+static void result_row_check(const struct select_case *select, const struct ab_column *columns, uint32_t row,
+    struct expected *groups, size_t count)
 {
     uint32_t c = 0;
     struct ab_value null_k = {.type = {.kind = AB_TYPE_BIGINT}, .is_null = true};
@@ -334,7 +335,8 @@ static void result_row_check(
     fail_msg("a group that brute force does not have");
 }
 
-static void result_check(struct ab_rollup *rollup, const struct select_case *select, struct expected *groups, size_t count)
+static void result_check(
+    struct ab_rollup *rollup, const struct select_case *select, struct expected *groups, size_t count)
 {
     struct ab_arena arena = {0};
     struct ab_column *columns = NULL;
@@ -414,8 +416,7 @@ static void test_rollup_hides_expired_panes(void **state)
 static void test_rollup_orders_and_limits(void **state)
 {
     struct fixture *fixture = *state;
-    struct ab_query *query =
-        query_of(fixture, "SELECT k, n, sb FROM r GROUP BY k ORDER BY n DESC, k LIMIT 3");
+    struct ab_query *query = query_of(fixture, "SELECT k, n, sb FROM r GROUP BY k ORDER BY n DESC, k LIMIT 3");
     struct ab_rollup *rollup = rollup_of(fixture, query, INT64_MIN);
     struct ab_arena arena = {0};
     struct ab_column *columns = NULL;
