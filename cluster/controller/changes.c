@@ -61,11 +61,14 @@ ab_err ab_coordination_get_json(struct ab_coordination *coordination, const char
     if (err == AB_OK && ab_json_parse(ab_buffer_view(&text), value, error) != AB_OK) {
         err = ab_error_wrap(error, AB_CORRUPT, "coordination node %s", path);
     }
+    if (err == AB_OK && version != NULL) {
+        *version = stat.version;
+    }
     ab_buffer_fini(&text);
     return err;
 }
 
-ab_err ab_coordination_put(
+ab_err ab_coordination_store(
     struct ab_coordination *coordination, const char *path, struct ab_bytes value, struct ab_error *error)
 {
     AB_TRY(ab_coordination_ensure(coordination, path, error));
@@ -83,4 +86,43 @@ ab_err ab_coordination_list(struct ab_coordination *coordination, const char *pa
         return AB_OK;
     }
     return err == AB_OK ? AB_OK : ab_error_set(error, err, "%s", absent.text);
+}
+
+static char *parent_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == path ? ab_new_text("/") : ab_new_text_of(ab_bytes_of(path, (size_t)(slash - path)));
+}
+
+ab_err ab_coordination_store(
+    struct ab_coordination *coordination, const char *path, struct ab_bytes value, struct ab_error *error)
+{
+    struct ab_error ignored = {0};
+    ab_err err = ab_coordination_set(coordination, path, value, AB_COORDINATION_ANY_VERSION, &ignored);
+    if (err == AB_NOT_FOUND) {
+        char *parent = parent_of(path);
+        err = ab_coordination_ensure(coordination, parent, error);
+        ab_delete(parent);
+        return err == AB_OK ? ab_coordination_create(coordination, path, value, false, error) : err;
+    }
+    if (err != AB_OK && error != NULL) {
+        *error = ignored;
+    }
+    return err;
+}
+
+ab_err ab_coordination_list(struct ab_coordination *coordination, const char *path, char ***names, size_t *count,
+    struct ab_error *error)
+{
+    struct ab_error ignored = {0};
+    ab_err err = ab_coordination_children(coordination, path, names, count, &ignored);
+    if (err == AB_NOT_FOUND) {
+        *names = NULL;
+        *count = 0;
+        return AB_OK;
+    }
+    if (err != AB_OK && error != NULL) {
+        *error = ignored;
+    }
+    return err;
 }

@@ -25,6 +25,14 @@ void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_op_kin
 AB_MUST_USE ab_err ab_changes_commit(
     struct ab_changes *changes, struct ab_coordination *coordination, struct ab_error *error);
 
+/* Sets a node whatever its version, making it and its parents when they are missing. */
+AB_MUST_USE ab_err ab_coordination_store(
+    struct ab_coordination *coordination, const char *path, struct ab_bytes value, struct ab_error *error);
+
+/* Names of a node's children; none when it is not there. Freed with ab_coordination_names_free. */
+AB_MUST_USE ab_err ab_coordination_list(struct ab_coordination *coordination, const char *path, char ***names,
+    size_t *count, struct ab_error *error);
+
 /* Reads a node as JSON; AB_NOT_FOUND, AB_CORRUPT. The value is the caller's. version may be NULL. */
 AB_MUST_USE ab_err ab_coordination_get_json(struct ab_coordination *coordination, const char *path,
     struct ab_json **value, uint64_t *version, struct ab_error *error);

@@ -21,7 +21,7 @@ void ab_job_store_locked(struct ab_controller *controller, const struct ab_job *
     ab_buffer_init(&text, NULL, 0);
     ab_json_write(record, 0, &text);
     (void)snprintf(path, sizeof path, "/jobs/%s", job->id);
-    if (ab_coordination_put(controller->coordination, path, ab_buffer_view(&text), &error) != AB_OK) {
+    if (ab_coordination_store(controller->coordination, path, ab_buffer_view(&text), &error) != AB_OK) {
         ab_error_log("job record not written", "%s: %s", job->id, error.text);
     }
     ab_buffer_fini(&text);

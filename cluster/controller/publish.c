@@ -22,7 +22,7 @@ struct publication {
 /* Reconcile: a difference of counts means that something was lost or counted twice; nothing is published over it. */
 static ab_err report_check(const struct ab_json *report, struct ab_error *error)
 {
-    static const char *const members[] = {"count_differences", "differences"};
+    static const char *const members[] = {"refusals", "count_differences"};
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
         const struct ab_json *member = ab_json_get(report, members[i]);
         uint64_t differences = ab_json_is_array(member) ? ab_json_count(member) : ab_json_u64_or(member, 0);
@@ -77,6 +77,21 @@ static bool is_newer(const struct ab_version_manifest *manifest, const struct ab
     return manifest->attempt > than->attempt;
 }
 
+/* Notes the manifest among those of its view, before the pointer moves: what is newer than the pointer counts for nothing. */
+static ab_err version_note(
+    struct ab_controller *controller, const char *path, const struct ab_json *json, struct ab_error *error)
+{
+    struct ab_buffer text;
+    ab_buffer_init(&text, NULL, AB_COORDINATION_VALUE_BYTES_MAX);
+    ab_json_write(json, 0, &text);
+    ab_err err = ab_buffer_finish(&text);
+    if (err == AB_OK) {
+        err = ab_coordination_store(controller->coordination, path, ab_buffer_view(&text), error);
+    }
+    ab_buffer_fini(&text);
+    return err;
+}
+
 /* Adds the moves of one view's pointer, if it is older than the manifest. */
 static ab_err pointer_move(struct ab_controller *controller, struct publication *publication,
     const struct ab_json *json, const struct ab_version_manifest *manifest, struct ab_error *error)
@@ -106,8 +121,7 @@ static ab_err pointer_move(struct ab_controller *controller, struct publication 
     AB_TRY(ab_coordination_ensure(controller->coordination, path, error));
     (void)snprintf(path, sizeof path, "/versions/%s/%u-%" PRIu64 "-%u", manifest->view, manifest->definition_version,
         manifest->cut, manifest->attempt);
-    ab_changes_add_json(&publication->changes, AB_COORDINATION_CREATE, path, json, 0);
-    return AB_OK;
+    return version_note(controller, path, json, error);
 }
 
 static ab_err views_check(struct ab_controller *controller, struct publication *publication,

@@ -56,27 +56,57 @@ static ab_err version_keep(struct retention *retention, const char *path, struct
     return err;
 }
 
-/* Keeps the newest versions of one view (none of a view that was dropped). */
+/* Commits the removals gathered, when they are many enough or all. */
+static ab_err removals_commit(struct retention *retention, bool is_all, struct ab_error *error)
+{
+    bool is_due = is_all || retention->changes.count >= AB_COORDINATION_OPS_MAX;
+    return is_due ? ab_changes_commit(&retention->changes, retention->controller->coordination, error) : AB_OK;
+}
+
+/* The name of the version that the pointer of a view names; empty when there is none. */
+static ab_err pointer_name(struct retention *retention, const char *view, char name[PATH_BYTES], struct ab_error *error)
+{
+    char path[PATH_BYTES];
+    struct ab_json *json = NULL;
+    (void)snprintf(path, sizeof path, "/views/%s", view);
+    name[0] = '\0';
+    ab_err err = ab_coordination_get_json(retention->controller->coordination, path, &json, NULL, NULL);
+    if (err == AB_OK) {
+        (void)snprintf(name, PATH_BYTES, "%" PRIu64 "-%" PRIu64 "-%" PRIu64,
+            ab_json_u64_or(ab_json_get(json, "definition_version"), 0), ab_json_u64_or(ab_json_get(json, "cut"), 0),
+            ab_json_u64_or(ab_json_get(json, "attempt"), 0));
+    }
+    ab_json_destroy(json);
+    return err == AB_NOT_FOUND || err == AB_OK ? AB_OK : ab_error_set(error, err, "%s cannot be read", path);
+}
+
+/* Keeps the pointer's version and the newest before it (none of a view that was dropped). Newer ones were never published. */
 static ab_err view_retain(struct retention *retention, const char *view, bool is_dropped, struct ab_error *error)
 {
     char path[PATH_BYTES];
+    char pointer[PATH_BYTES];
+    const char *pointer_at = pointer;
     char **names = NULL;
     size_t count = 0;
-    uint32_t keep = is_dropped ? 0 : retention->controller->node.config.retained_versions;
+    uint32_t kept = 0;
+    AB_TRY(pointer_name(retention, view, pointer, error));
     (void)snprintf(path, sizeof path, "/versions/%s", view);
     AB_TRY(ab_coordination_list(retention->controller->coordination, path, &names, &count, error));
     if (count > 0) {
         qsort(names, count, sizeof names[0], version_order);
     }
-    retention->has_unpublished = retention->has_unpublished || (count == 0 && !is_dropped);
+    retention->has_unpublished = retention->has_unpublished || (pointer[0] == '\0' && !is_dropped);
     ab_err err = AB_OK;
     for (size_t i = 0; err == AB_OK && i < count; i++) {
+        bool is_published = pointer[0] != '\0' && version_order(&names[i], &pointer_at) >= 0;
         (void)snprintf(path, sizeof path, "/versions/%s/%s", view, names[i]);
-        if (i < keep) {
+        if (is_published && kept < retention->controller->node.config.retained_versions) {
+            kept++;
             err = version_keep(retention, path, error);
         } else {
             ab_changes_add(&retention->changes, AB_COORDINATION_DELETE, path, (struct ab_bytes){0},
                 AB_COORDINATION_ANY_VERSION);
+            err = removals_commit(retention, false, error);
         }
     }
     ab_coordination_names_free(names, count);
@@ -186,7 +216,7 @@ void ab_retire(struct ab_controller *controller)
     struct retention retention = {.controller = controller, .kept = ab_map_create(NULL), .oldest_cut = UINT64_MAX};
     ab_err err = views_retain(&retention, &error);
     if (err == AB_OK) {
-        err = ab_changes_commit(&retention.changes, controller->coordination, &error);
+        err = removals_commit(&retention, true, &error);
     }
     if (err == AB_OK) {
         err = garbage_remove(&retention, &error);

@@ -83,12 +83,10 @@ ab_err ab_catalog_parse(struct ab_bytes text, struct ab_catalog **catalog, struc
         ab_catalog_release(made);
         return code;
     }
-    char *copy = ab_parse_alloc(&made->private_part->arena, text.bytes + 1);
+    made->text = ab_parse_alloc(&made->private_part->arena, text.bytes + 1);
     if (text.bytes > 0) {
-        memcpy(copy, text.data, text.bytes);
+        memcpy(made->text, text.data, text.bytes);
     }
-    made->text = copy;
-    made->private_part->text = ab_bytes_of(copy, text.bytes);
     made->hash = ab_hash128(AB_HASH_CATALOG, text);
     made->version = 1;
     *catalog = made;

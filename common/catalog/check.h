@@ -9,7 +9,6 @@
 struct ab_catalog_private {
     atomic_uint references;
     struct ab_arena arena;
-    struct ab_bytes text;            /* in the arena; may hold NUL bytes inside comments */
     struct ab_place *stream_places;  /* per stream: its name in the text */
     struct ab_place **column_places; /* per stream, per column */
     struct ab_place *event_places;   /* per stream: EVENT TIME, PARTITION KEY */

@@ -43,19 +43,15 @@ static struct ab_expression *constant_new(
     return node;
 }
 
-static bool is_null_literal(const struct ab_expression *node)
-{
-    return node->operation == AB_OPERATION_CONSTANT && node->value.is_null;
-}
-
 /* Gives a bare NULL, a text literal where a time is due, their type. */
 static ab_err literal_settle(const struct ab_scope *scope, struct ab_expression *node, struct ab_type type)
 {
-    if (is_null_literal(node) && type.kind != 0) {
+    bool is_constant = node->operation == AB_OPERATION_CONSTANT;
+    bool is_time_text = is_constant && node->type.kind == AB_TYPE_TEXT && type.kind == AB_TYPE_TIMESTAMP;
+    if (is_constant && node->value.is_null && type.kind != 0 && (node->type.kind == 0 || is_time_text)) {
         node->type = type;
         node->value.type = type;
-    } else if (node->operation == AB_OPERATION_CONSTANT && node->type.kind == AB_TYPE_TEXT &&
-               type.kind == AB_TYPE_TIMESTAMP) {
+    } else if (is_time_text) {
         int64_t time = 0;
         if (ab_time_parse(node->value.text, &time) != AB_OK) {
             return ab_parse_fail(scope->parse, node->place, AB_SYNTAX,
@@ -198,7 +194,8 @@ static ab_err input_check(const struct ab_scope *scope, const struct ab_ast *ast
     return AB_OK;
 }
 
-/* Evaluates a node whose children are all constants; stays as it is when that would fault. */
+/* Evaluates a node whose children are all constants; stays as it is when that would fault, or be a NULL, which has no type of
+ * its own once printed. */
 static void node_fold(const struct ab_scope *scope, struct ab_expression *node)
 {
     for (uint32_t i = 0; i < node->children_count; i++) {
@@ -210,9 +207,10 @@ static void node_fold(const struct ab_scope *scope, struct ab_expression *node)
     ab_arena_init(&arena, NULL, 1024);
     struct ab_column column;
     uint64_t faults = 0;
-    if (ab_expression_evaluate(node, NULL, 1, &arena, &column, &faults) == AB_OK && faults == 0) {
+    bool is_done = ab_expression_evaluate(node, NULL, 1, &arena, &column, &faults) == AB_OK;
+    if (is_done && faults == 0 && !ab_column_is_null(&column, 0)) {
         struct ab_value value = ab_column_value(&column, 0);
-        if (value.type.kind == AB_TYPE_TEXT && !value.is_null) {
+        if (value.type.kind == AB_TYPE_TEXT) {
             value.text = ab_arena_copy(scope->arena, value.text);
         }
         value.type = node->type;

@@ -32,7 +32,7 @@ void ab_catalog_encode(const struct ab_catalog *catalog, struct ab_buffer *out)
         ab_buffer_put_u32(out, catalog->views[i].definition_version);
         ab_buffer_put_u32(out, catalog->views[i].uid);
     }
-    ab_buffer_put_blob(out, part->text);
+    ab_buffer_put_blob(out, ab_bytes_of_text(catalog->text));
     if (!out->has_failed) {
         struct ab_hash128 hash = ab_hash128(AB_HASH_CATALOG, ab_bytes_of(out->data + start, out->bytes - start));
         ab_buffer_put_u64(out, hash.low);

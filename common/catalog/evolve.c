@@ -221,7 +221,9 @@ ab_err ab_catalog_evolve(struct ab_bytes text, const struct ab_catalog *before, 
         code = catalog_evolve(&evolution);
     }
     if (code == AB_OK) {
-        ab_buffer_put_bytes(changes, ab_buffer_view(&told));
+        if (changes != NULL) {
+            ab_buffer_put_bytes(changes, ab_buffer_view(&told));
+        }
         *catalog = after;
     } else {
         ab_catalog_release(after);

@@ -239,27 +239,32 @@ ab_err ab_parse_report(struct ab_parse *parse, struct ab_place place, int found,
     return code;
 }
 
-/* Refuses bytes that are not UTF-8, at the first line that has them. */
+static bool line_is_text(struct ab_bytes line)
+{
+    return ab_bytes_is_utf8(line) && (line.bytes == 0 || memchr(line.data, '\0', line.bytes) == NULL);
+}
+
+/* Refuses bytes that are not UTF-8, and NUL, at the first line that has them. */
 static ab_err text_validate(struct ab_parse *parse)
 {
     if (parse->text.bytes > AB_CATALOG_TEXT_BYTES_MAX) {
         return ab_error_set(parse->error, AB_TOO_LARGE, "the text has %zu bytes, at most %u are read", parse->text.bytes,
             AB_CATALOG_TEXT_BYTES_MAX);
     }
-    if (ab_bytes_is_utf8(parse->text)) {
+    if (line_is_text(parse->text)) {
         return AB_OK;
     }
     struct ab_place place = {.line = 1, .column = 1};
     for (size_t start = 0, at = 0; at <= parse->text.bytes; at++) {
         if (at == parse->text.bytes || parse->text.data[at] == '\n') {
-            if (!ab_bytes_is_utf8(ab_bytes_of(parse->text.data + start, at - start))) {
+            if (!line_is_text(ab_bytes_of(parse->text.data + start, at - start))) {
                 break;
             }
             place.line++;
             start = at + 1;
         }
     }
-    return ab_parse_fail(parse, place, AB_SYNTAX, "this line is not UTF-8");
+    return ab_parse_fail(parse, place, AB_SYNTAX, "this line is not UTF-8 text");
 }
 
 ab_err ab_parse_text(struct ab_parse *parse, struct ab_bytes text, bool is_query, struct ab_error *error)
