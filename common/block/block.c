@@ -204,7 +204,8 @@ static const char *text_check(const struct ab_wire_column *wire, struct ab_colum
         return "dictionary ends do not rise to its length, or it is not UTF-8";
     }
     if (count == 0) {
-        return is_all_null(column) && ab_validate_codes(column->values, column->rows_count, 1)
+        return (column->rows_count == 0 || is_all_null(column)) &&
+                       ab_validate_codes(column->values, column->rows_count, 1)
                    ? NULL
                    : "values without a dictionary";
     }
