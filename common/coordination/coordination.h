@@ -22,9 +22,9 @@
 #include "common/base/buffer.h"
 
 #define AB_COORDINATION_PATH_BYTES_MAX 512u
-#define AB_COORDINATION_VALUE_BYTES_MAX (512u << 10)
+#define AB_COORDINATION_VALUE_BYTES_MAX (4u << 20)
 #define AB_COORDINATION_TREE_BYTES_MAX (64u << 20)
-#define AB_COORDINATION_OPS_MAX 64u
+#define AB_COORDINATION_OPS_MAX 1024u
 #define AB_COORDINATION_ANY_VERSION UINT64_MAX
 
 struct ab_coordination; /* a session */
@@ -56,7 +56,8 @@ struct ab_coordination_op {
 /* Does all steps in order or none; each sees what those before it did. On failure *failed (may be NULL) is the index of
  * the step that failed: AB_EXISTS (create: the node is there; delete: it has children), AB_NOT_FOUND (the node, or the
  * parent to create under), AB_CONFLICT (another version), AB_TOO_LARGE (a value, or more than AB_COORDINATION_OPS_MAX
- * steps), AB_FULL (the tree), AB_USAGE (also: a child of an ephemeral node, a change of the root). */
+ * steps or AB_COORDINATION_TREE_BYTES_MAX bytes), AB_FULL (the tree), AB_USAGE (also: a child of an ephemeral node, a
+ * change of the root). */
 AB_MUST_USE ab_err ab_coordination_multi(struct ab_coordination *session, const struct ab_coordination_op *ops,
     size_t ops_count, size_t *failed, struct ab_error *error);
 

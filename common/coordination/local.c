@@ -242,12 +242,16 @@ static ab_err op_apply(
 static ab_err multi_locked(
     struct local *local, const struct ab_coordination_op *ops, size_t ops_count, size_t *failed, struct ab_error *error)
 {
-    struct ab_buffer effects = {0};
+    struct ab_buffer effects;
     struct ab_buffer payload = {0};
     size_t effects_count = 0;
     ab_err err = AB_OK;
+    ab_buffer_init(&effects, NULL, AB_COORDINATION_TREE_BYTES_MAX);
     for (size_t i = 0; i < ops_count && err == AB_OK; i++) {
         err = op_apply(local, &ops[i], &effects, &effects_count);
+        if (err == AB_OK && effects.has_failed) {
+            err = AB_TOO_LARGE;
+        }
         if (err != AB_OK) {
             *failed = i;
             (void)ab_error_set(error, err, "coordination: %s: %s", ops[i].path, ab_err_text(err));

@@ -30,7 +30,8 @@ void ab_version_digest_add(
 
 /* ---- writing ---- */
 
-ab_err ab_directory_manifest_collect(const char *directory, struct ab_directory_manifest *manifest, struct ab_error *error)
+ab_err ab_directory_manifest_collect(
+    const char *directory, struct ab_directory_manifest *manifest, struct ab_error *error)
 {
     char **names = NULL;
     size_t count = 0;

@@ -225,6 +225,31 @@ static void test_checks_alone_change_nothing(void **state)
     scratch_remove(directory);
 }
 
+static void test_multi_larger_than_the_tree_is_refused(void **state)
+{
+    (void)state;
+    enum { OPS = 18 };
+    char *directory = scratch_make();
+    struct ab_coordination *session = session_open(directory);
+    uint8_t *large = ab_new_bytes(AB_COORDINATION_VALUE_BYTES_MAX);
+    struct ab_coordination_op ops[OPS];
+    for (int i = 0; i < OPS; i++) {
+        ops[i] = (struct ab_coordination_op){.kind = AB_COORDINATION_SET,
+            .path = "/a",
+            .value = ab_bytes_of(large, AB_COORDINATION_VALUE_BYTES_MAX),
+            .version = AB_COORDINATION_ANY_VERSION};
+    }
+    size_t failed = 0;
+    assert_ok(create(session, "/a", "small"));
+    assert_int_equal(ab_coordination_multi(session, ops, OPS, &failed, NULL), AB_TOO_LARGE);
+    assert_true(failed > 0);
+    check_value(session, "/a", "small", 0);
+    assert_ok(ab_coordination_multi(session, ops, 2, &failed, NULL));
+    ab_coordination_close(session);
+    ab_delete(large);
+    scratch_remove(directory);
+}
+
 /* ---- sessions ---- */
 
 static void test_sessions_see_each_other_at_once(void **state)
@@ -390,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_children_are_the_names_directly_below),
         cmocka_unit_test(test_bad_paths_and_values_are_refused),
         cmocka_unit_test(test_multi_does_all_or_nothing),
+        cmocka_unit_test(test_multi_larger_than_the_tree_is_refused),
         cmocka_unit_test(test_checks_alone_change_nothing),
         cmocka_unit_test(test_sessions_see_each_other_at_once),
         cmocka_unit_test(test_ephemeral_nodes_go_with_their_session),
