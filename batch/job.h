@@ -1,0 +1,50 @@
+/* job: one attempt of a batch job as each rank holds it, and its stages. Private to the program.
+ *
+ * Stages are collective: all ranks call them in the same order and get the same result (the greatest error of all);
+ * each rank has its own text.
+ *
+ *   seal ─▶ combine ─▶ (rank 0: reconcile) ─▶ write ─▶ (rank 0: publish)
+ */
+#ifndef ANABRANCH_BATCH_JOB_H
+#define ANABRANCH_BATCH_JOB_H
+
+#include "batch/control.h"
+#include "batch/plan.h"
+#include "batch/publish.h"
+#include "batch/sealed.h"
+#include "batch/unit.h"
+
+struct ab_job {
+    const char *directory;      /* borrowed: the cluster's */
+    struct ab_control *control; /* owned; rank 0 only */
+    struct ab_plan plan;
+    char *work;                    /* owned: folder of runs */
+    struct ab_memory memory;       /* of this rank */
+    size_t first_span;             /* the first that some view has not */
+    struct ab_sealed_span *sealed; /* owned; [span * partitions + partition], own partitions only */
+    struct ab_buffer results;      /* struct ab_unit_result each: of this rank */
+    struct ab_buffer shards;       /* struct ab_shard_result each: of this rank */
+    uint32_t *kept;                /* owned; per view: directories that stay */
+    struct ab_control_progress progress;
+};
+
+/* Prepares what follows from the plan; and frees everything. */
+void ab_job_prepare(struct ab_job *job);
+void ab_job_fini(struct ab_job *job);
+
+/* Seals the spans of own partitions that are not sealed. */
+AB_MUST_USE ab_err ab_job_seal(struct ab_job *job, struct ab_error *error);
+
+/* Combines own units into runs. */
+AB_MUST_USE ab_err ab_job_combine(struct ab_job *job, struct ab_error *error);
+
+/* Shuffles what is not aligned and writes the directories of own shards. */
+AB_MUST_USE ab_err ab_job_write(struct ab_job *job, struct ab_error *error);
+
+/* Tells the controller where the job is, if it is time (rank 0; elsewhere nothing). */
+void ab_job_tick(struct ab_job *job);
+
+/* True when this rank does the work of a partition, and writes the shard of that number. */
+bool ab_job_owns(uint32_t partition);
+
+#endif

@@ -1,0 +1,82 @@
+/* plan: what a job has to do, from what the controller said: partitions, spans, and per view which spans are new. Pure.
+ *
+ * The controller's answer (JSON): {"job","attempt","cut","time_us","full","catalog"
+ * (hex),"partitions":[{"partition","leader_epoch","offset","chain"}], "spans":[{"cut","offsets":[end per
+ * partition]}],"previous":{view: manifest or null},"shards"}.
+ *
+ * Work is placed by partition: rank = partition mod ranks, and rank = shard mod ranks, so that what is aligned never
+ * travels.
+ *
+ * A new version is the version before and one more directory with the new spans. Directories at the end of the list are
+ * merged into the new one while they are not AB_PLAN_GROWTH times larger than it, or while the list is longer than
+ * AB_PLAN_DIRECTORIES_MAX: a group is rewritten at most once for each AB_PLAN_GROWTH-fold growth of the view.
+ *
+ * Threads: read-only after decoding.
+ */
+#ifndef ANABRANCH_BATCH_PLAN_H
+#define ANABRANCH_BATCH_PLAN_H
+
+#include "common/aggregate/aggregation.h"
+#include "common/history/manifest.h"
+
+#define AB_PLAN_DIRECTORIES_MAX 8u
+#define AB_PLAN_GROWTH 4u
+
+struct ab_plan_partition {
+    uint64_t leader_epoch;
+    uint64_t end_offset;     /* after the job's cut record */
+    struct ab_hash128 chain; /* of that record */
+};
+
+struct ab_plan_span {
+    uint64_t cut;          /* the span's number */
+    uint64_t *end_offsets; /* owned; per partition */
+};
+
+struct ab_plan_view {
+    const struct ab_view *view;          /* of the plan's catalog */
+    struct ab_aggregation *aggregation;  /* owned */
+    bool has_previous;                   /* the version before holds this very definition and is built upon */
+    struct ab_version_manifest previous; /* owned; when has_previous */
+    size_t first_span;                   /* index of the first span that is not in the version before */
+    char *path;                          /* owned; of the new directory, relative */
+    bool is_sharded;                     /* groups travel to the shard of their keys; else shard = partition */
+};
+
+struct ab_plan {
+    char *job; /* owned */
+    uint32_t attempt;
+    uint64_t cut;
+    ab_time_us time_us;
+    struct ab_catalog *catalog;           /* owned reference */
+    struct ab_plan_partition *partitions; /* owned; by number */
+    uint32_t partitions_count;            /* = shards */
+    struct ab_plan_span *spans;           /* owned; rising, the last one ends with the cut */
+    size_t spans_count;
+    struct ab_plan_view *views; /* owned; those that have something to do */
+    size_t views_count;
+    struct ab_json *previous; /* owned; manifests that stand, as told: what they name is never touched */
+};
+
+/* Reads the answer. is_full: build every view from the first span on. AB_INVALID with the member's name. */
+AB_MUST_USE ab_err ab_plan_decode(
+    const struct ab_json *answer, bool is_full, struct ab_plan *plan, struct ab_error *error);
+void ab_plan_fini(struct ab_plan *plan);
+
+/* First offset of a span in a partition. */
+uint64_t ab_plan_from_offset(const struct ab_plan *plan, size_t span, uint32_t partition);
+
+/* How many directories of the version before stay, when the new spans have new_rows groups: the others are merged into
+ * the new one. */
+uint32_t ab_plan_keep_directories(const struct ab_plan_view *view, uint64_t new_rows);
+
+/* Panes of the view that end at or before it are gone at time T (0 = no cut yet); INT64_MIN = none. */
+ab_time_us ab_plan_horizon(const struct ab_view *view, ab_time_us time_us);
+
+/* True when the group's pane has ended by the horizon. Malformed keys are not expired. */
+bool ab_plan_is_expired(const struct ab_view *view, struct ab_bytes key, ab_time_us horizon_us);
+
+/* True when some manifest that stands names this directory. */
+bool ab_plan_is_referenced(const struct ab_plan *plan, const char *path);
+
+#endif
