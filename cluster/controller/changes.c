@@ -55,9 +55,6 @@ ab_err ab_coordination_get_json(struct ab_coordination *coordination, const char
     ab_buffer_init(&text, NULL, AB_COORDINATION_VALUE_BYTES_MAX);
     struct ab_coordination_stat stat = {0};
     ab_err err = ab_coordination_get(coordination, path, &text, &stat, error);
-    if (err == AB_OK && version != NULL) {
-        *version = stat.version;
-    }
     if (err == AB_OK && ab_json_parse(ab_buffer_view(&text), value, error) != AB_OK) {
         err = ab_error_wrap(error, AB_CORRUPT, "coordination node %s", path);
     }
@@ -66,26 +63,6 @@ ab_err ab_coordination_get_json(struct ab_coordination *coordination, const char
     }
     ab_buffer_fini(&text);
     return err;
-}
-
-ab_err ab_coordination_store(
-    struct ab_coordination *coordination, const char *path, struct ab_bytes value, struct ab_error *error)
-{
-    AB_TRY(ab_coordination_ensure(coordination, path, error));
-    return ab_coordination_set(coordination, path, value, AB_COORDINATION_ANY_VERSION, error);
-}
-
-ab_err ab_coordination_list(struct ab_coordination *coordination, const char *path, char ***names, size_t *count,
-    struct ab_error *error)
-{
-    struct ab_error absent = {0};
-    ab_err err = ab_coordination_children(coordination, path, names, count, &absent);
-    if (err == AB_NOT_FOUND) {
-        *names = NULL;
-        *count = 0;
-        return AB_OK;
-    }
-    return err == AB_OK ? AB_OK : ab_error_set(error, err, "%s", absent.text);
 }
 
 static char *parent_of(const char *path)

@@ -37,12 +37,4 @@ AB_MUST_USE ab_err ab_coordination_list(struct ab_coordination *coordination, co
 AB_MUST_USE ab_err ab_coordination_get_json(struct ab_coordination *coordination, const char *path,
     struct ab_json **value, uint64_t *version, struct ab_error *error);
 
-/* Sets a node whatever its version, making it and its parents if they are missing. */
-AB_MUST_USE ab_err ab_coordination_put(
-    struct ab_coordination *coordination, const char *path, struct ab_bytes value, struct ab_error *error);
-
-/* Names of a node's children, sorted; none when it does not exist. Freed with ab_coordination_names_free. */
-AB_MUST_USE ab_err ab_coordination_list(struct ab_coordination *coordination, const char *path, char ***names,
-    size_t *count, struct ab_error *error);
-
 #endif

@@ -117,8 +117,6 @@ static ab_err pointer_move(struct ab_controller *controller, struct publication 
     }
     ab_changes_add_json(
         &publication->changes, is_first ? AB_COORDINATION_CREATE : AB_COORDINATION_SET, path, json, version);
-    (void)snprintf(path, sizeof path, "/versions/%s", manifest->view);
-    AB_TRY(ab_coordination_ensure(controller->coordination, path, error));
     (void)snprintf(path, sizeof path, "/versions/%s/%u-%" PRIu64 "-%u", manifest->view, manifest->definition_version,
         manifest->cut, manifest->attempt);
     return version_note(controller, path, json, error);

@@ -1,0 +1,92 @@
+#include "cluster/command/session.h"
+
+#include "cluster/layout.h"
+
+#include <stdio.h>
+
+static struct ab_process process_decode(const struct ab_json *entry)
+{
+    return (struct ab_process){.pid = ab_json_integer_or(ab_json_get(entry, "pid"), 0),
+        .start_ticks = ab_json_u64_or(ab_json_get(entry, "pid_start_ticks"), 0)};
+}
+
+static void daemon_decode(const struct ab_json *entry, struct ab_running_daemon *daemon)
+{
+    daemon->process = process_decode(entry);
+    daemon->crashes_count = ab_json_u64_or(ab_json_get(entry, "crashes"), 0);
+    daemon->is_answering = ab_json_boolean_or(ab_json_get(entry, "answers"), false);
+    (void)snprintf(
+        daemon->address, sizeof daemon->address, "%s", ab_json_text_or(ab_json_get(entry, "address"), ""));
+}
+
+bool ab_running_read(const char *directory, struct ab_running *running)
+{
+    struct ab_json *value = NULL;
+    char *path = ab_layout_path(directory, "run/endpoints.json");
+    ab_err err = ab_layout_json_read(path, &value, NULL);
+    ab_delete(path);
+    *running = (struct ab_running){0};
+    if (err != AB_OK) {
+        return false;
+    }
+    running->controller = process_decode(ab_json_get(value, "controller"));
+    daemon_decode(ab_json_get(value, "speed"), &running->speed);
+    daemon_decode(ab_json_get(value, "serving"), &running->serving);
+    ab_json_destroy(value);
+    return ab_process_is_alive(&running->controller);
+}
+
+ab_err ab_session_open(char *directory, struct ab_session *session, struct ab_error *error)
+{
+    struct ab_cluster_identity identity;
+    struct ab_running running;
+    *session = (struct ab_session){.directory = directory};
+    AB_TRY(ab_cluster_identity_read(directory, &identity, error));
+    if (!ab_running_read(directory, &running)) {
+        return ab_error_set(error, AB_UNAVAILABLE, "no cluster runs in %s; start it with `anabranch up --data %s`",
+            directory, directory);
+    }
+    const struct ab_node_options options = {.directory = directory, .role = "operator", .name = "command"};
+    return ab_node_open(&options, &session->node, error);
+}
+
+void ab_session_close(struct ab_session *session)
+{
+    ab_node_close(&session->node);
+}
+
+ab_err ab_session_call(struct ab_session *session, const char *daemon, enum ab_verb verb, const struct ab_json *payload,
+    int timeout_ms, struct ab_json **reply, struct ab_error *error)
+{
+    struct ab_node_endpoint endpoint;
+    struct ab_channel *channel = NULL;
+    struct ab_answer answer = {0};
+    AB_TRY(ab_node_endpoint_read(session->directory, daemon, &endpoint, error));
+    struct ab_channel_options options = {.address = endpoint.address};
+    memcpy(options.server_key, endpoint.public_key, sizeof options.server_key);
+    AB_TRY(ab_channel_open(session->node.wire, &options, &channel, error));
+    struct ab_buffer text;
+    ab_buffer_init(&text, NULL, AB_WIRE_MESSAGE_BYTES_MAX);
+    if (payload != NULL) {
+        ab_json_write(payload, 0, &text);
+    }
+    ab_err err = ab_channel_call(channel, verb, ab_buffer_view(&text), timeout_ms, &answer, error);
+    if (err == AB_TIMEOUT && ab_channel_was_refused(channel)) {
+        *error = (struct ab_error){0};
+        err = ab_error_set(error, AB_DENIED, "the %s daemon refused the key %s/keys/operator.key", daemon,
+            session->directory);
+    } else if (err == AB_TIMEOUT) {
+        err = ab_error_wrap(error, err, "the %s daemon at %s did not answer within %d ms; see %s/logs/%s.log", daemon,
+            endpoint.address, timeout_ms, session->directory, daemon);
+    }
+    if (err == AB_OK && reply != NULL) {
+        err = answer.payload.bytes == 0 ? AB_OK : ab_json_parse(answer.payload, reply, error);
+        if (answer.payload.bytes == 0) {
+            *reply = ab_json_object();
+        }
+    }
+    ab_answer_free(&answer);
+    ab_buffer_fini(&text);
+    ab_channel_close(channel);
+    return err;
+}

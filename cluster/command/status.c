@@ -1,0 +1,127 @@
+#include "cluster/command/command.h"
+#include "cluster/command/relation.h"
+#include "cluster/command/session.h"
+#include "common/base/time.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define STATUS_TIMEOUT_MS 10000
+
+/* The text form of a member of any scalar kind, into `text`. */
+static const char *member_text(const struct ab_json *object, const char *key, char text[64])
+{
+    const struct ab_json *member = ab_json_get(object, key);
+    text[0] = '\0';
+    if (ab_json_is_text(member)) {
+        (void)snprintf(text, 64, "%s", ab_json_text_or(member, ""));
+    } else if (ab_json_is_integer(member)) {
+        int64_t number = ab_json_integer_or(member, 0);
+        size_t length = strlen(key);
+        if (length > 3 && strcmp(key + length - 3, "_us") == 0) {
+            (void)ab_time_format(number, text);
+        } else {
+            (void)snprintf(text, 64, "%" PRId64, number);
+        }
+    } else if (ab_json_is_boolean(member)) {
+        (void)snprintf(text, 64, "%s", ab_json_boolean_or(member, false) ? "yes" : "no");
+    }
+    return text;
+}
+
+/* A list of objects as a table of the given members. */
+static void list_write(const struct ab_json *list, const char *const *members, size_t members_count,
+    struct ab_buffer *out)
+{
+    struct ab_relation relation;
+    char text[64];
+    ab_relation_init(&relation, members_count);
+    for (size_t m = 0; m < members_count; m++) {
+        const struct ab_json *sample = ab_json_get(ab_json_at(list, 0), members[m]);
+        ab_relation_column(&relation, m, members[m], ab_json_is_integer(sample) ? AB_CELL_NUMBER : AB_CELL_TEXT);
+    }
+    for (size_t i = 0; i < ab_json_count(list); i++) {
+        for (size_t m = 0; m < members_count; m++) {
+            ab_relation_add_text(&relation, member_text(ab_json_at(list, i), members[m], text));
+        }
+    }
+    ab_relation_write(&relation, AB_OUTPUT_TABLE, out);
+    ab_relation_fini(&relation);
+}
+
+static void section_write(const struct ab_json *status, const char *title, const char *key,
+    const char *const *members, size_t members_count, struct ab_buffer *out)
+{
+    const struct ab_json *list = ab_json_get(status, key);
+    if (ab_json_count(list) > 0) {
+        ab_buffer_put_format(out, "\n%s\n", title);
+        list_write(list, members, members_count, out);
+    }
+}
+
+static void status_write(const struct ab_json *status, struct ab_buffer *out)
+{
+    static const char *const daemons[] = {"name", "state", "pid", "uptime_s", "restarts", "address"};
+    static const char *const views[] = {"name", "stream", "version", "cut", "rows", "bytes", "time_us"};
+    static const char *const jobs[] = {"id", "kind", "state", "cut", "attempt", "submitted_us", "error"};
+    static const char *const partitions[] = {
+        "partition", "end_offset", "durable_offset", "applied_offset", "rows", "spans"};
+    ab_buffer_put_format(out, "cluster %s in %s\n", ab_json_text_or(ab_json_get(status, "cluster_id"), "?"),
+        ab_json_text_or(ab_json_get(status, "data"), "?"));
+    ab_buffer_put_format(out, "%" PRId64 " partitions, catalog version %" PRId64 ", last cut %" PRId64
+                              ", disk free %.1f GB of %.1f GB\n",
+        ab_json_integer_or(ab_json_get(status, "partitions"), 0),
+        ab_json_integer_or(ab_json_get(status, "catalog_version"), 0),
+        ab_json_integer_or(ab_json_get(ab_json_get(status, "cuts"), "last"), 0),
+        ab_json_real_or(ab_json_get(status, "disk_free_bytes"), 0) / 1e9,
+        ab_json_real_or(ab_json_get(status, "disk_total_bytes"), 0) / 1e9);
+    section_write(status, "daemons", "daemons", daemons, sizeof daemons / sizeof daemons[0], out);
+    section_write(status, "views", "views", views, sizeof views / sizeof views[0], out);
+    section_write(status, "jobs", "jobs", jobs, sizeof jobs / sizeof jobs[0], out);
+    section_write(ab_json_get(status, "speed"), "partitions", "partitions", partitions,
+        sizeof partitions / sizeof partitions[0], out);
+    const char *speed_error = ab_json_text_or(ab_json_get(status, "speed_error"), "");
+    if (speed_error[0] != '\0') {
+        ab_buffer_put_format(out, "\nspeed: %s\n", speed_error);
+    }
+}
+
+static ab_err status_run(const struct ab_arguments *arguments, struct ab_error *error)
+{
+    char *directory = NULL;
+    struct ab_session session;
+    struct ab_json *status = NULL;
+    struct ab_buffer out;
+    ab_buffer_init(&out, NULL, 0);
+    AB_TRY(ab_command_directory(arguments, &directory, error));
+    ab_err err = ab_session_open(directory, &session, error);
+    if (err == AB_OK) {
+        err = ab_session_call(&session, "controller", AB_VERB_STATUS, NULL, STATUS_TIMEOUT_MS, &status, error);
+    }
+    if (err == AB_OK && ab_arguments_has(arguments, "--json")) {
+        ab_json_write(status, 2, &out);
+        ab_buffer_put_u8(&out, '\n');
+    } else if (err == AB_OK) {
+        status_write(status, &out);
+    }
+    err = err == AB_OK ? ab_output_print(&out, error) : err;
+    ab_buffer_fini(&out);
+    ab_json_destroy(status);
+    ab_session_close(&session);
+    ab_delete(directory);
+    return err;
+}
+
+static const struct ab_option status_options[] = {
+    AB_OPTION_DATA,
+    {"--json", NULL, "everything, as one JSON object"},
+    {0},
+};
+
+const struct ab_command ab_command_status = {
+    .name = "status",
+    .words = "",
+    .summary = "daemons, partitions, cuts, views and jobs of a cluster",
+    .options = status_options,
+    .run = status_run,
+};
