@@ -30,8 +30,8 @@ static const char *member_text(const struct ab_json *object, const char *key, ch
 }
 
 /* A list of objects as a table of the given members. */
-static void list_write(const struct ab_json *list, const char *const *members, size_t members_count,
-    struct ab_buffer *out)
+static void list_write(
+    const struct ab_json *list, const char *const *members, size_t members_count, struct ab_buffer *out)
 {
     struct ab_relation relation;
     char text[64];
@@ -49,8 +49,8 @@ static void list_write(const struct ab_json *list, const char *const *members, s
     ab_relation_fini(&relation);
 }
 
-static void section_write(const struct ab_json *status, const char *title, const char *key,
-    const char *const *members, size_t members_count, struct ab_buffer *out)
+static void section_write(const struct ab_json *status, const char *title, const char *key, const char *const *members,
+    size_t members_count, struct ab_buffer *out)
 {
     const struct ab_json *list = ab_json_get(status, key);
     if (ab_json_count(list) > 0) {
@@ -65,11 +65,11 @@ static void status_write(const struct ab_json *status, struct ab_buffer *out)
     static const char *const views[] = {"name", "stream", "version", "cut", "rows", "bytes", "time_us"};
     static const char *const jobs[] = {"id", "kind", "state", "cut", "attempt", "submitted_us", "error"};
     static const char *const partitions[] = {
-        "partition", "end_offset", "durable_offset", "applied_offset", "rows", "spans"};
+        "partition", "end", "durable", "applied", "accepted", "rejected", "last_cut", "spans"};
     ab_buffer_put_format(out, "cluster %s in %s\n", ab_json_text_or(ab_json_get(status, "cluster_id"), "?"),
         ab_json_text_or(ab_json_get(status, "data"), "?"));
-    ab_buffer_put_format(out, "%" PRId64 " partitions, catalog version %" PRId64 ", last cut %" PRId64
-                              ", disk free %.1f GB of %.1f GB\n",
+    ab_buffer_put_format(out,
+        "%" PRId64 " partitions, catalog version %" PRId64 ", last cut %" PRId64 ", disk free %.1f GB of %.1f GB\n",
         ab_json_integer_or(ab_json_get(status, "partitions"), 0),
         ab_json_integer_or(ab_json_get(status, "catalog_version"), 0),
         ab_json_integer_or(ab_json_get(ab_json_get(status, "cuts"), "last"), 0),
