@@ -27,12 +27,12 @@ struct ab_ast *ab_ast_new(struct ab_parse *parse, enum ab_ast_kind kind, struct 
     is_shallow = depth_cover(node, b) && is_shallow;
     is_shallow = depth_cover(node, c) && is_shallow;
     if (!is_shallow) {
-        (void)ab_parse_fail(parse, place, AB_SYNTAX, "nested deeper than %u levels", AB_AST_DEPTH_MAX);
+        ab_parse_mark(parse, place, AB_SYNTAX, "nested deeper than %u levels", AB_AST_DEPTH_MAX);
         node->depth = 1;
         return node;
     }
     if (++parse->nodes_count > AB_AST_NODES_MAX) {
-        (void)ab_parse_fail(parse, place, AB_SYNTAX, "more than %u parts in one text", AB_AST_NODES_MAX);
+        ab_parse_mark(parse, place, AB_SYNTAX, "more than %u parts in one text", AB_AST_NODES_MAX);
     }
     node->a = a;
     node->b = b;
@@ -44,7 +44,7 @@ void ab_ast_set_list(struct ab_parse *parse, struct ab_ast *node, struct ab_ast_
 {
     for (const struct ab_ast *child = list.first; child != NULL; child = child->next) {
         if (!depth_cover(node, child)) {
-            (void)ab_parse_fail(parse, node->place, AB_SYNTAX, "nested deeper than %u levels", AB_AST_DEPTH_MAX);
+            ab_parse_mark(parse, node->place, AB_SYNTAX, "nested deeper than %u levels", AB_AST_DEPTH_MAX);
             node->depth = 1;
             return;
         }

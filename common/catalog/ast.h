@@ -1,7 +1,7 @@
 /* ast: what the grammar makes of SQL text, before names and types are known.
  *
- * One node type for all: which fields a kind uses stands beside the kind. Nodes live in the parse's arena and die with it. Depth
- * and number of nodes are bounded, so that everything that walks a tree may recurse.
+ * One node type for all: which fields a kind uses stands beside the kind. Nodes live in the parse's arena and die with
+ * it. Depth and number of nodes are bounded, so that everything that walks a tree may recurse.
  *
  * Threads: one parse belongs to one thread.
  */
@@ -32,8 +32,8 @@ enum ab_ast_kind {
     AB_AST_PARTITION_KEY, /* list = NAMEs */
     AB_AST_OPTION,        /* text = name, a = TEXT or NUMBER */
     AB_AST_VIEW,          /* text = name, a = SELECT, second = options */
-    AB_AST_SELECT,        /* list = ITEMs, a = NAME of FROM, b = WHERE or NULL, second = GROUP BY, third = ORDERs, c = LIMIT */
-    AB_AST_ITEM,          /* a = expression or STAR, b = NAME of the alias or NULL */
+    AB_AST_SELECT, /* list = ITEMs, a = NAME of FROM, b = WHERE or NULL, second = GROUP BY, third = ORDERs, c = LIMIT */
+    AB_AST_ITEM,   /* a = expression or STAR, b = NAME of the alias or NULL */
     AB_AST_STAR,
     AB_AST_ORDER, /* a = expression, is_set = descending */
     /* Expressions. */
@@ -109,29 +109,33 @@ struct ab_parse {
     struct ab_memory memory;
     struct ab_arena arena;
     uint32_t nodes_count;
-    void *scanner;         /* flex's */
-    struct ab_place at;    /* the lexer's position: the token being read */
-    uint32_t next_line;    /* the position after it */
+    void *scanner;      /* flex's */
+    struct ab_place at; /* the lexer's position: the token being read */
+    uint32_t next_line; /* the position after it */
     uint32_t next_column;
     struct ab_token previous;
     struct ab_token ahead;
     bool has_ahead;
     bool is_started;
     bool is_query;
-    const char *later;            /* CASE or DEDUPLICATE BY, when the token before began one: names, unless the grammar stops */
+    const char *later; /* CASE or DEDUPLICATE BY, when the token before began one: names, unless the grammar stops */
     struct ab_place later_place;
     struct ab_ast_list statements; /* the result: STREAMs and VIEWs, or one SELECT */
 };
 
-/* Runs the grammar over a catalog or (is_query) one SELECT; `parse` is set up here and needs ab_parse_fini in any case. */
+/* Runs the grammar over a catalog or (is_query) one SELECT; `parse` is set up here and needs ab_parse_fini in any case.
+ */
 AB_MUST_USE ab_err ab_parse_text(struct ab_parse *parse, struct ab_bytes text, bool is_query, struct ab_error *error);
 
 /* Frees tree and lexer; idempotent. */
 void ab_parse_fini(struct ab_parse *parse);
 
 /* Records the first failure as "line L, column C: <format>" and returns its code. */
-ab_err ab_parse_fail(struct ab_parse *parse, struct ab_place place, ab_err code, const char *format, ...)
+AB_MUST_USE ab_err ab_parse_fail(struct ab_parse *parse, struct ab_place place, ab_err code, const char *format, ...)
     AB_PRINTF(4, 5);
+
+/* The same where no code can be returned: the parse stops at the next token. */
+void ab_parse_mark(struct ab_parse *parse, struct ab_place place, ab_err code, const char *format, ...) AB_PRINTF(4, 5);
 
 /* Zeroed memory in an arena. The text's size bounds what is asked for, so refusal by the system aborts. */
 void *ab_parse_alloc(struct ab_arena *arena, size_t bytes);
@@ -162,7 +166,7 @@ static inline struct ab_bytes ab_parse_slice(const struct ab_parse *parse, struc
 
 /* The generated parts. */
 int ab_lexer_read(struct ab_token *token, void *scanner);
-ab_err ab_lexer_open(struct ab_parse *parse);
+AB_MUST_USE ab_err ab_lexer_open(struct ab_parse *parse);
 void ab_lexer_close(struct ab_parse *parse);
 
 #endif

@@ -148,7 +148,8 @@ int ab_stream_column_index(const struct ab_stream *stream, struct ab_bytes name)
     return -1;
 }
 
-/* Edit distance (Levenshtein, with a swap of neighbours as one step), or `limit` + 1 when it is more. Both at most NAME_BYTES_MAX. */
+/* Edit distance (Levenshtein, with a swap of neighbours as one step), or `limit` + 1 when it is more. Both at most
+ * NAME_BYTES_MAX. */
 static unsigned edit_distance(struct ab_bytes a, struct ab_bytes b, unsigned limit)
 {
     unsigned rows[3][AB_CATALOG_NAME_BYTES_MAX + 2];

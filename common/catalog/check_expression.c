@@ -32,8 +32,7 @@ static struct ab_expression *node_new(const struct ab_scope *scope, const struct
     return node;
 }
 
-static struct ab_expression *constant_new(
-    const struct ab_scope *scope, const struct ab_ast *ast, struct ab_value value)
+static struct ab_expression *constant_new(const struct ab_scope *scope, const struct ab_ast *ast, struct ab_value value)
 {
     struct ab_expression *node = node_new(scope, ast, AB_OPERATION_CONSTANT, value.type, 0);
     node->value = value;
@@ -129,9 +128,11 @@ static ab_err number_check(const struct ab_scope *scope, const struct ab_ast *as
         precision = precision == 0 ? 1 : precision;
         if (precision > AB_DECIMAL_PRECISION_MAX || ab_decimal_parse(text, precision, scale, &value.decimal) != AB_OK) {
             return ab_parse_fail(scope->parse, ast->place, AB_SYNTAX,
-                "this number has more than 38 digits, the most a DECIMAL holds; write it with an exponent for a DOUBLE");
+                "this number has more than 38 digits, the most a DECIMAL holds; write it with an exponent for a "
+                "DOUBLE");
         }
-        value.type = (struct ab_type){.kind = AB_TYPE_DECIMAL, .precision = (uint8_t)precision, .scale = (uint8_t)scale};
+        value.type =
+            (struct ab_type){.kind = AB_TYPE_DECIMAL, .precision = (uint8_t)precision, .scale = (uint8_t)scale};
     }
     *out = constant_new(scope, ast, value);
     return AB_OK;
@@ -194,8 +195,8 @@ static ab_err input_check(const struct ab_scope *scope, const struct ab_ast *ast
     return AB_OK;
 }
 
-/* Evaluates a node whose children are all constants; stays as it is when that would fault, or be a NULL, which has no type of
- * its own once printed. */
+/* Evaluates a node whose children are all constants; stays as it is when that would fault, or be a NULL, which has no
+ * type of its own once printed. */
 static void node_fold(const struct ab_scope *scope, struct ab_expression *node)
 {
     for (uint32_t i = 0; i < node->children_count; i++) {
@@ -248,7 +249,8 @@ static ab_err arithmetic_type(const struct ab_scope *scope, struct ab_expression
     if (node->operation == AB_OPERATION_DIVIDE && common.kind == AB_TYPE_DECIMAL) {
         node->type = node->operand_type = (struct ab_type){.kind = AB_TYPE_DOUBLE};
     } else if (node->operation == AB_OPERATION_MODULO && common.kind == AB_TYPE_DOUBLE) {
-        return ab_parse_fail(scope->parse, node->place, AB_SYNTAX, "found DOUBLE beside %%, expected BIGINT or DECIMAL");
+        return ab_parse_fail(
+            scope->parse, node->place, AB_SYNTAX, "found DOUBLE beside %%, expected BIGINT or DECIMAL");
     } else if (node->operation == AB_OPERATION_MULTIPLY && common.kind == AB_TYPE_DECIMAL) {
         if (a.scale + b.scale > AB_DECIMAL_PRECISION_MAX) {
             return ab_parse_fail(scope->parse, node->place, AB_SYNTAX,
@@ -279,8 +281,8 @@ static const struct {
 };
 
 /* Settles the literals of a comparison by each other and refuses kinds that do not compare. */
-static ab_err pair_settle(
-    const struct ab_scope *scope, struct ab_expression *a, struct ab_expression *b, struct ab_place place, const char *sign)
+static ab_err pair_settle(const struct ab_scope *scope, struct ab_expression *a, struct ab_expression *b,
+    struct ab_place place, const char *sign)
 {
     AB_TRY(literal_settle(scope, a, b->type));
     AB_TRY(literal_settle(scope, b, a->type));
@@ -386,7 +388,8 @@ static ab_err common_check(const struct ab_scope *scope, struct ab_expression *n
         struct ab_type next = node->children[i]->type;
         if (next.kind != 0 && type.kind != 0 && ab_type_is_number(type) && ab_type_is_number(next)) {
             type = ab_type_equal(type, next) ? type : number_common(type, next);
-        } else if (next.kind != 0 && (type.kind == 0 || (type.kind == AB_TYPE_TEXT && next.kind == AB_TYPE_TIMESTAMP))) {
+        } else if (next.kind != 0 &&
+                   (type.kind == 0 || (type.kind == AB_TYPE_TEXT && next.kind == AB_TYPE_TIMESTAMP))) {
             type = next;
         }
     }
@@ -422,16 +425,18 @@ static ab_err call_refuse(const struct ab_scope *scope, const struct ab_ast *ast
     const char *name = (const char *)ast->text.data;
     if (ab_words_aggregate(ast->text) != 0) {
         return ab_parse_fail(scope->parse, ast->place, AB_SYNTAX,
-            scope->is_query ? "found the aggregate %.*s, expected a measure's name: the measures of a view merge by themselves"
-                            : "found the aggregate %.*s inside an expression, expected it alone in SELECT of a view",
+            scope->is_query
+                ? "found the aggregate %.*s, expected a measure's name: the measures of a view merge by themselves"
+                : "found the aggregate %.*s inside an expression, expected it alone in SELECT of a view",
             bytes, name);
     }
     if (ab_words_is_later_function(ast->text)) {
         return ab_parse_fail(scope->parse, ast->place, AB_UNSUPPORTED, "%.*s() is not supported yet", bytes, name);
     }
     const char *nearest = ab_words_nearest_function(ast->text);
-    return ab_parse_fail(scope->parse, ast->place, AB_SYNTAX, "found the function \"%.*s\", expected a known one%s%s%s", bytes,
-        name, nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
+    return ab_parse_fail(scope->parse, ast->place, AB_SYNTAX, "found the function \"%.*s\", expected a known one%s%s%s",
+        bytes, name, nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest,
+        nearest == NULL ? "" : "?");
 }
 
 static ab_err call_check(const struct ab_scope *scope, const struct ab_ast *ast, struct ab_expression **out)
@@ -449,10 +454,15 @@ static ab_err call_check(const struct ab_scope *scope, const struct ab_ast *ast,
     if (ast->is_star || ast->is_set || ast->b != NULL || !is_counted) {
         return ab_parse_fail(scope->parse, ast->place, AB_SYNTAX, "found %.*s with these arguments, expected %s",
             (int)ast->text.bytes, ast->text.data,
-            is_abs ? "abs(x)" : is_nullif ? "nullif(x, y)" : "coalesce(x, y, ...)");
+            is_abs      ? "abs(x)"
+            : is_nullif ? "nullif(x, y)"
+                        : "coalesce(x, y, ...)");
     }
     struct ab_expression *node = node_new(scope, ast,
-        is_abs ? AB_OPERATION_ABS : is_nullif ? AB_OPERATION_NULLIF : AB_OPERATION_COALESCE, unknown, ast->list.count);
+        is_abs      ? AB_OPERATION_ABS
+        : is_nullif ? AB_OPERATION_NULLIF
+                    : AB_OPERATION_COALESCE,
+        unknown, ast->list.count);
     uint32_t i = 0;
     for (const struct ab_ast *argument = ast->list.first; argument != NULL; argument = argument->next) {
         AB_TRY(node_check(scope, argument, &node->children[i++]));
@@ -545,8 +555,7 @@ ab_err ab_check_expression(
     return AB_OK;
 }
 
-ab_err ab_check_tumble(
-    struct ab_parse *parse, const struct ab_ast *ast, const struct ab_ast **name, int64_t *width_us)
+ab_err ab_check_tumble(struct ab_parse *parse, const struct ab_ast *ast, const struct ab_ast **name, int64_t *width_us)
 {
     const struct ab_ast *first = ast->list.first;
     bool is_right = ast->list.count == 2 && !ast->is_set && ast->b == NULL && first->kind == AB_AST_NAME &&

@@ -104,8 +104,12 @@ static ab_err checks_check(
     }
     char what[AB_CATALOG_NAME_BYTES_MAX + 40];
     (void)snprintf(what, sizeof(what), "a column of stream %s", stream->name);
-    struct ab_scope scope = {.parse = parse, .arena = &catalog->private_part->arena, .names = names,
-        .names_count = stream->columns_count, .what = what, .qualifier = stream->name};
+    struct ab_scope scope = {.parse = parse,
+        .arena = &catalog->private_part->arena,
+        .names = names,
+        .names_count = stream->columns_count,
+        .what = what,
+        .qualifier = stream->name};
     uint32_t at = 0;
     for (const struct ab_ast *element = ast->list.first; element != NULL; element = element->next) {
         if (element->kind != AB_AST_COLUMN) {
@@ -117,11 +121,11 @@ static ab_err checks_check(
                 continue;
             }
             if (column->check != NULL) {
-                return ab_parse_fail(
-                    parse, constraint->place, AB_SYNTAX, "found a second CHECK for %s, expected one with AND", column->name);
+                return ab_parse_fail(parse, constraint->place, AB_SYNTAX,
+                    "found a second CHECK for %s, expected one with AND", column->name);
             }
-            AB_TRY(ab_check_expression(
-                &scope, constraint->a, (struct ab_type){.kind = AB_TYPE_BOOLEAN}, &column->check));
+            AB_TRY(
+                ab_check_expression(&scope, constraint->a, (struct ab_type){.kind = AB_TYPE_BOOLEAN}, &column->check));
             column->check_text = ab_check_copy_name(catalog, ab_parse_slice(parse, constraint->place));
         }
     }
@@ -188,8 +192,8 @@ static ab_err partition_key_check(
         AB_TRY(required_column(parse, stream, name, "PARTITION KEY", &index));
         for (uint32_t i = 0; i < stream->partition_columns_count; i++) {
             if (stream->partition_columns[i] == index) {
-                return ab_parse_fail(parse, name->place, AB_SYNTAX, "%s stands in PARTITION KEY twice",
-                    stream->columns[index].name);
+                return ab_parse_fail(
+                    parse, name->place, AB_SYNTAX, "%s stands in PARTITION KEY twice", stream->columns[index].name);
             }
         }
         stream->partition_columns[stream->partition_columns_count++] = index;

@@ -11,8 +11,8 @@ struct view_check {
     struct ab_catalog *catalog;
     const struct ab_ast *select;
     struct ab_view *view;
-    struct ab_scope scope;         /* over the stream's columns */
-    const struct ab_ast *tumble;   /* the call in GROUP BY, or NULL */
+    struct ab_scope scope;                                                /* over the stream's columns */
+    const struct ab_ast *tumble;                                          /* the call in GROUP BY, or NULL */
     struct ab_place names[AB_CATALOG_KEYS_MAX + AB_CATALOG_MEASURES_MAX]; /* of keys, then of measures */
     bool is_key_named[AB_CATALOG_KEYS_MAX];
 };
@@ -54,8 +54,12 @@ static void scope_fill(struct view_check *check)
     }
     char *what = ab_parse_alloc(&check->parse->arena, AB_CATALOG_NAME_BYTES_MAX + 40);
     (void)snprintf(what, AB_CATALOG_NAME_BYTES_MAX + 40, "a column of stream %s", stream->name);
-    check->scope = (struct ab_scope){.parse = check->parse, .arena = &check->catalog->private_part->arena,
-        .names = names, .names_count = stream->columns_count, .what = what, .qualifier = stream->name};
+    check->scope = (struct ab_scope){.parse = check->parse,
+        .arena = &check->catalog->private_part->arena,
+        .names = names,
+        .names_count = stream->columns_count,
+        .what = what,
+        .qualifier = stream->name};
 }
 
 /* The column a name in GROUP BY means: the stream's, else the one a SELECT item gives that alias. */
@@ -115,7 +119,8 @@ static ab_err tumble_add(struct view_check *check, const struct ab_ast *call)
     if (found->type.kind != AB_TYPE_TIMESTAMP || !view->stream->columns[found->input].is_not_null) {
         char type[AB_TYPE_TEXT_BYTES];
         return ab_parse_fail(check->parse, name->place, AB_SYNTAX, "TUMBLE needs a TIMESTAMP NOT NULL column; %s is %s",
-            found->name, found->type.kind == AB_TYPE_TIMESTAMP ? "TIMESTAMP and may be NULL" : ab_type_format(found->type, type));
+            found->name,
+            found->type.kind == AB_TYPE_TIMESTAMP ? "TIMESTAMP and may be NULL" : ab_type_format(found->type, type));
     }
     check->tumble = call;
     view->pane_column = found->input;
@@ -136,8 +141,8 @@ static ab_err groups_check(struct view_check *check)
             return ab_parse_fail(check->parse, group->place, AB_UNSUPPORTED, "%.*s() is not supported yet",
                 (int)group->text.bytes, group->text.data);
         } else {
-            return ab_parse_fail(
-                check->parse, group->place, AB_SYNTAX, "expected a column or TUMBLE(column, INTERVAL 'n unit') in GROUP BY");
+            return ab_parse_fail(check->parse, group->place, AB_SYNTAX,
+                "expected a column or TUMBLE(column, INTERVAL 'n unit') in GROUP BY");
         }
     }
     return AB_OK;
@@ -162,8 +167,8 @@ static ab_err plain_item_check(struct view_check *check, const struct ab_ast *it
     if (check->tumble != NULL && (is_window || (is_tumble && is_tumble_again(check, ast)))) {
         const char *name = is_window && text_is(ast->text, "window_end") ? "window_end" : "window_start";
         if (item->b != NULL && !text_is(item->b->text, name)) {
-            return ab_parse_fail(check->parse, item->b->place, AB_SYNTAX, "found \"%.*s\", expected %s: its name is fixed",
-                (int)item->b->text.bytes, item->b->text.data, name);
+            return ab_parse_fail(check->parse, item->b->place, AB_SYNTAX,
+                "found \"%.*s\", expected %s: its name is fixed", (int)item->b->text.bytes, item->b->text.data, name);
         }
         return AB_OK;
     }
@@ -267,7 +272,8 @@ static ab_err arguments_check(struct view_check *check, const struct ab_ast *cal
     }
     if (!is_count && (call->is_star || call->is_set)) {
         return ab_parse_fail(check->parse, call->place, call->is_set ? AB_UNSUPPORTED : AB_SYNTAX,
-            call->is_set ? "%.*s(DISTINCT ...) is not supported yet" : "found %.*s(*), expected an argument: only count takes *",
+            call->is_set ? "%.*s(DISTINCT ...) is not supported yet"
+                         : "found %.*s(*), expected an argument: only count takes *",
             (int)call->text.bytes, call->text.data);
     }
     if (call->is_star) {
@@ -294,8 +300,8 @@ static ab_err measure_check(struct view_check *check, const struct ab_ast *item)
     AB_TRY(arguments_check(check, call, measure));
     AB_TRY(measure_type(check, call, measure));
     if (call->b != NULL) {
-        AB_TRY(ab_check_expression(
-            &check->scope, call->b, (struct ab_type){.kind = AB_TYPE_BOOLEAN}, &measure->filter));
+        AB_TRY(
+            ab_check_expression(&check->scope, call->b, (struct ab_type){.kind = AB_TYPE_BOOLEAN}, &measure->filter));
     }
     measure->definition = ab_print_measure(check->catalog, measure);
     if (item->b != NULL) {
@@ -373,20 +379,21 @@ static ab_err keep_check(struct view_check *check, const struct ab_ast *place)
     (void)ab_words_duration_format(view->keep_us, keep);
     (void)ab_words_duration_format(view->stream->history_retention_us, retention);
     if (view->pane_us == 0 && view->keep_us != 0) {
-        return ab_parse_fail(
-            check->parse, place->place, AB_SYNTAX, "keep needs panes, expected TUMBLE(column, INTERVAL '...') in GROUP BY");
+        return ab_parse_fail(check->parse, place->place, AB_SYNTAX,
+            "keep needs panes, expected TUMBLE(column, INTERVAL '...') in GROUP BY");
     }
     if (view->stream->history_retention_us == 0) {
         return AB_OK;
     }
     if (view->pane_us == 0) {
         return ab_parse_fail(check->parse, place->place, AB_SYNTAX,
-            "a view without TUMBLE keeps for ever, but stream %s keeps its history for '%s'; add TUMBLE", view->stream->name,
-            retention);
+            "a view without TUMBLE keeps for ever, but stream %s keeps its history for '%s'; add TUMBLE",
+            view->stream->name, retention);
     }
     if (view->keep_us == 0 || view->keep_us > view->stream->history_retention_us) {
         return ab_parse_fail(check->parse, place->place, AB_SYNTAX,
-            "keep = '%s' is longer than the history_retention = '%s' of stream %s", keep, retention, view->stream->name);
+            "keep = '%s' is longer than the history_retention = '%s' of stream %s", keep, retention,
+            view->stream->name);
     }
     return AB_OK;
 }
@@ -431,8 +438,7 @@ static bool is_aligned(const struct ab_view *view)
     return true;
 }
 
-ab_err ab_check_view(
-    struct ab_parse *parse, struct ab_catalog *catalog, const struct ab_ast *ast, struct ab_view *view)
+ab_err ab_check_view(struct ab_parse *parse, struct ab_catalog *catalog, const struct ab_ast *ast, struct ab_view *view)
 {
     struct view_check check = {.parse = parse, .catalog = catalog, .select = ast->a, .view = view};
     uint32_t measures_max = ast->a->list.count < AB_CATALOG_MEASURES_MAX ? ast->a->list.count : AB_CATALOG_MEASURES_MAX;
@@ -444,8 +450,7 @@ ab_err ab_check_view(
     AB_TRY(groups_check(&check));
     AB_TRY(items_check(&check));
     if (ast->a->b != NULL) {
-        AB_TRY(ab_check_expression(
-            &check.scope, ast->a->b, (struct ab_type){.kind = AB_TYPE_BOOLEAN}, &view->where));
+        AB_TRY(ab_check_expression(&check.scope, ast->a->b, (struct ab_type){.kind = AB_TYPE_BOOLEAN}, &view->where));
     }
     AB_TRY(names_unique(&check));
     AB_TRY(options_check(&check, ast));

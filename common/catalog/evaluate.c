@@ -127,8 +127,7 @@ ab_err ab_evaluate_faults(
     return AB_OK;
 }
 
-static ab_err input_evaluate(
-    struct ab_evaluation *evaluation, const struct ab_expression *node, struct ab_operand *out)
+static ab_err input_evaluate(struct ab_evaluation *evaluation, const struct ab_expression *node, struct ab_operand *out)
 {
     const struct ab_column *input = evaluation->inputs == NULL ? NULL : evaluation->inputs[node->input];
     bool is_empty_text = input != NULL && input->type.kind == AB_TYPE_TEXT && input->dictionary.count == 0;
@@ -175,8 +174,9 @@ static struct ab_operand truth_operand(const struct ab_evaluation *evaluation, s
         other[i] = !(value[i] | other[i]);
         any_null |= other[i];
     }
-    return (struct ab_operand){.column = {.type = boolean, .rows_count = evaluation->rows_count, .values = value,
-                                   .nulls = any_null ? other : NULL}};
+    return (struct ab_operand){
+        .column = {
+            .type = boolean, .rows_count = evaluation->rows_count, .values = value, .nulls = any_null ? other : NULL}};
 }
 
 static void truth_and(struct truth *a, const struct truth *b, uint32_t rows_count)
@@ -195,8 +195,7 @@ static void truth_or(struct truth *a, const struct truth *b, uint32_t rows_count
     }
 }
 
-static ab_err logic_evaluate(
-    struct ab_evaluation *evaluation, const struct ab_expression *node, struct ab_operand *out)
+static ab_err logic_evaluate(struct ab_evaluation *evaluation, const struct ab_expression *node, struct ab_operand *out)
 {
     struct truth result = {0};
     for (uint32_t i = 0; i < node->children_count; i++) {

@@ -1,7 +1,7 @@
 /* evaluate: the inside of expression evaluation: operands and the loops over them.
  *
- * A constant is an operand of one row, so that loops read it once. Loops are plain arrays and counts; whether a row is NULL stands in a byte
- * array of its own, or nowhere.
+ * A constant is an operand of one row, so that loops read it once. Loops are plain arrays and counts; whether a row is
+ * NULL stands in a byte array of its own, or nowhere.
  */
 #ifndef ANABRANCH_COMMON_CATALOG_EVALUATE_H
 #define ANABRANCH_COMMON_CATALOG_EVALUATE_H

@@ -139,8 +139,8 @@ static void decimal_loop(enum ab_operation operation, const struct ab_operand *x
     out->any_bad = any;
 }
 
-static ab_err output_init(const struct ab_evaluation *evaluation, struct ab_type type, uint32_t rows_count,
-    struct output *out)
+static ab_err output_init(
+    const struct ab_evaluation *evaluation, struct ab_type type, uint32_t rows_count, struct output *out)
 {
     out->values = ab_evaluate_rows(evaluation, rows_count, ab_type_element_bytes(type));
     out->bad = ab_evaluate_rows(evaluation, rows_count, 1);
@@ -154,8 +154,8 @@ static ab_err output_finish(struct ab_evaluation *evaluation, struct ab_type typ
     if (done->any_bad) {
         AB_TRY(ab_evaluate_faults(evaluation, done->bad, rows_count, &nulls));
     }
-    *out = (struct ab_operand){
-        .column = {.type = type, .rows_count = rows_count, .values = done->values, .nulls = nulls}};
+    *out =
+        (struct ab_operand){.column = {.type = type, .rows_count = rows_count, .values = done->values, .nulls = nulls}};
     return AB_OK;
 }
 

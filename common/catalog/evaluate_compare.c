@@ -221,8 +221,8 @@ static void compare_double(enum ab_operation operation, const struct ab_operand 
 }
 
 /* TEXT with a constant: one comparison per dictionary entry, when there are fewer of them than rows. */
-static ab_err compare_text_constant(struct ab_evaluation *evaluation, uint8_t mask, const struct ab_operand *a,
-    struct ab_bytes constant, uint8_t *out)
+static ab_err compare_text_constant(
+    struct ab_evaluation *evaluation, uint8_t mask, const struct ab_operand *a, struct ab_bytes constant, uint8_t *out)
 {
     const struct ab_dictionary *dictionary = &a->column.dictionary;
     const uint32_t *codes = a->column.values;
@@ -333,8 +333,8 @@ ab_err ab_evaluate_compare(struct ab_evaluation *evaluation, enum ab_operation o
     struct ab_operand y = *b;
     uint32_t rows_count = evaluation->rows_count;
     struct ab_type boolean = {.kind = AB_TYPE_BOOLEAN};
-    bool is_null_constant = (x.is_constant && ab_column_is_null(&x.column, 0)) ||
-                            (y.is_constant && ab_column_is_null(&y.column, 0));
+    bool is_null_constant =
+        (x.is_constant && ab_column_is_null(&x.column, 0)) || (y.is_constant && ab_column_is_null(&y.column, 0));
     if (is_null_constant) {
         return ab_operand_constant(evaluation, &(struct ab_value){.type = boolean, .is_null = true}, out);
     }
@@ -349,7 +349,6 @@ ab_err ab_evaluate_compare(struct ab_evaluation *evaluation, enum ab_operation o
     }
     AB_TRY(ab_evaluate_nulls(evaluation, &x, &y, rows_count, &nulls));
     AB_TRY(compare_values(evaluation, operation, &x, &y, values));
-    *out = (struct ab_operand){
-        .column = {.type = boolean, .rows_count = rows_count, .values = values, .nulls = nulls}};
+    *out = (struct ab_operand){.column = {.type = boolean, .rows_count = rows_count, .values = values, .nulls = nulls}};
     return AB_OK;
 }

@@ -22,8 +22,7 @@ static ab_err refuse(struct evolution *evolution, struct ab_place place, const c
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    return ab_error_set(
-        evolution->error, AB_UNSUPPORTED, "line %u, column %u: %s", place.line, place.column, text);
+    return ab_error_set(evolution->error, AB_UNSUPPORTED, "line %u, column %u: %s", place.line, place.column, text);
 }
 
 static bool is_same_text(const char *a, const char *b)
@@ -83,8 +82,8 @@ static ab_err columns_evolve(struct evolution *evolution, uint32_t index, const 
             AB_TRY(column_evolve(evolution, stream, places[i], &old->columns[was], column));
         } else if (column->is_not_null) {
             return refuse(evolution, places[i],
-                "the new column %s of stream %s is NOT NULL, but rows that are there have no value for it", column->name,
-                stream->name);
+                "the new column %s of stream %s is NOT NULL, but rows that are there have no value for it",
+                column->name, stream->name);
         } else {
             ab_buffer_put_format(evolution->changes, "stream %s: new column %s\n", stream->name, column->name);
         }

@@ -1,5 +1,5 @@
-/* grammar: the statements of DESIGN 8 as a tree (ast.h); names and types are checked later. Only the words DESIGN lists are
- * reserved; all other tokens that are words come from parse.c, which knows them by their neighbours. */
+/* grammar: the statements of DESIGN 8 as a tree (ast.h); names and types are checked later. Only the words DESIGN
+ * lists are reserved; all other tokens that are words come from parse.c, which knows them by their neighbours. */
 %code requires {
 #include "common/catalog/ast.h"
 }
@@ -10,7 +10,8 @@
 %code provides {
 int ab_grammar_lex(AB_GRAMMAR_STYPE *value, struct ab_place *place, struct ab_parse *parse);
 void ab_grammar_error(struct ab_place *place, struct ab_parse *parse, const char *message);
-ab_err ab_parse_report(struct ab_parse *parse, struct ab_place place, int found, const char *const *expected, int count);
+ab_err ab_parse_report(
+    struct ab_parse *parse, struct ab_place place, int found, const char *const *expected, int count);
 }
 %define api.pure full
 %define api.prefix {ab_grammar_}
@@ -27,6 +28,10 @@ ab_err ab_parse_report(struct ab_parse *parse, struct ab_place place, int found,
 #define YYMAXDEPTH 4000
 #define YYMALLOC ab_new_bytes
 #define YYFREE ab_delete
+#define NODE(kind, place, text, a, b, c) ab_ast_new(parse, AB_AST_##kind, place, text, a, b, c)
+#define LEAF(kind, place, text) ab_ast_new(parse, AB_AST_##kind, place, text, NULL, NULL, NULL)
+#define ONE(node) ab_ast_append((struct ab_ast_list){0}, node)
+#define LIST(list) ab_ast_set_list(parse, yyval.node, list)
 static const struct ab_bytes none;
 }
 
@@ -49,7 +54,8 @@ static const struct ab_bytes none;
 %token EVENT_TIME "EVENT TIME" PARTITION_KEY "PARTITION KEY"
 %token NOT_EQUAL "<>" LESS_EQUAL "<=" GREATER_EQUAL ">="
 
-%type <list> statements separated elements constraints name_list options option_list items groups group_list orders order_list
+%type <list> statements separated
+%type <list> elements constraints name_list options option_list items groups group_list orders order_list
 %type <list> expressions arguments type_arguments numbers
 %type <node> statement element constraint type name option option_value select view_select item where limit order
 %type <node> expression conjunction negation predicate additive multiplicative unary primary filter call
@@ -61,7 +67,7 @@ static const struct ab_bytes none;
 %%
 start:
     START_CATALOG statements             { parse->statements = $2; }
-  | START_QUERY select semicolons        { parse->statements = ab_ast_append((struct ab_ast_list){0}, $2); }
+  | START_QUERY select semicolons        { parse->statements = ONE($2); }
   ;
 semicolons: %empty | semicolons ';' ;
 statements:
@@ -75,47 +81,47 @@ separated:
   ;
 statement:
     CREATE STREAM NAME '(' elements ')' options
-    { $$ = ab_ast_new(parse, AB_AST_STREAM, @3, $3.text, NULL, NULL, NULL); ab_ast_set_list(parse, $$, $5); $$->second = $7; }
+    { $$ = LEAF(STREAM, @3, $3.text); LIST($5); $$->second = $7; }
   | CREATE VIEW NAME AS view_select options
-    { $$ = ab_ast_new(parse, AB_AST_VIEW, @3, $3.text, $5, NULL, NULL); $$->second = $6; }
+    { $$ = NODE(VIEW, @3, $3.text, $5, NULL, NULL); $$->second = $6; }
   ;
 elements:
-    element                              { $$ = ab_ast_append((struct ab_ast_list){0}, $1); }
+    element                              { $$ = ONE($1); }
   | elements ',' element                 { $$ = ab_ast_append($1, $3); }
   ;
 element:
     NAME type constraints
-    { $$ = ab_ast_new(parse, AB_AST_COLUMN, @1, $1.text, $2, NULL, NULL); ab_ast_set_list(parse, $$, $3); }
+    { $$ = NODE(COLUMN, @1, $1.text, $2, NULL, NULL); LIST($3); }
   | EVENT_TIME name
-    { $$ = ab_ast_new(parse, AB_AST_EVENT_TIME, @1, none, $2, NULL, NULL); }
+    { $$ = NODE(EVENT_TIME, @1, none, $2, NULL, NULL); }
   | PARTITION_KEY '(' name_list ')'
-    { $$ = ab_ast_new(parse, AB_AST_PARTITION_KEY, @1, none, NULL, NULL, NULL); ab_ast_set_list(parse, $$, $3); }
+    { $$ = LEAF(PARTITION_KEY, @1, none); LIST($3); }
   ;
 type:
     NAME type_arguments
-    { $$ = ab_ast_new(parse, AB_AST_TYPE, @1, $1.text, NULL, NULL, NULL); $$->is_set = $1.is_quoted; ab_ast_set_list(parse, $$, $2); }
+    { $$ = LEAF(TYPE, @1, $1.text); $$->is_set = $1.is_quoted; LIST($2); }
   ;
 type_arguments:
     %empty                               { $$ = (struct ab_ast_list){0}; }
   | '(' numbers ')'                      { $$ = $2; }
   ;
 numbers:
-    NUMBER                               { $$ = ab_ast_append((struct ab_ast_list){0}, ab_ast_new(parse, AB_AST_NUMBER, @1, $1.text, NULL, NULL, NULL)); }
-  | numbers ',' NUMBER                   { $$ = ab_ast_append($1, ab_ast_new(parse, AB_AST_NUMBER, @3, $3.text, NULL, NULL, NULL)); }
+    NUMBER                               { $$ = ONE(LEAF(NUMBER, @1, $1.text)); }
+  | numbers ',' NUMBER                   { $$ = ab_ast_append($1, LEAF(NUMBER, @3, $3.text)); }
   ;
 constraints:
     %empty                               { $$ = (struct ab_ast_list){0}; }
   | constraints constraint               { $$ = ab_ast_append($1, $2); }
   ;
 constraint:
-    NOT NULL                             { $$ = ab_ast_new(parse, AB_AST_NOT_NULL, @1, none, NULL, NULL, NULL); }
-  | CHECK '(' expression ')'             { $$ = ab_ast_new(parse, AB_AST_CHECK, @3, none, $3, NULL, NULL); }
+    NOT NULL                             { $$ = LEAF(NOT_NULL, @1, none); }
+  | CHECK '(' expression ')'             { $$ = NODE(CHECK, @3, none, $3, NULL, NULL); }
   ;
 name:
-    NAME                                 { $$ = ab_ast_new(parse, AB_AST_NAME, @1, $1.text, NULL, NULL, NULL); $$->is_set = $1.is_quoted; }
+    NAME                                 { $$ = LEAF(NAME, @1, $1.text); $$->is_set = $1.is_quoted; }
   ;
 name_list:
-    name                                 { $$ = ab_ast_append((struct ab_ast_list){0}, $1); }
+    name                                 { $$ = ONE($1); }
   | name_list ',' name                   { $$ = ab_ast_append($1, $3); }
   ;
 options:
@@ -123,32 +129,32 @@ options:
   | WITH '(' option_list ')'             { $$ = $3; }
   ;
 option_list:
-    option                               { $$ = ab_ast_append((struct ab_ast_list){0}, $1); }
+    option                               { $$ = ONE($1); }
   | option_list ',' option               { $$ = ab_ast_append($1, $3); }
   ;
 option:
-    option_name '=' option_value         { $$ = ab_ast_new(parse, AB_AST_OPTION, @1, $1.text, $3, NULL, NULL); }
+    option_name '=' option_value         { $$ = NODE(OPTION, @1, $1.text, $3, NULL, NULL); }
   ;
 option_name: NAME | TEXT ;
 option_value:
-    TEXT                                 { $$ = ab_ast_new(parse, AB_AST_TEXT, @1, $1.text, NULL, NULL, NULL); }
+    TEXT                                 { $$ = LEAF(TEXT, @1, $1.text); }
   ;
 view_select:
     SELECT items FROM name where groups
-    { $$ = ab_ast_new(parse, AB_AST_SELECT, @1, none, $4, $5, NULL); ab_ast_set_list(parse, $$, $2); $$->second = $6; }
+    { $$ = NODE(SELECT, @1, none, $4, $5, NULL); LIST($2); $$->second = $6; }
   ;
 select:
     SELECT items FROM name where groups orders limit
-    { $$ = ab_ast_new(parse, AB_AST_SELECT, @1, none, $4, $5, $8); ab_ast_set_list(parse, $$, $2); $$->second = $6; $$->third = $7; }
+    { $$ = NODE(SELECT, @1, none, $4, $5, $8); LIST($2); $$->second = $6; $$->third = $7; }
   ;
 items:
-    item                                 { $$ = ab_ast_append((struct ab_ast_list){0}, $1); }
+    item                                 { $$ = ONE($1); }
   | items ',' item                       { $$ = ab_ast_append($1, $3); }
   ;
 item:
-    '*'                                  { $$ = ab_ast_new(parse, AB_AST_ITEM, @1, none, ab_ast_new(parse, AB_AST_STAR, @1, none, NULL, NULL, NULL), NULL, NULL); }
-  | expression                           { $$ = ab_ast_new(parse, AB_AST_ITEM, @1, none, $1, NULL, NULL); }
-  | expression AS name                   { $$ = ab_ast_new(parse, AB_AST_ITEM, @1, none, $1, $3, NULL); }
+    '*'                                  { $$ = NODE(ITEM, @1, none, LEAF(STAR, @1, none), NULL, NULL); }
+  | expression                           { $$ = NODE(ITEM, @1, none, $1, NULL, NULL); }
+  | expression AS name                   { $$ = NODE(ITEM, @1, none, $1, $3, NULL); }
   ;
 where:
     %empty                               { $$ = NULL; }
@@ -164,11 +170,11 @@ orders:
   | ORDER BY order_list                  { $$ = $3; }
   ;
 order_list:
-    order                                { $$ = ab_ast_append((struct ab_ast_list){0}, $1); }
+    order                                { $$ = ONE($1); }
   | order_list ',' order                 { $$ = ab_ast_append($1, $3); }
   ;
 order:
-    expression direction                 { $$ = ab_ast_new(parse, AB_AST_ORDER, @1, none, $1, NULL, NULL); $$->is_set = $2; }
+    expression direction                 { $$ = NODE(ORDER, @1, none, $1, NULL, NULL); $$->is_set = $2; }
   ;
 direction:
     %empty                               { $$ = false; }
@@ -177,7 +183,7 @@ direction:
   ;
 limit:
     %empty                               { $$ = NULL; }
-  | LIMIT NUMBER                         { $$ = ab_ast_new(parse, AB_AST_NUMBER, @2, $2.text, NULL, NULL, NULL); }
+  | LIMIT NUMBER                         { $$ = LEAF(NUMBER, @2, $2.text); }
   ;
 expression:
     conjunction
@@ -189,21 +195,21 @@ conjunction:
   ;
 negation:
     predicate
-  | NOT negation                         { $$ = ab_ast_new(parse, AB_AST_NOT, @1, none, $2, NULL, NULL); }
+  | NOT negation                         { $$ = NODE(NOT, @1, none, $2, NULL, NULL); }
   ;
 predicate:
     additive
   | additive comparison additive         { $$ = ab_ast_binary(parse, @2, $2, $1, $3); }
   | additive BETWEEN additive AND additive
-    { $$ = ab_ast_new(parse, AB_AST_BETWEEN, @2, none, $1, $3, $5); }
+    { $$ = NODE(BETWEEN, @2, none, $1, $3, $5); }
   | additive NOT BETWEEN additive AND additive
-    { $$ = ab_ast_new(parse, AB_AST_BETWEEN, @2, none, $1, $4, $6); $$->is_set = true; }
+    { $$ = NODE(BETWEEN, @2, none, $1, $4, $6); $$->is_set = true; }
   | additive IN '(' expressions ')'
-    { $$ = ab_ast_new(parse, AB_AST_IN, @2, none, $1, NULL, NULL); ab_ast_set_list(parse, $$, $4); }
+    { $$ = NODE(IN, @2, none, $1, NULL, NULL); LIST($4); }
   | additive NOT IN '(' expressions ')'
-    { $$ = ab_ast_new(parse, AB_AST_IN, @2, none, $1, NULL, NULL); ab_ast_set_list(parse, $$, $5); $$->is_set = true; }
+    { $$ = NODE(IN, @2, none, $1, NULL, NULL); LIST($5); $$->is_set = true; }
   | additive IS not_opt NULL
-    { $$ = ab_ast_new(parse, AB_AST_IS_NULL, @2, none, $1, NULL, NULL); $$->is_set = $3; }
+    { $$ = NODE(IS_NULL, @2, none, $1, NULL, NULL); $$->is_set = $3; }
   ;
 not_opt:
     %empty                               { $$ = false; }
@@ -236,22 +242,22 @@ unary:
 primary:
     name
   | name '.' name                        { $$ = $3; $$->a = $1; }
-  | NUMBER                               { $$ = ab_ast_new(parse, AB_AST_NUMBER, @1, $1.text, NULL, NULL, NULL); }
-  | TEXT                                 { $$ = ab_ast_new(parse, AB_AST_TEXT, @1, $1.text, NULL, NULL, NULL); }
-  | TIMESTAMP                            { $$ = ab_ast_new(parse, AB_AST_TIMESTAMP, @1, $1.text, NULL, NULL, NULL); }
-  | INTERVAL                             { $$ = ab_ast_new(parse, AB_AST_INTERVAL, @1, $1.text, NULL, NULL, NULL); }
-  | NULL                                 { $$ = ab_ast_new(parse, AB_AST_NULL, @1, none, NULL, NULL, NULL); }
+  | NUMBER                               { $$ = LEAF(NUMBER, @1, $1.text); }
+  | TEXT                                 { $$ = LEAF(TEXT, @1, $1.text); }
+  | TIMESTAMP                            { $$ = LEAF(TIMESTAMP, @1, $1.text); }
+  | INTERVAL                             { $$ = LEAF(INTERVAL, @1, $1.text); }
+  | NULL                                 { $$ = LEAF(NULL, @1, none); }
   | '(' expression ')'                   { $$ = $2; }
   | call filter                          { $$ = $1; $$->b = $2; }
   ;
 call:
     NAME '(' arguments ')'
-    { $$ = ab_ast_new(parse, AB_AST_CALL, @1, $1.text, NULL, NULL, NULL); ab_ast_set_list(parse, $$, $3); }
+    { $$ = LEAF(CALL, @1, $1.text); LIST($3); }
   | NAME '(' '*' ')'
-    { $$ = ab_ast_new(parse, AB_AST_CALL, @1, $1.text, NULL, NULL, NULL); $$->is_star = true; }
+    { $$ = LEAF(CALL, @1, $1.text); $$->is_star = true; }
   | NAME '(' DISTINCT expression ')'
-    { $$ = ab_ast_new(parse, AB_AST_CALL, @1, $1.text, NULL, NULL, NULL); $$->is_set = true;
-      ab_ast_set_list(parse, $$, ab_ast_append((struct ab_ast_list){0}, $4)); }
+    { $$ = LEAF(CALL, @1, $1.text); $$->is_set = true;
+      LIST(ONE($4)); }
   ;
 filter:
     %empty                               { $$ = NULL; }
@@ -262,7 +268,7 @@ arguments:
   | expressions
   ;
 expressions:
-    expression                           { $$ = ab_ast_append((struct ab_ast_list){0}, $1); }
+    expression                           { $$ = ONE($1); }
   | expressions ',' expression           { $$ = ab_ast_append($1, $3); }
   ;
 %%
@@ -284,5 +290,5 @@ static int yyreport_syntax_error(const yypcontext_t *context, struct ab_parse *p
 void ab_grammar_error(struct ab_place *place, struct ab_parse *parse, const char *message)
 {
     (void)message; /* Only "memory exhausted": the stack's bound. */
-    (void)ab_parse_fail(parse, *place, AB_SYNTAX, "nested too deeply");
+    ab_parse_mark(parse, *place, AB_SYNTAX, "nested too deeply");
 }

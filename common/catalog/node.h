@@ -1,7 +1,7 @@
 /* node: the inside of an expression: a typed tree over input columns, and the scope its names are looked up in.
  *
- * Operands keep their own types; the evaluator converts them to operand_type (arithmetic, COALESCE, NULLIF) or compares mixed
- * kinds exactly, so the tree stays what was written and prints as it.
+ * Operands keep their own types; the evaluator converts them to operand_type (arithmetic, COALESCE, NULLIF) or compares
+ * mixed kinds exactly, so the tree stays what was written and prints as it.
  */
 #ifndef ANABRANCH_COMMON_CATALOG_NODE_H
 #define ANABRANCH_COMMON_CATALOG_NODE_H
@@ -84,7 +84,8 @@ AB_MUST_USE ab_err ab_check_tumble(
 /* Converts a constant to `type` exactly; false when it has no equal there. Both not NULL. */
 bool ab_constant_convert(const struct ab_value *value, struct ab_type type, struct ab_value *out);
 
-/* Compares two values of comparable kinds as SQL does: BIGINT with DOUBLE and with DECIMAL exactly, DECIMAL with DOUBLE as doubles. */
+/* Compares two values of comparable kinds as SQL does: BIGINT with DOUBLE and with DECIMAL exactly, DECIMAL with DOUBLE
+ * as doubles. */
 int ab_constant_compare(const struct ab_value *a, const struct ab_value *b);
 
 /* The double nearest to a numeric value. */

@@ -15,18 +15,31 @@ static bool token_is(const struct ab_token *token, const char *word)
     return token->number == T_NAME && !token->is_quoted && ab_bytes_equal(token->text, ab_bytes_of_text(word));
 }
 
+static void failure_record(
+    struct ab_parse *parse, struct ab_place place, ab_err code, const char *format, va_list arguments)
+{
+    char text[AB_ERROR_TEXT_BYTES];
+    if (parse->code == AB_OK) {
+        (void)vsnprintf(text, sizeof(text), format, arguments);
+        parse->code = ab_error_set(parse->error, code, "line %u, column %u: %.900s", place.line, place.column, text);
+    }
+}
+
 ab_err ab_parse_fail(struct ab_parse *parse, struct ab_place place, ab_err code, const char *format, ...)
 {
-    if (parse->code != AB_OK) {
-        return parse->code;
-    }
-    char text[AB_ERROR_TEXT_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof(text), format, arguments);
+    failure_record(parse, place, code, format, arguments);
     va_end(arguments);
-    parse->code = code;
-    return ab_error_set(parse->error, code, "line %u, column %u: %.900s", place.line, place.column, text);
+    return parse->code;
+}
+
+void ab_parse_mark(struct ab_parse *parse, struct ab_place place, ab_err code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    failure_record(parse, place, code, format, arguments);
+    va_end(arguments);
 }
 
 /* Reads the next token as the lexer sees it. */
@@ -106,7 +119,8 @@ static void token_single(struct ab_parse *parse, struct ab_token *token)
         token->number = T_CHECK;
     } else if (token_is(token, "filter") && after == '(' && before == ')') {
         token->number = T_FILTER;
-    } else if (token_is(token, "is") && ends_operand(before) && (after == T_NULL || after == T_NOT || after == T_NAME)) {
+    } else if (token_is(token, "is") && ends_operand(before) &&
+               (after == T_NULL || after == T_NOT || after == T_NAME)) {
         token->number = T_IS;
     } else if ((token_is(token, "asc") || token_is(token, "desc")) && ends_operand(before) &&
                (after == ',' || after == T_LIMIT || after == ';' || after == T_END || after == T_NAME)) {
@@ -114,7 +128,7 @@ static void token_single(struct ab_parse *parse, struct ab_token *token)
     } else if (token_is(token, "distinct") && before == '(' && starts_operand(after)) {
         token->number = T_DISTINCT;
     } else if (token_is(token, "distinct") && before == T_SELECT && (starts_operand(after) || after == '*')) {
-        (void)ab_parse_fail(parse, token->place, AB_UNSUPPORTED, "SELECT DISTINCT is not supported yet; use GROUP BY");
+        ab_parse_mark(parse, token->place, AB_UNSUPPORTED, "SELECT DISTINCT is not supported yet; use GROUP BY");
     }
 }
 
@@ -179,8 +193,8 @@ static void expected_shorten(const char **names, int *count)
 {
     static const char *const starts[] = {"a name", "a number", "'text'", "INTERVAL 'text'", "TIMESTAMP 'text'", "NULL",
         "NOT", "'('", "'-'", "'+'", "DISTINCT"};
-    static const char *const operators[] = {"'+'", "'-'", "'*'", "'/'", "'%'", "'='", "'<'", "'>'", "<>", "<=", ">=",
-        "AND", "OR", "NOT", "IN", "BETWEEN", "IS", "'.'", "'('", "FILTER"};
+    static const char *const operators[] = {"'+'", "'-'", "'*'", "'/'", "'%'", "'='", "'<'", "'>'", "<>",
+        "<=", ">=", "AND", "OR", "NOT", "IN", "BETWEEN", "IS", "'.'", "'('", "FILTER"};
     if (list_has(names, *count, "a number") && list_has(names, *count, "a name")) {
         list_take_all(names, count, starts, sizeof(starts) / sizeof(starts[0]));
         names[(*count)++] = "an expression";
@@ -248,8 +262,8 @@ static bool line_is_text(struct ab_bytes line)
 static ab_err text_validate(struct ab_parse *parse)
 {
     if (parse->text.bytes > AB_CATALOG_TEXT_BYTES_MAX) {
-        return ab_error_set(parse->error, AB_TOO_LARGE, "the text has %zu bytes, at most %u are read", parse->text.bytes,
-            AB_CATALOG_TEXT_BYTES_MAX);
+        return ab_error_set(parse->error, AB_TOO_LARGE, "the text has %zu bytes, at most %u are read",
+            parse->text.bytes, AB_CATALOG_TEXT_BYTES_MAX);
     }
     if (line_is_text(parse->text)) {
         return AB_OK;

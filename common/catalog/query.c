@@ -66,23 +66,32 @@ static void scope_fill(struct query_check *check)
     check->names =
         ab_parse_alloc(&check->parse->arena, (view->keys_count + 2 + view->measures_count) * sizeof(*check->names));
     for (uint32_t i = 0; i < view->keys_count; i++) {
-        check->names[count++] = (struct ab_scope_name){.name = view->keys[i].name, .type = view->keys[i].type, .input = i};
+        check->names[count++] =
+            (struct ab_scope_name){.name = view->keys[i].name, .type = view->keys[i].type, .input = i};
     }
     if (has_panes) {
         check->names[count++] = (struct ab_scope_name){.name = "window_start", .type = time, .input = view->keys_count};
-        check->names[count++] = (struct ab_scope_name){.name = "window_end", .type = time, .input = view->keys_count + 1};
+        check->names[count++] =
+            (struct ab_scope_name){.name = "window_end", .type = time, .input = view->keys_count + 1};
     }
     for (uint32_t i = 0; i < view->measures_count; i++) {
         check->names[count++] = (struct ab_scope_name){
             .name = view->measures[i].name, .type = view->measures[i].type, .input = view->keys_count + 2 + i};
     }
     char *what = ab_parse_alloc(&check->parse->arena, 200);
-    (void)snprintf(what, 200, "a key%s or a measure of view %s", has_panes ? ", window_start, window_end" : "", view->name);
+    (void)snprintf(
+        what, 200, "a key%s or a measure of view %s", has_panes ? ", window_start, window_end" : "", view->name);
     char *missing = ab_parse_alloc(&check->parse->arena, 300);
     (void)snprintf(missing, 300,
-        "view %s has no windows: its GROUP BY has no TUMBLE; ask without windows, or declare a view with TUMBLE", view->name);
-    check->scope = (struct ab_scope){.parse = check->parse, .arena = check->arena, .names = check->names,
-        .names_count = count, .what = what, .qualifier = view->name, .is_query = true,
+        "view %s has no windows: its GROUP BY has no TUMBLE; ask without windows, or declare a view with TUMBLE",
+        view->name);
+    check->scope = (struct ab_scope){.parse = check->parse,
+        .arena = check->arena,
+        .names = check->names,
+        .names_count = count,
+        .what = what,
+        .qualifier = view->name,
+        .is_query = true,
         .window_missing = has_panes ? NULL : missing};
 }
 
@@ -102,14 +111,16 @@ static void scope_refuse(struct query_check *check, const char *keys, const char
     }
 }
 
-static ab_err tumble_width(struct query_check *check, const struct ab_ast *call, const struct ab_ast *name, int64_t width_us)
+static ab_err tumble_width(
+    struct query_check *check, const struct ab_ast *call, const struct ab_ast *name, int64_t width_us)
 {
     struct ab_query *query = check->query;
     int64_t pane_us = query->view->pane_us;
     const struct ab_scope_name *found = NULL;
     AB_TRY(ab_check_name(&check->scope, name, &found));
     if (found->input != ab_query_window_input(query)) {
-        return ab_parse_fail(check->parse, name->place, AB_SYNTAX, "found \"%s\" in TUMBLE, expected window_start", found->name);
+        return ab_parse_fail(
+            check->parse, name->place, AB_SYNTAX, "found \"%s\" in TUMBLE, expected window_start", found->name);
     }
     if (width_us % pane_us != 0) {
         char pane[AB_WORDS_DURATION_BYTES];
@@ -150,10 +161,12 @@ static ab_err group_name(struct query_check *check, const struct ab_ast *group)
     uint32_t window = ab_query_window_input(query);
     AB_TRY(ab_check_name(&check->scope, group, &found));
     if (found->input > window + 1) {
-        return ab_parse_fail(check->parse, group->place, AB_SYNTAX, "found the measure %s, expected keys in GROUP BY", found->name);
+        return ab_parse_fail(
+            check->parse, group->place, AB_SYNTAX, "found the measure %s, expected keys in GROUP BY", found->name);
     }
     if (found->input == window + 1) {
-        return ab_parse_fail(check->parse, group->place, AB_SYNTAX, "found window_end, expected window_start in GROUP BY");
+        return ab_parse_fail(
+            check->parse, group->place, AB_SYNTAX, "found window_end, expected window_start in GROUP BY");
     }
     bool is_twice = found->input == window ? query->tumble_us != 0 : query->is_grouped[found->input];
     if (is_twice) {
@@ -207,7 +220,8 @@ static bool reads_group(const struct query_check *check, const struct ab_express
 }
 
 /* An item without AS takes the column's name, or its canonical text. */
-static const char *item_name(struct query_check *check, const struct ab_ast *item, const struct ab_expression *expression)
+static const char *item_name(
+    struct query_check *check, const struct ab_ast *item, const struct ab_expression *expression)
 {
     if (item->b != NULL) {
         return text_copy(check, item->b->text);
@@ -235,8 +249,8 @@ static ab_err star_expand(struct query_check *check, const struct ab_ast *star)
         if (check->names[i].refusal != NULL) {
             continue;
         }
-        struct ab_ast name = {.kind = AB_AST_NAME, .place = star->place, .is_set = true,
-            .text = ab_bytes_of_text(check->names[i].name)};
+        struct ab_ast name = {
+            .kind = AB_AST_NAME, .place = star->place, .is_set = true, .text = ab_bytes_of_text(check->names[i].name)};
         struct ab_expression *expression = NULL;
         AB_TRY(ab_check_expression(&check->scope, &name, (struct ab_type){0}, &expression));
         item_add(check, expression->name, expression);
@@ -386,8 +400,7 @@ static ab_err query_check(struct ab_parse *parse, struct ab_catalog *catalog, st
     return ab_query_bound(parse, query);
 }
 
-ab_err ab_query_parse(
-    struct ab_catalog *catalog, struct ab_bytes sql, struct ab_query **query, struct ab_error *error)
+ab_err ab_query_parse(struct ab_catalog *catalog, struct ab_bytes sql, struct ab_query **query, struct ab_error *error)
 {
     struct ab_parse parse;
     struct ab_query *made = ab_new(struct ab_query);

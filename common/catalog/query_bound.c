@@ -186,8 +186,10 @@ static void pin_intersect(struct ab_query_pin *pin, struct ab_value *values, uin
     pin->values_count = kept;
 }
 
-/* key = constant or key IN (constants): what does not convert to the key's type equals no key and falls out, as NULL does. */
-static void pin_add(struct ab_query *query, const struct ab_expression *key, struct ab_expression *const *constants, uint32_t count)
+/* key = constant or key IN (constants): what does not convert to the key's type equals no key and falls out, as NULL
+ * does. */
+static void pin_add(
+    struct ab_query *query, const struct ab_expression *key, struct ab_expression *const *constants, uint32_t count)
 {
     struct ab_value *values = ab_parse_alloc(&query->private_part->arena, count * sizeof(*values));
     uint32_t values_count = 0;

@@ -9,7 +9,8 @@ struct ab_query_private {
     struct ab_arena arena;
 };
 
-/* Reads what WHERE says about windows and keys: refuses bounds off a pane's edge, fills window_from_us, window_until_us and pins. */
+/* Reads what WHERE says about windows and keys: refuses bounds off a pane's edge, fills window_from_us, window_until_us
+ * and pins. */
 AB_MUST_USE ab_err ab_query_bound(struct ab_parse *parse, struct ab_query *query);
 
 /* Input index of window_start; window_end is the next. */

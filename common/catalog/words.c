@@ -31,15 +31,15 @@ static const char *const later_functions[] = {"quantiles", "quantile", "quantile
     "reservoir", "sample", "histogram", "min_by", "max_by", "arg_min", "arg_max", "covar_pop", "covar_samp", "corr",
     "regr_slope", "regr_intercept", "regr_r2", "skewness", "kurtosis", "decayed_sum", "decayed_count", "decayed_avg",
     "ewma", "array_agg", "string_agg", "bool_and", "bool_or", "every", "count_if", "sum_if", "hour", "minute", "second",
-    "day", "month", "year", "day_of_week", "date_trunc", "date_part", "extract", "now", "lower", "upper", "trim", "length",
-    "substring", "substr", "concat", "replace", "round", "floor", "ceil", "ceiling", "sqrt", "power", "ln", "log", "exp",
-    "sign", "greatest", "least", "cast", "if", "hop", "session", "onehot", "score", "recommend", "nearest", "row_number",
-    "rank", "dense_rank", "lag", "lead"};
+    "day", "month", "year", "day_of_week", "date_trunc", "date_part", "extract", "now", "lower", "upper", "trim",
+    "length", "substring", "substr", "concat", "replace", "round", "floor", "ceil", "ceiling", "sqrt", "power", "ln",
+    "log", "exp", "sign", "greatest", "least", "cast", "if", "hop", "session", "onehot", "score", "recommend",
+    "nearest", "row_number", "rank", "dense_rank", "lag", "lead"};
 
-static const char *const later_words[] = {"model", "deduplicate", "join", "left", "right", "inner", "outer", "cross", "full",
-    "having", "union", "intersect", "except", "offset", "like", "ilike", "similar", "over", "window", "case", "nulls",
-    "primary", "references", "unique", "default", "materialized", "function", "index", "predict", "using", "features",
-    "holdout", "exists", "any", "collate", "protect", "watermark", "on"};
+static const char *const later_words[] = {"model", "deduplicate", "join", "left", "right", "inner", "outer", "cross",
+    "full", "having", "union", "intersect", "except", "offset", "like", "ilike", "similar", "over", "window", "case",
+    "nulls", "primary", "references", "unique", "default", "materialized", "function", "index", "predict", "using",
+    "features", "holdout", "exists", "any", "collate", "protect", "watermark", "on"};
 
 static bool list_has(const char *const *list, size_t count, struct ab_bytes name)
 {
@@ -187,8 +187,7 @@ static size_t copy_lower(struct ab_bytes text, char *out, size_t out_bytes)
     return end - start;
 }
 
-ab_err ab_words_duration(
-    struct ab_bytes text, bool is_fixed, bool may_be_forever, int64_t *duration_us, char why[200])
+ab_err ab_words_duration(struct ab_bytes text, bool is_fixed, bool may_be_forever, int64_t *duration_us, char why[200])
 {
     char lower[40];
     size_t bytes = copy_lower(text, lower, sizeof(lower));
@@ -196,8 +195,8 @@ ab_err ab_words_duration(
         *duration_us = 0;
         return AB_OK;
     }
-    const char *expected = may_be_forever ? "expected a duration such as '7 days', or 'forever'"
-                                          : "expected a duration such as '7 days'";
+    const char *expected =
+        may_be_forever ? "expected a duration such as '7 days', or 'forever'" : "expected a duration such as '7 days'";
     int64_t number = 0;
     size_t at = 0;
     for (; at < bytes && lower[at] >= '0' && lower[at] <= '9' && at < 15; at++) {
@@ -219,8 +218,8 @@ ab_err ab_words_duration(
             continue;
         }
         if (is_fixed && !units[i].is_fixed) {
-            (void)snprintf(why, 200, "a %s has no fixed length, expected weeks, days, hours, minutes or seconds",
-                units[i].name);
+            (void)snprintf(
+                why, 200, "a %s has no fixed length, expected weeks, days, hours, minutes or seconds", units[i].name);
             return AB_SYNTAX;
         }
         if (number > DURATION_US_MAX / units[i].us) {
@@ -230,8 +229,10 @@ ab_err ab_words_duration(
         *duration_us = number * units[i].us;
         return AB_OK;
     }
-    (void)snprintf(why, 200, "the unit \"%s\" is unknown, expected years, months, weeks, days, hours, minutes, seconds, "
-                             "milliseconds or microseconds", lower + at);
+    (void)snprintf(why, 200,
+        "the unit \"%s\" is unknown, expected years, months, weeks, days, hours, minutes, seconds, "
+        "milliseconds or microseconds",
+        lower + at);
     return AB_SYNTAX;
 }
 
@@ -242,8 +243,8 @@ const char *ab_words_duration_format(int64_t duration_us, char text[AB_WORDS_DUR
         bool is_shown = units[i].is_fixed && strcmp(units[i].name, "week") != 0; /* '14 days' reads as what it is */
         if (is_shown && duration_us % units[i].us == 0) {
             int64_t number = duration_us / units[i].us;
-            (void)snprintf(text, AB_WORDS_DURATION_BYTES, "%lld %s%s", (long long)number, units[i].name,
-                number == 1 ? "" : "s");
+            (void)snprintf(
+                text, AB_WORDS_DURATION_BYTES, "%lld %s%s", (long long)number, units[i].name, number == 1 ? "" : "s");
             break;
         }
     }

@@ -1,4 +1,5 @@
-/* words: what names mean before any catalog is known: functions, types, units, and SQL that is decided but not built yet. */
+/* words: what names mean before any catalog is known: functions, types, units, and SQL that is decided but not built
+ * yet. */
 #ifndef ANABRANCH_COMMON_CATALOG_WORDS_H
 #define ANABRANCH_COMMON_CATALOG_WORDS_H
 
@@ -25,8 +26,8 @@ bool ab_words_type(struct ab_bytes name, struct ab_type *type);
 /* The type somebody who wrote `name` means, by synonym or nearness, or NULL. */
 const char *ab_words_nearest_type(struct ab_bytes name);
 
-/* Reads "2 years", "90 minutes" or (when `forever` is allowed: 0) "forever". Days are 24 hours, months 30 and years 365 days; `fixed` refuses
- * these two. AB_SYNTAX with a text for a person in `why`, AB_OVERFLOW above 1,000 years. */
+/* Reads "2 years", "90 minutes" or (when `forever` is allowed: 0) "forever". Days are 24 hours, months 30 and years 365
+ * days; `fixed` refuses these two. AB_SYNTAX with a text for a person in `why`, AB_OVERFLOW above 1,000 years. */
 AB_MUST_USE ab_err ab_words_duration(
     struct ab_bytes text, bool is_fixed, bool may_be_forever, int64_t *duration_us, char why[200]);
 

@@ -76,9 +76,10 @@ static void test_catalog_design_view_has_keys_panes_and_measures(void **state)
 static void test_catalog_measures_have_the_types_of_the_design(void **state)
 {
     (void)state;
-    struct ab_catalog *catalog = catalog_of(
-        STREAM_S "CREATE VIEW v AS SELECT count(*), count(x), sum(n), sum(d), sum(x), avg(n), min(d), max(k), first(t), last(b), "
-                 "variance(x), stddev(x), var_pop(x), stddev_pop(x), count(DISTINCT k), sum(d * d), sum(n + 1), sum(n * 1.5) FROM s");
+    struct ab_catalog *catalog = catalog_of(STREAM_S "CREATE VIEW v AS SELECT count(*), count(x), sum(n), sum(d), "
+                                                     "sum(x), avg(n), min(d), max(k), first(t), last(b), "
+                                                     "variance(x), stddev(x), var_pop(x), stddev_pop(x), "
+                                                     "count(DISTINCT k), sum(d * d), sum(n + 1), sum(n * 1.5) FROM s");
     static const struct {
         const char *name;
         const char *type;
@@ -132,10 +133,10 @@ static void test_catalog_filter_belongs_to_its_aggregate(void **state)
 static void test_catalog_keys_take_aliases_and_unselected_keys_stay(void **state)
 {
     (void)state;
-    struct ab_catalog *catalog = catalog_of(
-        STREAM_S "CREATE VIEW v AS SELECT k AS who, window_start, TUMBLE(t, INTERVAL '15 minutes'), count(*) FROM s GROUP BY who, "
-                 "n, TUMBLE(t, INTERVAL '15 minutes');"
-                 "CREATE VIEW w AS SELECT count(*) FROM s");
+    struct ab_catalog *catalog = catalog_of(STREAM_S "CREATE VIEW v AS SELECT k AS who, window_start, TUMBLE(t, "
+                                                     "INTERVAL '15 minutes'), count(*) FROM s GROUP BY who, "
+                                                     "n, TUMBLE(t, INTERVAL '15 minutes');"
+                                                     "CREATE VIEW w AS SELECT count(*) FROM s");
     const struct ab_view *view = view_of(catalog, "v");
     assert_int_equal(view->keys_count, 2);
     assert_string_equal(view->keys[0].name, "who");
@@ -151,7 +152,8 @@ static void test_catalog_keys_take_aliases_and_unselected_keys_stay(void **state
 static int64_t chunk_of_pane(const char *interval)
 {
     struct ab_buffer text = {0};
-    ab_buffer_put_format(&text, STREAM_S "CREATE VIEW v AS SELECT count(*) FROM s GROUP BY TUMBLE(t, INTERVAL '%s')", interval);
+    ab_buffer_put_format(
+        &text, STREAM_S "CREATE VIEW v AS SELECT count(*) FROM s GROUP BY TUMBLE(t, INTERVAL '%s')", interval);
     struct ab_catalog *catalog = catalog_of(ab_buffer_text(&text));
     int64_t chunk_us = view_of(catalog, "v")->chunk_us;
     assert_int_equal(chunk_us % view_of(catalog, "v")->pane_us, 0);
@@ -205,13 +207,17 @@ static void test_catalog_only_the_listed_words_are_reserved(void **state)
 static void test_catalog_canonical_text_parses_to_itself(void **state)
 {
     (void)state;
-    struct ab_catalog *catalog = catalog_of(
-        "CREATE STREAM s (k TEXT NOT NULL CHECK (k <> 'it''s' OR k IN ('a', 'b')), t TIMESTAMP NOT NULL, n BIGINT, x DOUBLE "
-        "CHECK (x / 3 < 1e10 AND NOT (x = 0.5)), d DECIMAL(10, 2), EVENT TIME t, PARTITION KEY (k)) "
-        "WITH ('max_past' = '90 minutes', max_future = '1500 milliseconds', history_retention = '3 years');"
-        "CREATE VIEW v AS SELECT n, sum((n - (n - 1)) * -n % 7) AS a, sum(d * 2.50 + 5.) FILTER (WHERE NOT k = 'x' AND (x > 1 OR x "
-        "IS NULL)) FROM s WHERE t NOT BETWEEN '2013-01-01' AND TIMESTAMP '2014-01-01 12:00' AND -(-n) > -3 AND n NOT IN (1, NULL, 3) "
-        "AND coalesce(x, 1.5, nullif(x, 2e0)) >= abs(-x) AND ((x > 1) IS NULL OR TRUE) GROUP BY n, TUMBLE(t, INTERVAL '36 hours')");
+    struct ab_catalog *catalog =
+        catalog_of("CREATE STREAM s (k TEXT NOT NULL CHECK (k <> 'it''s' OR k IN ('a', 'b')), t TIMESTAMP NOT NULL, n "
+                   "BIGINT, x DOUBLE "
+                   "CHECK (x / 3 < 1e10 AND NOT (x = 0.5)), d DECIMAL(10, 2), EVENT TIME t, PARTITION KEY (k)) "
+                   "WITH ('max_past' = '90 minutes', max_future = '1500 milliseconds', history_retention = '3 years');"
+                   "CREATE VIEW v AS SELECT n, sum((n - (n - 1)) * -n % 7) AS a, sum(d * 2.50 + 5.) FILTER (WHERE NOT "
+                   "k = 'x' AND (x > 1 OR x "
+                   "IS NULL)) FROM s WHERE t NOT BETWEEN '2013-01-01' AND TIMESTAMP '2014-01-01 12:00' AND -(-n) > -3 "
+                   "AND n NOT IN (1, NULL, 3) "
+                   "AND coalesce(x, 1.5, nullif(x, 2e0)) >= abs(-x) AND ((x > 1) IS NULL OR TRUE) GROUP BY n, "
+                   "TUMBLE(t, INTERVAL '36 hours')");
     struct ab_buffer text = {0};
     ab_buffer_put_format(&text, "%s;\n%s", catalog->streams[0].definition, catalog->views[0].definition);
     struct ab_catalog *again = NULL;
@@ -232,7 +238,8 @@ static void test_catalog_comments_and_spaces_do_not_change_definitions(void **st
 {
     (void)state;
     struct ab_catalog *a = catalog_of(STREAM_S "CREATE VIEW v AS SELECT count(*) AS c FROM s WHERE n > 1");
-    struct ab_catalog *b = catalog_of("-- first\n" STREAM_S "create view V as\n/* two\nlines **/ select COUNT( * ) as \"c\"\nfrom s where (s.n > 1)");
+    struct ab_catalog *b = catalog_of(
+        "-- first\n" STREAM_S "create view V as\n/* two\nlines **/ select COUNT( * ) as \"c\"\nfrom s where (s.n > 1)");
     assert_string_equal(a->views[0].definition, b->views[0].definition);
     assert_string_equal(a->streams[0].definition, b->streams[0].definition);
     assert_false(ab_hash128_equal(a->hash, b->hash));

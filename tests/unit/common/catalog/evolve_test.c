@@ -10,7 +10,8 @@
 #include <cmocka.h>
 
 #define STREAM_A                                                                                                       \
-    "CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, n BIGINT CHECK (n > 0), EVENT TIME t, PARTITION KEY (k));\n"
+    "CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, n BIGINT CHECK (n > 0), EVENT TIME t, PARTITION KEY "     \
+    "(k));\n"
 #define VIEW_V "CREATE VIEW v AS SELECT k, count(*) AS c FROM a GROUP BY k;\n"
 #define VIEW_W "CREATE VIEW w AS SELECT sum(n) AS s FROM a;\n"
 
@@ -94,7 +95,8 @@ static void test_evolve_stream_gains_a_nullable_column_and_views_stay(void **sta
     catalog = evolve(catalog,
         "CREATE STREAM a (k TEXT NOT NULL, extra DOUBLE, t TIMESTAMP NOT NULL, n BIGINT CHECK (n > 1), EVENT TIME t, "
         "PARTITION KEY (k)) WITH (max_past = '3 days');" VIEW_V,
-        "stream a: new column extra\nstream a: the CHECK of n changed, for rows that arrive from now on\nstream a: options "
+        "stream a: new column extra\nstream a: the CHECK of n changed, for rows that arrive from now on\nstream a: "
+        "options "
         "changed\n");
     assert_int_equal(ab_catalog_view(catalog, ab_bytes_of_text("v"))->uid, 1);
     assert_int_equal(catalog->streams[0].id, 1);
@@ -105,9 +107,9 @@ static void test_evolve_streams_come_and_go_with_their_views(void **state)
 {
     (void)state;
     struct ab_catalog *catalog = catalog_of(STREAM_A VIEW_V);
-    catalog = evolve(catalog,
-        "CREATE STREAM b (k TEXT NOT NULL, t TIMESTAMP NOT NULL, EVENT TIME t, PARTITION KEY (k));",
-        "stream b: new\nstream a: removed\nview v: removed\n");
+    catalog =
+        evolve(catalog, "CREATE STREAM b (k TEXT NOT NULL, t TIMESTAMP NOT NULL, EVENT TIME t, PARTITION KEY (k));",
+            "stream b: new\nstream a: removed\nview v: removed\n");
     assert_int_equal(catalog->streams[0].id, 2);
     ab_catalog_release(catalog);
 }
@@ -115,7 +117,8 @@ static void test_evolve_streams_come_and_go_with_their_views(void **state)
 static void test_evolve_refuses_what_history_cannot_follow(void **state)
 {
     (void)state;
-    expect_evolve_refused("\n  CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, EVENT TIME t, PARTITION KEY (k))",
+    expect_evolve_refused(
+        "\n  CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, EVENT TIME t, PARTITION KEY (k))",
         "line 2, column 17: column n of stream a is gone, but history holds it; it must stay");
     expect_evolve_refused(
         "CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, n DOUBLE, EVENT TIME t, PARTITION KEY (k))",
@@ -123,14 +126,16 @@ static void test_evolve_refuses_what_history_cannot_follow(void **state)
     expect_evolve_refused(
         "CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, n BIGINT NOT NULL, EVENT TIME t, PARTITION KEY (k))",
         "line 1, column 57: column n of stream a could be NULL and must stay so");
-    expect_evolve_refused("CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, n BIGINT, z BIGINT NOT NULL, EVENT TIME "
-                          "t, PARTITION KEY (k))",
-        "line 1, column 67: the new column z of stream a is NOT NULL, but rows that are there have no value for it");
-    expect_evolve_refused("CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, n BIGINT, EVENT TIME t, PARTITION KEY (k, t))",
-        "line 1, column 81: the PARTITION KEY of stream a cannot change: rows are placed by it");
     expect_evolve_refused(
-        "CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, u TIMESTAMP NOT NULL, n BIGINT, EVENT TIME u, PARTITION "
-        "KEY (k))",
+        "CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, n BIGINT, z BIGINT NOT NULL, EVENT TIME "
+        "t, PARTITION KEY (k))",
+        "line 1, column 67: the new column z of stream a is NOT NULL, but rows that are there have no value for it");
+    expect_evolve_refused(
+        "CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, n BIGINT, EVENT TIME t, PARTITION KEY (k, t))",
+        "line 1, column 81: the PARTITION KEY of stream a cannot change: rows are placed by it");
+    expect_evolve_refused("CREATE STREAM a (k TEXT NOT NULL, t TIMESTAMP NOT NULL, u TIMESTAMP NOT NULL, n BIGINT, "
+                          "EVENT TIME u, PARTITION "
+                          "KEY (k))",
         "line 1, column 89: the EVENT TIME of stream a was t and cannot change");
 }
 

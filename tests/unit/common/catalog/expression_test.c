@@ -13,7 +13,8 @@
 
 /* Row 0 of the inputs: all that constants cannot be. Columns n, x, d, k, b and t are given, the z* are NULL. */
 static const char stream_sql[] =
-    "CREATE STREAM s (key TEXT NOT NULL, t TIMESTAMP NOT NULL, n BIGINT, x DOUBLE, d DECIMAL(10, 2), k TEXT, b BOOLEAN, "
+    "CREATE STREAM s (key TEXT NOT NULL, t TIMESTAMP NOT NULL, n BIGINT, x DOUBLE, d DECIMAL(10, 2), k TEXT, b "
+    "BOOLEAN, "
     "low BIGINT, high BIGINT, huge DOUBLE, wide DECIMAL(38, 0), nan DOUBLE, zn BIGINT, zx DOUBLE, zk TEXT, zb BOOLEAN, "
     "near DOUBLE, near_n BIGINT, EVENT TIME t, PARTITION KEY (key));\n";
 
@@ -106,7 +107,8 @@ static void expect_result(const char *sql, const char *type, const char *expecte
                     strcmp(ab_type_format(ab_expression_type(expression), type_text), type) == 0 &&
                     ab_type_equal(column.type, ab_expression_type(expression));
     if (!is_right) {
-        print_error("%s: found %s %s with %u faults, expected %s %s\n", sql, type_text, found, (unsigned)faults, type, expected);
+        print_error("%s: found %s %s with %u faults, expected %s %s\n", sql, type_text, found, (unsigned)faults, type,
+            expected);
         fail();
     }
     ab_buffer_fini(&out);
@@ -181,8 +183,10 @@ static void test_expression_logic_has_three_values(void **state)
     (void)state;
     static const char *const names[3] = {"n = 7", "n = 8", "zb"}; /* TRUE, FALSE, NULL */
     static const char *const constants[3] = {"TRUE", "FALSE", "NULL"};
-    static const char *const and_table[3][3] = {{"true", "false", "NULL"}, {"false", "false", "false"}, {"NULL", "false", "NULL"}};
-    static const char *const or_table[3][3] = {{"true", "true", "true"}, {"true", "false", "NULL"}, {"true", "NULL", "NULL"}};
+    static const char *const and_table[3][3] = {
+        {"true", "false", "NULL"}, {"false", "false", "false"}, {"NULL", "false", "NULL"}};
+    static const char *const or_table[3][3] = {
+        {"true", "true", "true"}, {"true", "false", "NULL"}, {"true", "NULL", "NULL"}};
     for (int i = 0; i < 3; i++) {
         for (int j = 0; j < 3; j++) {
             char sql[100];
@@ -289,6 +293,8 @@ static void test_expression_text_and_times_compare(void **state)
     expect_result("nullif(n, 7.0)", "BIGINT", "NULL", 0);
     expect_result("nullif(n, 8)", "BIGINT", "7", 0);
     expect_result("nullif(n, NULL)", "BIGINT", "7", 0);
+    expect_result("nullif(1e0, 1) * d", "DOUBLE", "NULL", 0);
+    expect_result("coalesce(NULL, '2013-06-01') = t", "BOOLEAN", "true", 0);
 }
 
 static void expect_canonical(const char *sql, const char *expected)
@@ -396,8 +402,8 @@ static void test_expression_over_no_rows_is_empty(void **state)
 static void test_expression_under_a_small_budget_is_full(void **state)
 {
     (void)state;
-    struct ab_catalog *catalog =
-        catalog_with("coalesce(k, 'x') IN ('a', zk) OR n * d + x BETWEEN 1 AND 2 AND nullif(n, 3) IS NOT NULL AND NOT abs(n) > 1.5");
+    struct ab_catalog *catalog = catalog_with(
+        "coalesce(k, 'x') IN ('a', zk) OR n * d + x BETWEEN 1 AND 2 AND nullif(n, 3) IS NOT NULL AND NOT abs(n) > 1.5");
     bool has_finished = false;
     for (size_t limit = 64; limit < 65536 && !has_finished; limit += 64) {
         struct ab_memory memory;

@@ -1,0 +1,1 @@
+SELECT k, n, mean FROM v WHERE window_start >= '2013-06-01' AND window_start < '2013-07-01' GROUP BY k ORDER BY mean DESC LIMIT 5

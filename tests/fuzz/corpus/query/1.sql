@@ -1,0 +1,1 @@
+SELECT * FROM v WHERE k IN ('a', 'b') AND j = 3 AND window_end <= TIMESTAMP '2013-06-01 05:00'

@@ -1,0 +1,1 @@
+SELECT j AS x, TUMBLE(window_start, INTERVAL '1 day') AS day, n * 1.5 / total, coalesce(mean, -2e0, nullif(n, j)) FROM v GROUP BY x, TUMBLE(window_start, INTERVAL '1 day') ORDER BY day DESC, n % 2, 1 ASC;

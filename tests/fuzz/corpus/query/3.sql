@@ -1,0 +1,1 @@
+SELECT n, begun, abs(-n) FROM w WHERE k NOT BETWEEN 'a' AND 'b' OR NOT (k IS NULL)

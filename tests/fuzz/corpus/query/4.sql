@@ -1,0 +1,1 @@
+SELECT top, b FROM v WHERE p = 1.50 AND x <> 0.1 AND b = TRUE
