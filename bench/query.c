@@ -17,6 +17,24 @@ struct query_options {
     bool as_json;
 };
 
+/* Sends a block to its partition and waits for the acknowledgement. */
+static ab_err block_produce(struct ab_channel *channel, uint32_t partition, struct ab_bytes block, struct ab_error *error)
+{
+    struct ab_envelope envelope = {.verb = AB_VERB_PRODUCE, .partition = partition};
+    struct ab_answer answer = {0};
+    AB_TRY(ab_channel_send(channel, &envelope, block));
+    ab_err err = ab_channel_receive(channel, CALL_MS, &answer);
+    if (err != AB_OK) {
+        return ab_error_set(error, err, "a block was not acknowledged within 10 s");
+    }
+    err = answer.envelope.status;
+    if (err != AB_OK) {
+        (void)ab_error_set(error, err, "a block was refused: %s", answer.envelope.error);
+    }
+    ab_answer_free(&answer);
+    return err;
+}
+
 /* Sends every block once and waits for it: data to ask about. */
 static ab_err data_load(
     const struct query_options *options, struct ab_temporary_cluster *cluster, struct ab_error *error)
@@ -33,13 +51,11 @@ static ab_err data_load(
     ab_err err = ab_temporary_cluster_connect(cluster, "speed", &channel, error);
     for (uint32_t p = 0; p < made.partitions_count && err == AB_OK; p++) {
         for (uint64_t i = 0; i < options->blocks && err == AB_OK; i++) {
-            struct ab_answer answer = {0};
             ab_buffer_clear(&encoded);
             err = ab_events_encode(events, ab_events_at(events, p, i), producer_id, i + 1, &encoded);
             if (err == AB_OK) {
-                err = ab_channel_call(channel, AB_VERB_PRODUCE, ab_buffer_view(&encoded), CALL_MS, &answer, error);
+                err = block_produce(channel, p, ab_buffer_view(&encoded), error);
             }
-            ab_answer_free(&answer);
         }
     }
     ab_buffer_fini(&encoded);
