@@ -159,6 +159,25 @@ static void letters_write(const struct letters *letters, uint32_t count, size_t 
     ab_buffer_put_format(out, "],\"total\":%" PRIu64 "}", total);
 }
 
+/* A name that is no stream's is a mistake, not a stream without dead letters. */
+static ab_err stream_check(struct ab_engine *engine, struct ab_bytes name, struct ab_error *error)
+{
+    const struct ab_served_catalog *served = ab_catalogs_newest(engine->catalogs);
+    if (name.bytes == 0 || served == NULL || ab_catalog_stream(served->catalog, name) != NULL) {
+        return AB_OK;
+    }
+    const struct ab_catalog *catalog = served->catalog;
+    const char **names = ab_new_array(const char *, catalog->streams_count + 1);
+    for (uint32_t s = 0; s < catalog->streams_count; s++) {
+        names[s] = catalog->streams[s].name;
+    }
+    const char *nearest = ab_catalog_nearest(name, names, catalog->streams_count);
+    ab_err err = ab_error_set(error, AB_NOT_FOUND, "there is no stream '%.*s'%s%s%s", (int)name.bytes, name.data,
+        nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
+    ab_delete(names);
+    return err;
+}
+
 ab_err ab_report_dead_letters(
     struct ab_engine *engine, struct ab_bytes payload, struct ab_buffer *out, struct ab_error *error)
 {
@@ -168,7 +187,7 @@ ab_err ab_report_dead_letters(
     limit = limit < 1 ? 1 : limit > (int64_t)AB_DEAD_LETTERS_MAX ? (int64_t)AB_DEAD_LETTERS_MAX : limit;
     uint32_t partitions_count = engine->options.partitions_count;
     struct letters *letters = ab_new_array(struct letters, partitions_count);
-    ab_err err = AB_OK;
+    ab_err err = stream_check(engine, ab_json_bytes(ab_json_get(body, "stream")), error);
     for (uint32_t p = 0; p < partitions_count && err == AB_OK; p++) {
         letters[p].limit = (size_t)limit;
         letters[p].ring = ab_new_array(struct ab_json *, limit);
