@@ -116,7 +116,7 @@ static void catalog_set(struct ab_json *reply, const struct ab_catalog *catalog)
     ab_buffer_init(&hex, NULL, 0);
     ab_catalog_encode(catalog, &encoded);
     ab_buffer_put_as_hex(&hex, ab_buffer_view(&encoded));
-    ab_json_set(reply, "catalog_hex", ab_json_text(ab_buffer_text(&hex)));
+    ab_json_set(reply, "catalog", ab_json_text(ab_buffer_text(&hex)));
     ab_buffer_fini(&encoded);
     ab_buffer_fini(&hex);
 }
