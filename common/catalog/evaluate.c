@@ -139,60 +139,102 @@ static ab_err input_evaluate(struct ab_evaluation *evaluation, const struct ab_e
     return AB_OK;
 }
 
-/* Which rows are TRUE and which are FALSE; the rest is NULL: three-valued logic without branches. */
+/* Which rows are TRUE and which are FALSE; the rest is NULL: three-valued logic without branches. Without NULLs
+ * is_false is NULL and means all other rows. The arrays are never written again. */
 struct truth {
-    uint8_t *is_true;
-    uint8_t *is_false;
+    const uint8_t *is_true;
+    const uint8_t *is_false;
 };
 
 static ab_err truth_of(struct ab_evaluation *evaluation, struct ab_operand *operand, struct truth *out)
 {
     AB_TRY(ab_operand_spread(evaluation, operand));
     uint32_t rows_count = evaluation->rows_count;
-    out->is_true = ab_evaluate_rows(evaluation, rows_count, 1);
-    out->is_false = ab_evaluate_rows(evaluation, rows_count, 1);
-    if (out->is_true == NULL || out->is_false == NULL) {
+    const uint8_t *restrict values = operand->column.values;
+    const uint8_t *restrict nulls = operand->column.nulls;
+    if (nulls == NULL) {
+        *out = (struct truth){.is_true = values};
+        return AB_OK;
+    }
+    uint8_t *restrict is_true = ab_evaluate_rows(evaluation, rows_count, 1);
+    uint8_t *restrict is_false = ab_evaluate_rows(evaluation, rows_count, 1);
+    if (is_true == NULL || is_false == NULL) {
         return AB_FULL;
     }
-    const uint8_t *values = operand->column.values;
-    const uint8_t *nulls = operand->column.nulls;
     for (uint32_t i = 0; i < rows_count; i++) {
-        uint8_t known = nulls == NULL ? 1 : !nulls[i];
-        out->is_true[i] = values[i] & known;
-        out->is_false[i] = (uint8_t)(!values[i]) & known;
+        uint8_t known = !nulls[i];
+        is_true[i] = values[i] & known;
+        is_false[i] = (uint8_t)(values[i] ^ 1) & known;
     }
+    *out = (struct truth){.is_true = is_true, .is_false = is_false};
     return AB_OK;
 }
 
-/* TRUE where is_true (or, negated, where is_false); NULL where neither. The arrays become the result's. */
-static struct ab_operand truth_operand(const struct ab_evaluation *evaluation, struct truth truth, bool is_negated)
+static ab_err bytes_invert(const struct ab_evaluation *evaluation, const uint8_t *from, const uint8_t **out)
 {
-    uint8_t *value = is_negated ? truth.is_false : truth.is_true;
-    uint8_t *other = is_negated ? truth.is_true : truth.is_false;
-    uint8_t any_null = 0;
+    uint8_t *inverted = ab_evaluate_rows(evaluation, evaluation->rows_count, 1);
+    if (inverted == NULL) {
+        return AB_FULL;
+    }
     for (uint32_t i = 0; i < evaluation->rows_count; i++) {
-        other[i] = !(value[i] | other[i]);
-        any_null |= other[i];
+        inverted[i] = from[i] ^ 1;
     }
-    return (struct ab_operand){
-        .column = {
-            .type = boolean, .rows_count = evaluation->rows_count, .values = value, .nulls = any_null ? other : NULL}};
+    *out = inverted;
+    return AB_OK;
 }
 
-static void truth_and(struct truth *a, const struct truth *b, uint32_t rows_count)
+static ab_err bytes_join(
+    const struct ab_evaluation *evaluation, bool is_and, const uint8_t *a, const uint8_t *b, const uint8_t **out)
 {
-    for (uint32_t i = 0; i < rows_count; i++) {
-        a->is_true[i] &= b->is_true[i];
-        a->is_false[i] |= b->is_false[i];
+    uint8_t *restrict joined = ab_evaluate_rows(evaluation, evaluation->rows_count, 1);
+    if (joined == NULL) {
+        return AB_FULL;
     }
+    for (uint32_t i = 0; is_and && i < evaluation->rows_count; i++) {
+        joined[i] = a[i] & b[i];
+    }
+    for (uint32_t i = 0; !is_and && i < evaluation->rows_count; i++) {
+        joined[i] = a[i] | b[i];
+    }
+    *out = joined;
+    return AB_OK;
 }
 
-static void truth_or(struct truth *a, const struct truth *b, uint32_t rows_count)
+/* a AND b, or a OR b, into a: TRUE of both (of either), FALSE of either (of both). */
+static ab_err truth_join(struct ab_evaluation *evaluation, bool is_and, struct truth *a, struct truth *b)
 {
-    for (uint32_t i = 0; i < rows_count; i++) {
-        a->is_true[i] |= b->is_true[i];
-        a->is_false[i] &= b->is_false[i];
+    if (a->is_false != NULL || b->is_false != NULL) {
+        if (a->is_false == NULL) {
+            AB_TRY(bytes_invert(evaluation, a->is_true, &a->is_false));
+        }
+        if (b->is_false == NULL) {
+            AB_TRY(bytes_invert(evaluation, b->is_true, &b->is_false));
+        }
+        AB_TRY(bytes_join(evaluation, !is_and, a->is_false, b->is_false, &a->is_false));
     }
+    return bytes_join(evaluation, is_and, a->is_true, b->is_true, &a->is_true);
+}
+
+/* TRUE where is_true (or, negated, where is_false); NULL where neither. */
+static ab_err truth_operand(
+    const struct ab_evaluation *evaluation, struct truth truth, bool is_negated, struct ab_operand *out)
+{
+    uint32_t rows_count = evaluation->rows_count;
+    const uint8_t *values = is_negated ? truth.is_false : truth.is_true;
+    uint8_t *nulls = NULL;
+    if (truth.is_false == NULL && is_negated) {
+        AB_TRY(bytes_invert(evaluation, truth.is_true, &values));
+    } else if (truth.is_false != NULL) {
+        nulls = ab_evaluate_rows(evaluation, rows_count, 1);
+        if (nulls == NULL) {
+            return AB_FULL;
+        }
+        for (uint32_t i = 0; i < rows_count; i++) {
+            nulls[i] = (truth.is_true[i] | truth.is_false[i]) ^ 1;
+        }
+    }
+    *out = (struct ab_operand){.column = {.type = boolean, .rows_count = rows_count, .values = values, .nulls = nulls}};
+    return AB_OK;
 }
 
 static ab_err logic_evaluate(struct ab_evaluation *evaluation, const struct ab_expression *node, struct ab_operand *out)
@@ -205,14 +247,11 @@ static ab_err logic_evaluate(struct ab_evaluation *evaluation, const struct ab_e
         AB_TRY(truth_of(evaluation, &operand, &next));
         if (i == 0) {
             result = next;
-        } else if (node->operation == AB_OPERATION_AND) {
-            truth_and(&result, &next, evaluation->rows_count);
         } else {
-            truth_or(&result, &next, evaluation->rows_count);
+            AB_TRY(truth_join(evaluation, node->operation == AB_OPERATION_AND, &result, &next));
         }
     }
-    *out = truth_operand(evaluation, result, node->operation == AB_OPERATION_NOT);
-    return AB_OK;
+    return truth_operand(evaluation, result, node->operation == AB_OPERATION_NOT, out);
 }
 
 static ab_err compare_truth(struct ab_evaluation *evaluation, enum ab_operation operation, const struct ab_operand *x,
@@ -240,14 +279,11 @@ static ab_err many_evaluate(struct ab_evaluation *evaluation, const struct ab_ex
         AB_TRY(compare_truth(evaluation, operation, &x, node->children[i], &next));
         if (i == 1) {
             result = next;
-        } else if (is_in) {
-            truth_or(&result, &next, evaluation->rows_count);
         } else {
-            truth_and(&result, &next, evaluation->rows_count);
+            AB_TRY(truth_join(evaluation, !is_in, &result, &next));
         }
     }
-    *out = truth_operand(evaluation, result, node->is_negated);
-    return AB_OK;
+    return truth_operand(evaluation, result, node->is_negated, out);
 }
 
 static ab_err is_null_evaluate(
@@ -360,10 +396,11 @@ static ab_err nullif_evaluate(
     AB_TRY(ab_evaluate_node(evaluation, node->children[0], &a));
     AB_TRY(compare_truth(evaluation, AB_OPERATION_EQUAL, &a, node->children[1], &equal));
     AB_TRY(ab_operand_spread(evaluation, &a));
-    for (uint32_t i = 0; i < evaluation->rows_count; i++) {
-        equal.is_true[i] |= ab_column_is_null(&a.column, i);
+    if (a.column.nulls == NULL) {
+        a.column.nulls = equal.is_true;
+    } else {
+        AB_TRY(bytes_join(evaluation, false, a.column.nulls, equal.is_true, &a.column.nulls));
     }
-    a.column.nulls = equal.is_true;
     *out = a;
     return AB_OK;
 }
