@@ -183,22 +183,41 @@ static void key_texts_prepare(struct update *update)
     }
 }
 
+/* Gives a number to every dictionary entry that the rows use and that has none yet. */
+static void texts_enter(
+    struct update *update, const struct ab_column *column, const uint32_t *rows, size_t count, uint32_t *numbers)
+{
+    const uint32_t *codes = column->values;
+    struct ab_bytes texts[AB_GROUP_BATCH_ROWS];
+    uint32_t new_codes[AB_GROUP_BATCH_ROWS];
+    uint32_t found[AB_GROUP_BATCH_ROWS];
+    size_t new_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (ab_column_is_null(column, rows[i]) || numbers[codes[rows[i]]] != UINT32_MAX) {
+            continue;
+        }
+        uint32_t code = codes[rows[i]];
+        numbers[code] = 0;
+        new_codes[new_count] = code;
+        texts[new_count++] = ab_dictionary_at(&column->dictionary, code);
+    }
+    ab_text_pool_numbers(&update->table->store.texts, texts, new_count, found);
+    for (size_t i = 0; i < new_count; i++) {
+        numbers[new_codes[i]] = found[i];
+    }
+}
+
 static void words_put_texts(struct update *update, uint32_t k, const struct ab_column *column, const uint32_t *rows,
     size_t count, uint64_t *words)
 {
     uint32_t stride = update->table->store.layout.words_count;
     uint32_t *numbers = update->key_texts[k];
     const uint32_t *codes = column->values;
+    texts_enter(update, column, rows, count, numbers);
     for (size_t i = 0; i < count; i++) {
-        if (ab_column_is_null(column, rows[i])) {
-            continue;
+        if (!ab_column_is_null(column, rows[i])) {
+            words[i * stride] = numbers[codes[rows[i]]];
         }
-        uint32_t code = codes[rows[i]];
-        if (numbers[code] == UINT32_MAX) {
-            numbers[code] =
-                ab_text_pool_number(&update->table->store.texts, ab_dictionary_at(&column->dictionary, code));
-        }
-        words[i * stride] = numbers[code];
     }
 }
 

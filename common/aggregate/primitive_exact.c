@@ -414,7 +414,10 @@ static bool payload_read(struct ab_bytes payload, uint32_t *flags, struct ab_exa
 {
     struct ab_reader reader = ab_reader_of(payload);
     *flags = ab_reader_u8(&reader);
-    *finite = (struct ab_exact){.is_negative = (*flags & FLAG_NEGATIVE) != 0};
+    /* Not the whole struct: its words are many and few of them are used. */
+    finite->is_negative = (*flags & FLAG_NEGATIVE) != 0;
+    finite->words_count = 0;
+    finite->position = 0;
     if (reader.has_failed || ab_reader_left(&reader) == 0) {
         return !reader.has_failed;
     }
@@ -425,6 +428,7 @@ static bool payload_read(struct ab_bytes payload, uint32_t *flags, struct ab_exa
     }
     finite->position = (int32_t)(zigzag >> 1) ^ -(int32_t)(zigzag & 1);
     finite->words_count = (uint32_t)((bytes + 7) / 8);
+    finite->words[finite->words_count - 1] = 0;
     memcpy(finite->words, reader.at, bytes);
     return true;
 }

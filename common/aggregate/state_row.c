@@ -28,14 +28,22 @@ bool ab_state_row_varint_is_short(uint64_t value, size_t bytes)
 
 ab_err ab_state_row_take(struct ab_state_row_reader *row, uint8_t *kind, struct ab_bytes *payload)
 {
-    *kind = ab_reader_u8(&row->reader);
-    const uint8_t *at = row->reader.at;
-    uint64_t bytes = ab_reader_varint(&row->reader);
-    if (row->reader.has_failed || !ab_state_row_varint_is_short(bytes, (size_t)(row->reader.at - at)) ||
-        bytes > ab_reader_left(&row->reader)) {
+    struct ab_reader *reader = &row->reader;
+    if (ab_reader_left(reader) >= 2 && reader->at[1] < 0x80 && ab_reader_left(reader) - 2 >= reader->at[1]) {
+        /* Nearly every payload is shorter than 128 bytes. */
+        *kind = reader->at[0];
+        *payload = ab_bytes_of(reader->at + 2, reader->at[1]);
+        reader->at += 2 + payload->bytes;
+        return AB_OK;
+    }
+    *kind = ab_reader_u8(reader);
+    const uint8_t *at = reader->at;
+    uint64_t bytes = ab_reader_varint(reader);
+    if (reader->has_failed || !ab_state_row_varint_is_short(bytes, (size_t)(reader->at - at)) ||
+        bytes > ab_reader_left(reader)) {
         return AB_CORRUPT;
     }
-    *payload = ab_reader_bytes(&row->reader, (size_t)bytes);
+    *payload = ab_reader_bytes(reader, (size_t)bytes);
     return AB_OK;
 }
 

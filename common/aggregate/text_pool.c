@@ -5,6 +5,8 @@
 
 #define CHUNK_BYTES ((size_t)64 * 1024)
 #define INDEX_FIRST 64u
+/* Strings looked up at once: enough to hide the latency of memory. */
+#define BATCH 32u
 
 struct ab_text_pool_chunk {
     struct ab_text_pool_chunk *next;
@@ -85,13 +87,17 @@ static const uint8_t *text_keep(struct ab_text_pool *pool, struct ab_bytes text)
     return copy;
 }
 
-uint32_t ab_text_pool_number(struct ab_text_pool *pool, struct ab_bytes text)
+static uint32_t text_hash(const struct ab_text_pool *pool, struct ab_bytes text)
+{
+    uint64_t full = (ab_hash64(AB_HASH_TABLE, text) ^ pool->seed) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(full >> 32);
+}
+
+static uint32_t number_find(struct ab_text_pool *pool, struct ab_bytes text, uint32_t hash)
 {
     if (pool->count == pool->capacity) {
         pool_grow(pool);
     }
-    uint64_t full = (ab_hash64(AB_HASH_TABLE, text) ^ pool->seed) * UINT64_C(0x9e3779b97f4a7c15);
-    uint32_t hash = (uint32_t)(full >> 32);
     uint32_t slot = hash & (pool->index_count - 1);
     while (pool->index[slot] != 0) {
         uint32_t number = pool->index[slot] - 1;
@@ -107,4 +113,45 @@ uint32_t ab_text_pool_number(struct ab_text_pool *pool, struct ab_bytes text)
     };
     pool->index[slot] = ++pool->count;
     return pool->count - 1;
+}
+
+uint32_t ab_text_pool_number(struct ab_text_pool *pool, struct ab_bytes text)
+{
+    return number_find(pool, text, text_hash(pool, text));
+}
+
+static void batch_find(struct ab_text_pool *pool, const struct ab_bytes *texts, size_t count, uint32_t *numbers)
+{
+    uint32_t hashes[BATCH];
+    uint32_t mask = pool->index_count - 1;
+    for (size_t i = 0; i < count; i++) {
+        hashes[i] = text_hash(pool, texts[i]);
+        __builtin_prefetch(&pool->index[hashes[i] & mask]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint32_t held = pool->index[hashes[i] & mask];
+        if (held != 0) {
+            __builtin_prefetch(&pool->entries[held - 1]);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint32_t held = pool->index[hashes[i] & mask];
+        if (held != 0) {
+            __builtin_prefetch(pool->entries[held - 1].data);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        numbers[i] = number_find(pool, texts[i], hashes[i]);
+    }
+}
+
+void ab_text_pool_numbers(struct ab_text_pool *pool, const struct ab_bytes *texts, size_t count, uint32_t *numbers)
+{
+    for (size_t i = 0; i < count; i += BATCH) {
+        size_t part = count - i < BATCH ? count - i : BATCH;
+        while (pool->capacity - pool->count < part) {
+            pool_grow(pool);
+        }
+        batch_find(pool, texts + i, part, numbers + i);
+    }
 }

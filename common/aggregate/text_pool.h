@@ -36,6 +36,9 @@ void ab_text_pool_clear(struct ab_text_pool *pool);
 /* The number of a string, new or known. */
 uint32_t ab_text_pool_number(struct ab_text_pool *pool, struct ab_bytes text);
 
+/* Numbers of `count` strings at once, fetching ahead: what a block's dictionary enters by. */
+void ab_text_pool_numbers(struct ab_text_pool *pool, const struct ab_bytes *texts, size_t count, uint32_t *numbers);
+
 /* A string by number; valid until clear or fini. */
 static inline struct ab_bytes ab_text_pool_at(const struct ab_text_pool *pool, uint32_t number)
 {

@@ -1,4 +1,4 @@
-/* Sums, means, sums of squares and variances of doubles by exact rational arithmetic (fractions of Python 3), rounded once.
+/* Sums, means, sums of squares and variances of doubles by exact rational arithmetic (Python fractions), rounded once.
  * Each case: values as bits, then the results as bits: sum, mean, sum of squares, population and sample variance. */
 #ifndef ANABRANCH_TESTS_UNIT_COMMON_AGGREGATE_EXACT_VECTORS_H
 #define ANABRANCH_TESTS_UNIT_COMMON_AGGREGATE_EXACT_VECTORS_H
