@@ -369,6 +369,16 @@ void ab_dedup_put(struct ab_dedup *dedup, bool is_everything, struct ab_table_pu
     ab_buffer_fini(&value);
 }
 
+void ab_dedup_touch(struct ab_dedup *dedup)
+{
+    for (uint32_t slot = 0; slot < dedup->producers_count; slot++) {
+        dedup->producers[slot].is_dirty = true;
+    }
+    for (uint32_t i = 0; i < dedup->sources_count; i++) {
+        dedup->sources[i].is_dirty = true;
+    }
+}
+
 static ab_err source_load(struct ab_dedup *dedup, struct ab_bytes key, struct ab_bytes value)
 {
     struct ab_reader reader = ab_reader_of(value);

@@ -65,6 +65,9 @@ void ab_dedup_rollback(struct ab_dedup *dedup);
 /* Puts what changed since the last call (or everything) as table entries; nothing may be uncommitted. */
 void ab_dedup_put(struct ab_dedup *dedup, bool is_everything, struct ab_table_puts *puts);
 
+/* Counts everything as changed: what was loaded is not in the store that the next put goes to. */
+void ab_dedup_touch(struct ab_dedup *dedup);
+
 /* Takes in a stored entry, key first byte 'p' or 's'. AB_CORRUPT. */
 AB_MUST_USE ab_err ab_dedup_load(struct ab_dedup *dedup, struct ab_bytes key, struct ab_bytes value);
 

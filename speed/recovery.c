@@ -90,6 +90,7 @@ static ab_err load_retained(struct ab_partition *partition, struct loaded *loade
     ab_err err = ab_file_read_all(partition->retained_path, &bytes, error);
     if (err == AB_OK) {
         err = ab_table_puts_decode(ab_buffer_view(&bytes), load_entry, loaded, error);
+        ab_dedup_touch(partition->dedup);
     }
     ab_buffer_fini(&bytes);
     return err == AB_OK ? AB_OK : ab_error_wrap(error, err, "%s", partition->retained_path);

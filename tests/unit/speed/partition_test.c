@@ -50,7 +50,9 @@ static void send(struct fixture *fixture, uint32_t rows_count)
     struct ab_error error = {0};
     struct ab_buffer payload = {0};
     struct ab_staged staged;
-    struct rig_block block = {.producer_id = 7, .sequence = ++fixture->sequence, .first_position = fixture->position,
+    struct rig_block block = {.producer_id = 7,
+        .sequence = ++fixture->sequence,
+        .first_position = fixture->position,
         .rows_count = rows_count};
     rig_block_encode(&block, &payload);
     if (rig_send(&fixture->rig, ab_buffer_view(&payload), &staged, &error) != AB_OK) {
@@ -171,22 +173,21 @@ static void test_partition_catalog_switches_at_the_cut(void **state)
     struct ab_error error = {0};
     struct ab_buffer before = {0};
     struct ab_buffer after = {0};
-    char *text = ab_new_format("%s CREATE VIEW late AS SELECT count(*) AS n, sum(amount) AS total, min(amount) AS least, "
-                               "max(amount) AS most FROM events;",
-        rig_catalog_text);
+    char *text =
+        ab_new_format("%s CREATE VIEW late AS SELECT count(*) AS n, sum(amount) AS total, min(amount) AS least, "
+                      "max(amount) AS most FROM events;",
+            rig_catalog_text);
     rig_catalog(rig_catalog_text, ab_bytes_of(NULL, 0), &before);
     rig_catalog(text, ab_buffer_view(&before), &after);
     send(fixture, 40);
     const struct ab_served_catalog *served = NULL;
     assert_ok(ab_catalogs_add(fixture->rig.catalogs, ab_buffer_view(&after), &served, &error));
     struct rig_totals totals;
-    assert_int_equal(
-        rig_query(&fixture->rig, "SELECT n, total, least, most FROM late", 0, &totals, &error), AB_STALE);
+    assert_int_equal(rig_query(&fixture->rig, "SELECT n, total, least, most FROM late", 0, &totals, &error), AB_STALE);
     assert_ok(rig_cut(&fixture->rig, 1, 1000, served, &error));
     send(fixture, 60);
     expect(fixture, "SELECT n, total, least, most FROM late", 1, 41);
-    assert_int_equal(
-        rig_query(&fixture->rig, "SELECT n, total, least, most FROM late", 0, &totals, &error), AB_STALE);
+    assert_int_equal(rig_query(&fixture->rig, "SELECT n, total, least, most FROM late", 0, &totals, &error), AB_STALE);
     expect(fixture, SQL, 0, 1);
     for (int round = 0; round < 2; round++) {
         open_again(fixture); /* the log and the tables know the catalog */
@@ -345,7 +346,8 @@ static void test_partition_digest_counts_a_closed_span(void **state)
     struct ab_digest one = {0};
     struct ab_digest two = {0};
     struct ab_row_counts counts = {0};
-    uint32_t uid = ab_catalog_view(ab_catalogs_newest(fixture->rig.catalogs)->catalog, ab_bytes_of_text("by_user"))->uid;
+    uint32_t uid =
+        ab_catalog_view(ab_catalogs_newest(fixture->rig.catalogs)->catalog, ab_bytes_of_text("by_user"))->uid;
     send(fixture, 100);
     rig_flush(&fixture->rig);
     send(fixture, 100);
@@ -367,14 +369,16 @@ static void test_partition_panes_expire_by_the_time_of_the_cut_before(void **sta
     struct ab_buffer before = {0};
     struct ab_buffer after = {0};
     rig_catalog(rig_catalog_text, ab_bytes_of(NULL, 0), &before);
-    char *text = ab_new_format("%s CREATE VIEW kept AS SELECT count(*) AS n, sum(amount) AS total, min(amount) AS least, "
-                               "max(amount) AS most FROM events GROUP BY TUMBLE(at, INTERVAL '1 hour') WITH (keep = '1 day');",
-        rig_catalog_text);
+    char *text =
+        ab_new_format("%s CREATE VIEW kept AS SELECT count(*) AS n, sum(amount) AS total, min(amount) AS least, "
+                      "max(amount) AS most FROM events GROUP BY TUMBLE(at, INTERVAL '1 hour') WITH (keep = '1 day');",
+            rig_catalog_text);
     rig_catalog(text, ab_buffer_view(&before), &after);
     const struct ab_served_catalog *served = NULL;
     assert_ok(ab_catalogs_add(fixture->rig.catalogs, ab_buffer_view(&after), &served, &error));
     send(fixture, 10);
-    /* All rows are of 2013-06-01; the cut's time lies more than a day later, so rows after it have expired in this view. */
+    /* All rows are of 2013-06-01; the cut's time lies more than a day later, so rows after it have expired in this
+     * view. */
     ab_time_us late = INT64_C(1380000000) * AB_US_PER_SECOND;
     assert_ok(rig_cut(&fixture->rig, 1, late, served, &error));
     send(fixture, 20);
@@ -439,8 +443,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_partition_damaged_state_is_rebuilt_from_the_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_full_disk_leaves_everything_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_digest_counts_a_closed_span, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_partition_panes_expire_by_the_time_of_the_cut_before, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partition_panes_expire_by_the_time_of_the_cut_before, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_damaged_log_is_refused_with_its_place, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,8 @@ ab_err rig_open(struct rig *rig, char *directory, const struct rig_options *opti
 {
     *rig = (struct rig){.directory = directory};
     ab_memory_init(&rig->memory, (size_t)1 << 30, NULL);
-    ab_memory_init(&rig->partials, options->partials_bytes == 0 ? (size_t)64 << 20 : options->partials_bytes, &rig->memory);
+    ab_memory_init(
+        &rig->partials, options->partials_bytes == 0 ? (size_t)64 << 20 : options->partials_bytes, &rig->memory);
     rig->cache = ab_store_cache_create(8 << 20, 2);
     rig->catalogs = ab_catalogs_create();
     rig->plans = ab_plans_create();
@@ -47,10 +48,17 @@ ab_err rig_open(struct rig *rig, char *directory, const struct rig_options *opti
     assert_ok(ab_catalogs_add(rig->catalogs, ab_buffer_view(&encoded), &initial, error));
     ab_buffer_fini(&encoded);
     char *path = scratch_path(directory, "partition-0");
-    struct ab_partition_options partition = {.directory = path, .number = options->number,
-        .partitions_count = options->partitions_count == 0 ? 1 : options->partitions_count, .leader_epoch = 1,
-        .segment_bytes = 1 << 20, .cache = rig->cache, .memory = &rig->memory, .partials = &rig->partials,
-        .catalogs = rig->catalogs, .initial = initial, .on_flush_wanted = options->on_flush_wanted,
+    struct ab_partition_options partition = {.directory = path,
+        .number = options->number,
+        .partitions_count = options->partitions_count == 0 ? 1 : options->partitions_count,
+        .leader_epoch = 1,
+        .segment_bytes = 1 << 20,
+        .cache = rig->cache,
+        .memory = &rig->memory,
+        .partials = &rig->partials,
+        .catalogs = rig->catalogs,
+        .initial = initial,
+        .on_flush_wanted = options->on_flush_wanted,
         .context = options->context};
     ab_err err = ab_partition_open(&partition, &rig->partition, error);
     ab_delete(path);
@@ -72,7 +80,8 @@ struct rig_row rig_row_at(uint64_t position)
 {
     uint64_t mixed = position * UINT64_C(0x9e3779b97f4a7c15);
     mixed ^= mixed >> 29;
-    return (struct rig_row){.user = (uint32_t)(mixed % RIG_USERS), .amount = (double)(mixed >> 8 & 0xffff) / 4,
+    return (struct rig_row){.user = (uint32_t)(mixed % RIG_USERS),
+        .amount = (double)(mixed >> 8 & 0xffff) / 4,
         .at = BASE_TIME_US + (int64_t)(mixed >> 24 & 0xff) * AB_US_PER_MINUTE};
 }
 
@@ -117,9 +126,14 @@ void rig_block_encode(const struct rig_block *block, struct ab_buffer *out)
     for (uint32_t row = 0; row < block->rows_count; row++) {
         positions[row] = block->first_position + row;
     }
-    struct ab_block made = {.stream = ab_bytes_of_text("events"), .producer_id = block->producer_id,
-        .sequence = block->sequence, .partition = block->partition, .rows_count = block->rows_count,
-        .is_raw = block->is_raw, .columns_count = columns_count, .columns = columns};
+    struct ab_block made = {.stream = ab_bytes_of_text("events"),
+        .producer_id = block->producer_id,
+        .sequence = block->sequence,
+        .partition = block->partition,
+        .rows_count = block->rows_count,
+        .is_raw = block->is_raw,
+        .columns_count = columns_count,
+        .columns = columns};
     if (!block->has_no_source) {
         made.positions = positions;
         made.mark.source = ab_bytes_of_text("feed");
@@ -160,11 +174,16 @@ static void count_done(struct ab_partition *partition, void *context)
     *(int *)context += 1;
 }
 
-ab_err rig_cut(struct rig *rig, uint64_t cut, ab_time_us time_us, const struct ab_served_catalog *served, struct ab_error *error)
+ab_err rig_cut(
+    struct rig *rig, uint64_t cut, ab_time_us time_us, const struct ab_served_catalog *served, struct ab_error *error)
 {
     int done = 0;
-    struct ab_partition_cut options = {.cut = cut, .time_us = time_us, .served = served, .now_us = ab_time_now(),
-        .on_done = count_done, .context = &done};
+    struct ab_partition_cut options = {.cut = cut,
+        .time_us = time_us,
+        .served = served,
+        .now_us = ab_time_now(),
+        .on_done = count_done,
+        .context = &done};
     AB_TRY(ab_partition_cut(rig->partition, &options, error));
     rig_flush(rig);
     assert_int_equal(done, 1);

@@ -1,4 +1,5 @@
-/* rig: one partition of its own in a scratch directory, blocks made from a seed, and answers read the way serving reads them. */
+/* rig: one partition of its own in a scratch directory, blocks made from a seed, and answers read the way serving reads
+ * them. */
 #ifndef ANABRANCH_TESTS_UNIT_SPEED_RIG_H
 #define ANABRANCH_TESTS_UNIT_SPEED_RIG_H
 
@@ -7,7 +8,8 @@
 
 #define RIG_USERS 50u
 
-/* The stream of all tests: events(usr, amount, at); view by_user over hours with count, sum, min, max; view everything without keys. */
+/* The stream of all tests: events(usr, amount, at); view by_user over hours with count, sum, min, max; view everything
+ * without keys. */
 extern const char *const rig_catalog_text;
 
 /* An encoded catalog; `before` (may be empty) is an encoded one it follows; version 1 or one more than that. */
@@ -65,7 +67,8 @@ ab_err rig_send(struct rig *rig, struct ab_bytes payload, struct ab_staged *stag
 void rig_flush(struct rig *rig);
 
 /* Takes a cut, with a catalog or NULL, and stores it when no flusher runs. */
-ab_err rig_cut(struct rig *rig, uint64_t cut, ab_time_us time_us, const struct ab_served_catalog *served, struct ab_error *error);
+ab_err rig_cut(
+    struct rig *rig, uint64_t cut, ab_time_us time_us, const struct ab_served_catalog *served, struct ab_error *error);
 
 /* What a query answers. */
 struct rig_totals {
