@@ -185,7 +185,8 @@ static ab_err record_seal(struct seal *seal, const struct ab_record *record)
     return AB_OK;
 }
 
-/* A cut may stand only just before the span and at its end. */
+/* A cut may stand only just before the span and at its end; a log begins with cut 0, which only carries the first
+ * catalog. */
 static ab_err cut_seal(struct seal *seal, const struct ab_record *record)
 {
     const struct ab_seal_unit *unit = seal->unit;
@@ -196,6 +197,9 @@ static ab_err cut_seal(struct seal *seal, const struct ab_record *record)
     }
     if (record->header.offset + 1 == unit->from_offset) {
         seal->sealed->start_time_us = cut.time_us;
+        return AB_OK;
+    }
+    if (record->header.offset == 0 && cut.cut == 0) {
         return AB_OK;
     }
     if (record->header.offset + 1 != unit->until_offset || cut.cut != unit->span) {
