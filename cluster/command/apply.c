@@ -33,7 +33,7 @@ static ab_err catalog_apply(
     struct ab_session session;
     struct ab_json *reply = NULL;
     bool is_dry_run = ab_arguments_has(arguments, "--dry-run");
-    ab_err err = ab_session_open(directory, &session, error);
+    ab_err err = ab_session_open(directory, "operator", &session, error);
     if (err == AB_OK) {
         struct ab_json *request = ab_json_object();
         ab_json_set(request, "text", ab_json_text_of(ab_buffer_view(text)));

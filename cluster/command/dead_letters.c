@@ -2,6 +2,7 @@
 #include "cluster/command/relation.h"
 #include "cluster/command/session.h"
 #include "common/base/time.h"
+#include "common/catalog/catalog.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -97,7 +98,15 @@ static ab_err list_print(const char *stream, int64_t limit, char *directory, enu
 {
     struct ab_session session;
     struct ab_json *reply = NULL;
-    ab_err err = ab_session_open(directory, &session, error);
+    struct ab_catalog *catalog = NULL;
+    ab_err err = ab_session_open(directory, "query", &session, error);
+    if (err == AB_OK) {
+        err = ab_session_catalog(&session, &catalog, error);
+    }
+    if (err == AB_OK) {
+        err = ab_session_stream_check(catalog, stream, error);
+    }
+    ab_catalog_release(catalog);
     if (err == AB_OK) {
         struct ab_json *request = ab_json_object();
         ab_json_set(request, "stream", ab_json_text(stream));

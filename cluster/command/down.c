@@ -33,7 +33,7 @@ static bool is_any_alive(const struct ab_running *running)
 static ab_err shutdown_ask(char *directory, struct ab_error *error)
 {
     struct ab_session session;
-    ab_err err = ab_session_open(directory, &session, error);
+    ab_err err = ab_session_open(directory, "operator", &session, error);
     if (err == AB_OK) {
         err = ab_session_call(&session, "controller", AB_VERB_SHUTDOWN, NULL, SHUTDOWN_TIMEOUT_MS, NULL, error);
     }

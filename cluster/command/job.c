@@ -85,7 +85,7 @@ static ab_err job_wait(char *directory, const char *id, struct ab_error *error)
         struct ab_session session;
         struct ab_json *job = NULL;
         struct ab_error look_error = {0};
-        ab_err err = ab_session_open(directory, &session, &look_error);
+        ab_err err = ab_session_open(directory, "operator", &session, &look_error);
         while (err == AB_OK) {
             err = job_get(&session, id, &job, &look_error);
             if (err != AB_OK) {
@@ -129,7 +129,7 @@ static ab_err submit(const struct ab_arguments *arguments, char *directory, char
     ab_json_set(request, "full", ab_json_boolean(ab_arguments_has(arguments, "--full")));
     ab_json_set(request, "ranks", ab_json_integer(ranks));
     ab_json_set(request, "request_id", ab_json_text(given != NULL ? given : request_id));
-    ab_err err = ab_session_open(directory, &session, error);
+    ab_err err = ab_session_open(directory, "operator", &session, error);
     for (int tries = 0; err == AB_OK && tries < 3; tries++) {
         err = ab_session_call(&session, "controller", AB_VERB_JOB_SUBMIT, request, TIMEOUT_MS, &job, error);
         if (err != AB_TIMEOUT) {
@@ -202,7 +202,7 @@ static ab_err job_list(const struct ab_arguments *arguments, char *directory, st
     struct ab_json *reply = NULL;
     struct ab_buffer out;
     ab_buffer_init(&out, NULL, 0);
-    ab_err err = ab_session_open(directory, &session, error);
+    ab_err err = ab_session_open(directory, "operator", &session, error);
     if (err == AB_OK) {
         err = ab_session_call(&session, "controller", AB_VERB_JOB_LIST, NULL, TIMEOUT_MS, &reply, error);
     }
@@ -226,7 +226,7 @@ static ab_err job_show(const struct ab_arguments *arguments, char *directory, st
     struct ab_json *job = NULL;
     struct ab_buffer out;
     ab_buffer_init(&out, NULL, 0);
-    ab_err err = ab_session_open(directory, &session, error);
+    ab_err err = ab_session_open(directory, "operator", &session, error);
     if (err == AB_OK) {
         err = job_get(&session, arguments->words[1], &job, error);
     }

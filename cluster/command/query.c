@@ -84,7 +84,9 @@ static ab_err query_ask(const struct ab_arguments *arguments, const char *direct
 {
     struct anabranch_client *client = NULL;
     struct anabranch_answer *answer = NULL;
-    const struct anabranch_options options = {.data_directory = directory, .timeout_ms = (int)timeout_ms};
+    char *key_file = ab_new_format("%s/keys/query.key", directory);
+    const struct anabranch_options options = {
+        .data_directory = directory, .key_file = key_file, .timeout_ms = (int)timeout_ms};
     enum anabranch_result result = anabranch_open(&options, &client);
     int64_t started = ab_time_monotonic_us();
     if (result == ANABRANCH_OK) {
@@ -99,6 +101,7 @@ static ab_err query_ask(const struct ab_arguments *arguments, const char *direct
     }
     anabranch_answer_free(answer);
     anabranch_close(client);
+    ab_delete(key_file);
     return err;
 }
 

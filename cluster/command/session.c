@@ -1,8 +1,11 @@
 #include "cluster/command/session.h"
 
 #include "cluster/layout.h"
+#include "common/catalog/catalog.h"
 
 #include <stdio.h>
+
+#define CATALOG_TIMEOUT_MS 10000
 
 static struct ab_process process_decode(const struct ab_json *entry)
 {
@@ -36,7 +39,8 @@ bool ab_running_read(const char *directory, struct ab_running *running)
     return ab_process_is_alive(&running->controller);
 }
 
-ab_err ab_session_open(char *directory, struct ab_session *session, struct ab_error *error)
+ab_err ab_session_open(
+    const char *directory, const char *role, struct ab_session *session, struct ab_error *error)
 {
     struct ab_cluster_identity identity;
     struct ab_running running;
@@ -46,7 +50,7 @@ ab_err ab_session_open(char *directory, struct ab_session *session, struct ab_er
         return ab_error_set(error, AB_UNAVAILABLE, "no cluster runs in %s; start it with `anabranch up --data %s`",
             directory, directory);
     }
-    const struct ab_node_options options = {.directory = directory, .role = "operator", .name = "command"};
+    const struct ab_node_options options = {.directory = directory, .role = role, .name = "command"};
     return ab_node_open(&options, &session->node, error);
 }
 
@@ -73,7 +77,7 @@ ab_err ab_session_call(struct ab_session *session, const char *daemon, enum ab_v
     ab_err err = ab_channel_call(channel, verb, ab_buffer_view(&text), timeout_ms, &answer, error);
     if (err == AB_TIMEOUT && ab_channel_was_refused(channel)) {
         *error = (struct ab_error){0};
-        err = ab_error_set(error, AB_DENIED, "the %s daemon refused the key %s/keys/operator.key", daemon,
+        err = ab_error_set(error, AB_DENIED, "the %s daemon refused this key: it is not on the list of the cluster in %s", daemon,
             session->directory);
     } else if (err == AB_TIMEOUT) {
         err = ab_error_wrap(error, err, "the %s daemon at %s did not answer within %d ms; see %s/logs/%s.log", daemon,
@@ -89,4 +93,35 @@ ab_err ab_session_call(struct ab_session *session, const char *daemon, enum ab_v
     ab_buffer_fini(&text);
     ab_channel_close(channel);
     return err;
+}
+
+ab_err ab_session_catalog(struct ab_session *session, struct ab_catalog **catalog, struct ab_error *error)
+{
+    struct ab_json *reply = NULL;
+    struct ab_buffer encoded;
+    ab_buffer_init(&encoded, NULL, AB_WIRE_MESSAGE_BYTES_MAX);
+    ab_err err = ab_session_call(session, "serving", AB_VERB_CATALOG, NULL, CATALOG_TIMEOUT_MS, &reply, error);
+    if (err == AB_OK) {
+        err = ab_buffer_put_from_hex(&encoded, ab_json_bytes(ab_json_get(reply, "catalog")));
+        err = err == AB_OK ? ab_catalog_decode(ab_buffer_view(&encoded), catalog, error)
+                           : ab_error_set(error, err, "serving's catalog is not hexadecimal");
+    }
+    ab_buffer_fini(&encoded);
+    ab_json_destroy(reply);
+    return err;
+}
+
+ab_err ab_session_stream_check(const struct ab_catalog *catalog, const char *stream, struct ab_error *error)
+{
+    if (ab_catalog_stream(catalog, ab_bytes_of_text(stream)) != NULL) {
+        return AB_OK;
+    }
+    const char **names = ab_new_array(const char *, catalog->streams_count + 1);
+    for (uint32_t s = 0; s < catalog->streams_count; s++) {
+        names[s] = catalog->streams[s].name;
+    }
+    const char *nearest = ab_catalog_nearest(ab_bytes_of_text(stream), names, catalog->streams_count);
+    ab_delete(names);
+    return ab_error_set(error, AB_NOT_FOUND, "no stream is named %s%s%s%s", stream, nearest == NULL ? "" : "; did you mean ",
+        nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
 }

@@ -94,7 +94,7 @@ static ab_err status_run(const struct ab_arguments *arguments, struct ab_error *
     struct ab_buffer out;
     ab_buffer_init(&out, NULL, 0);
     AB_TRY(ab_command_directory(arguments, &directory, error));
-    ab_err err = ab_session_open(directory, &session, error);
+    ab_err err = ab_session_open(directory, "operator", &session, error);
     if (err == AB_OK) {
         err = ab_session_call(&session, "controller", AB_VERB_STATUS, NULL, STATUS_TIMEOUT_MS, &status, error);
     }

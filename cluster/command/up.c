@@ -239,7 +239,7 @@ static ab_err up_prepare(struct up *up, struct ab_error *error)
     if (err == AB_BUSY) {
         *error = (struct ab_error){0};
         bool is_known = ab_running_read(up->directory, &running);
-        return ab_error_set(error, AB_BUSY, "a cluster runs in %s already (controller pid %" PRId64 "); see `anabranch status`",
+        return ab_error_set(error, AB_BUSY, "a cluster is running in %s already (controller pid %" PRId64 "); see `anabranch status`",
             up->directory, is_known ? running.controller.pid : 0);
     }
     if (err == AB_OK) {
@@ -305,7 +305,7 @@ static ab_err ready_look(struct up *up, const struct ab_process *controller, str
     if (!running.speed.is_answering || !running.serving.is_answering) {
         return AB_AGAIN;
     }
-    ab_err err = ab_session_open(up->directory, &session, error);
+    ab_err err = ab_session_open(up->directory, "operator", &session, error);
     if (err == AB_OK) {
         err = daemons_answer(&session) ? AB_OK : AB_AGAIN;
     }
