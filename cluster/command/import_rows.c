@@ -120,8 +120,10 @@ ab_err ab_import_rows_header(
     rows->fields_count = header->fields_count;
     rows->field_columns = ab_new_array(int32_t, header->fields_count);
     for (size_t f = 0; f < header->fields_count; f++) {
-        int32_t column = column_of_field(rows, header->fields[f]);
         rows->field_columns[f] = -1;
+    }
+    for (size_t f = 0; f < header->fields_count; f++) {
+        int32_t column = column_of_field(rows, header->fields[f]);
         if (column >= 0 && header_has(rows, (uint32_t)column)) {
             return ab_error_set(error, AB_INVALID, "the header has the field '%s' twice; nothing was sent",
                 ab_import_field_of(rows, rows->stream->columns[column].name));
