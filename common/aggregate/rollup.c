@@ -276,7 +276,8 @@ ab_err ab_rollup_add_table(struct ab_rollup *rollup, const struct ab_group_table
 {
     const struct ab_group_store *from = &table->store;
     uint32_t keys_count = rollup->query->view->keys_count;
-    AB_ASSERT(table->aggregation->view == rollup->query->view);
+    /* The table may come from another version of the catalog that holds the same definition. */
+    AB_ASSERT(table->aggregation->view->uid == rollup->query->view->uid);
     AB_TRY(ab_rollup_flush(rollup));
     for (size_t entry = 0; entry < from->entries_count; entry++) {
         const uint64_t *words = ab_group_store_words(from, entry);
