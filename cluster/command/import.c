@@ -284,7 +284,10 @@ static ab_err more_read(struct import *import, struct ab_error *error)
         AB_TRY(client_error(import, anabranch_poll(import->producer), error));
         progress_look(import);
     }
-    AB_TRY(ab_import_source_fill(&import->source, error));
+    ab_err err = ab_import_source_fill(&import->source, error);
+    if (err != AB_OK) {
+        return ab_error_wrap(error, err, "%s", import->path);
+    }
     return ab_import_source_check(&import->source, import->line, error);
 }
 

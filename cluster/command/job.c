@@ -32,12 +32,18 @@ static const char *text_of(const struct ab_json *job, const char *key)
     return ab_json_text_or(ab_json_get(job, key), "");
 }
 
+static bool is_over(const struct ab_json *job)
+{
+    const char *state = text_of(job, "state");
+    return strcmp(state, "done") == 0 || strcmp(state, "failed") == 0;
+}
+
 /* Progress in a few words: every scalar the job reported, but for what names it. */
 static void progress_format(const struct ab_json *job, char *text, size_t room)
 {
     const struct ab_json *progress = ab_json_get(job, "progress");
     size_t used = (size_t)snprintf(text, room, "%s %s", text_of(job, "id"), text_of(job, "state"));
-    for (size_t i = 0; i < ab_json_count(progress) && used < room; i++) {
+    for (size_t i = 0; !is_over(job) && i < ab_json_count(progress) && used < room; i++) {
         const char *key = ab_json_key_at(progress, i);
         const struct ab_json *member = ab_json_get(progress, key);
         if (strcmp(key, "job") == 0 || strcmp(key, "attempt") == 0) {
@@ -53,26 +59,20 @@ static void progress_format(const struct ab_json *job, char *text, size_t room)
 }
 
 /* Shows a change of progress: in place on a terminal, as plain lines now and then in a pipe. */
-static void progress_show(const struct ab_json *job, char *last, size_t room, int64_t *said_us, bool is_over)
+static void progress_show(const struct ab_json *job, char *last, size_t room, int64_t *said_us, bool is_last)
 {
     char text[256];
     bool is_terminal = isatty(STDERR_FILENO);
     int64_t now = ab_time_monotonic_us();
     progress_format(job, text, sizeof text);
     bool is_new = strcmp(text, last) != 0;
-    if (is_terminal && (is_new || is_over)) {
-        (void)fprintf(stderr, "\r\033[K%s%s", text, is_over ? "\n" : "");
-    } else if (!is_terminal && is_new && (is_over || now - *said_us >= SAY_US)) {
+    if (is_terminal && (is_new || is_last)) {
+        (void)fprintf(stderr, "\r\033[K%s%s", text, is_last ? "\n" : "");
+    } else if (!is_terminal && is_new && (is_last || now - *said_us >= SAY_US)) {
         (void)fprintf(stderr, "%s\n", text);
         *said_us = now;
     }
     (void)snprintf(last, room, "%s", text);
-}
-
-static bool is_over(const struct ab_json *job)
-{
-    const char *state = text_of(job, "state");
-    return strcmp(state, "done") == 0 || strcmp(state, "failed") == 0;
 }
 
 /* Waits for the end of a job; a controller that is being restarted is waited for too. */

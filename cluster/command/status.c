@@ -7,24 +7,25 @@
 #include <stdio.h>
 
 #define STATUS_TIMEOUT_MS 10000
+#define STATUS_TEXT_BYTES 512
 
 /* The text form of a member of any scalar kind, into `text`. */
-static const char *member_text(const struct ab_json *object, const char *key, char text[64])
+static const char *member_text(const struct ab_json *object, const char *key, char text[STATUS_TEXT_BYTES])
 {
     const struct ab_json *member = ab_json_get(object, key);
     text[0] = '\0';
     if (ab_json_is_text(member)) {
-        (void)snprintf(text, 64, "%s", ab_json_text_or(member, ""));
+        (void)snprintf(text, STATUS_TEXT_BYTES, "%s", ab_json_text_or(member, ""));
     } else if (ab_json_is_integer(member)) {
         int64_t number = ab_json_integer_or(member, 0);
         size_t length = strlen(key);
         if (length > 3 && strcmp(key + length - 3, "_us") == 0) {
             (void)ab_time_format(number, text);
         } else {
-            (void)snprintf(text, 64, "%" PRId64, number);
+            (void)snprintf(text, STATUS_TEXT_BYTES, "%" PRId64, number);
         }
     } else if (ab_json_is_boolean(member)) {
-        (void)snprintf(text, 64, "%s", ab_json_boolean_or(member, false) ? "yes" : "no");
+        (void)snprintf(text, STATUS_TEXT_BYTES, "%s", ab_json_boolean_or(member, false) ? "yes" : "no");
     }
     return text;
 }
@@ -34,7 +35,7 @@ static void list_write(
     const struct ab_json *list, const char *const *members, size_t members_count, struct ab_buffer *out)
 {
     struct ab_relation relation;
-    char text[64];
+    char text[STATUS_TEXT_BYTES];
     ab_relation_init(&relation, members_count);
     for (size_t m = 0; m < members_count; m++) {
         const struct ab_json *sample = ab_json_get(ab_json_at(list, 0), members[m]);

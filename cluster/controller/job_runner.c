@@ -214,23 +214,34 @@ void ab_job_runner_tick(struct ab_controller *controller)
     }
 }
 
+/* Also processes of jobs that have published and are on their way out: `down` leaves nothing running. */
+static void processes_end(struct ab_controller *controller)
+{
+    for (size_t i = 0; i < controller->jobs.count; i++) {
+        ab_lock_take(&controller->lock);
+        struct ab_job *job = controller->jobs.items[i]; /* only this thread removes jobs */
+        struct ab_process process = job->process;
+        ab_lock_give(&controller->lock);
+        if (process.pid != 0) {
+            group_end(&process);
+        }
+    }
+}
+
 void ab_job_runner_stop(struct ab_controller *controller)
 {
+    processes_end(controller);
     ab_lock_take(&controller->lock);
-    struct ab_job *job = ab_jobs_running(&controller->jobs);
-    struct ab_process process = job == NULL ? (struct ab_process){0} : job->process;
-    ab_lock_give(&controller->lock);
-    if (job == NULL) {
-        return;
-    }
-    ab_info("job cancelled", "%s: the cluster stops; it is taken up again at the next start", job->id);
-    if (process.pid != 0) {
-        group_end(&process);
-    }
-    ab_lock_take(&controller->lock);
-    if (job->state == AB_JOB_RUNNING) {
-        ab_job_interrupted(job, ab_time_now());
-        ab_job_store_locked(controller, job);
+    for (size_t i = 0; i < controller->jobs.count; i++) {
+        struct ab_job *job = controller->jobs.items[i];
+        if (job->state == AB_JOB_RUNNING) {
+            ab_info("job cancelled", "%s: the cluster stops; it is taken up again at the next start", job->id);
+            ab_job_interrupted(job, ab_time_now());
+            ab_job_store_locked(controller, job);
+        } else if (job->process.pid != 0) {
+            job->process = (struct ab_process){0};
+            ab_job_store_locked(controller, job);
+        }
     }
     ab_lock_give(&controller->lock);
 }
