@@ -218,6 +218,30 @@ void ab_group_store_find(struct ab_group_store *store, const uint64_t *words, si
 
 /* ---- keys ---- */
 
+/* Words of a value that is neither NULL nor text. */
+static void plain_words(const struct ab_value *value, uint64_t *word)
+{
+    switch ((enum ab_type_kind)value->type.kind) {
+    case AB_TYPE_BOOLEAN:
+        word[0] = value->boolean;
+        break;
+    case AB_TYPE_BIGINT:
+    case AB_TYPE_TIMESTAMP:
+        word[0] = (uint64_t)value->bigint;
+        break;
+    case AB_TYPE_DOUBLE: {
+        double number = value->real == 0.0 ? 0.0 : value->real != value->real ? __builtin_nan("") : value->real;
+        memcpy(word, &number, sizeof(number));
+        break;
+    }
+    case AB_TYPE_DECIMAL:
+        memcpy(word, &value->decimal, sizeof(value->decimal));
+        break;
+    case AB_TYPE_TEXT:
+        AB_UNREACHABLE();
+    }
+}
+
 void ab_group_store_key_words(
     struct ab_group_store *store, const struct ab_value *values, ab_time_us pane_start_us, uint64_t *words)
 {
@@ -233,27 +257,44 @@ void ab_group_store_key_words(
             words[layout->null_word] |= UINT64_C(1) << k;
             continue;
         }
-        switch ((enum ab_type_kind)layout->key_types[k].kind) {
-        case AB_TYPE_BOOLEAN:
-            word[0] = value->boolean;
-            break;
-        case AB_TYPE_BIGINT:
-        case AB_TYPE_TIMESTAMP:
-            word[0] = (uint64_t)value->bigint;
-            break;
-        case AB_TYPE_DOUBLE: {
-            double number = value->real == 0.0 ? 0.0 : value->real != value->real ? __builtin_nan("") : value->real;
-            memcpy(word, &number, sizeof(number));
-            break;
-        }
-        case AB_TYPE_DECIMAL:
-            memcpy(word, &value->decimal, sizeof(value->decimal));
-            break;
-        case AB_TYPE_TEXT:
+        if (layout->key_types[k].kind == AB_TYPE_TEXT) {
             word[0] = ab_text_pool_number(&store->texts, value->text);
-            break;
+        } else {
+            plain_words(value, word);
         }
     }
+}
+
+bool ab_group_store_value_words(
+    const struct ab_group_store *store, uint32_t k, const struct ab_value *value, uint64_t *words)
+{
+    if (store->layout.key_types[k].kind == AB_TYPE_TEXT) {
+        uint32_t number = 0;
+        bool is_known = ab_text_pool_find(&store->texts, value->text, &number);
+        words[0] = number;
+        return is_known;
+    }
+    plain_words(value, words);
+    return true;
+}
+
+bool ab_group_store_look_up(const struct ab_group_store *store, const uint64_t *words, size_t *entry)
+{
+    uint32_t count = store->layout.words_count;
+    if (store->index_count == 0) {
+        return false;
+    }
+    uint32_t hash = words_hash(words, count, store->seed);
+    size_t mask = store->index_count - 1;
+    for (size_t slot = (size_t)hash & mask; store->index[slot] != 0; slot = (slot + 1) & mask) {
+        uint32_t held = (uint32_t)store->index[slot] - 1;
+        if ((uint32_t)(store->index[slot] >> 32) == hash &&
+            words_equal(ab_group_store_words(store, held), words, count)) {
+            *entry = held;
+            return true;
+        }
+    }
+    return false;
 }
 
 struct ab_value ab_group_store_key_value(const struct ab_group_store *store, const uint64_t *words, uint32_t k)

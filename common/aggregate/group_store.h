@@ -73,6 +73,13 @@ void ab_group_store_find(struct ab_group_store *store, const uint64_t *words, si
 void ab_group_store_key_words(
     struct ab_group_store *store, const struct ab_value *values, ab_time_us pane_start_us, uint64_t *words);
 
+/* Key words of one value that is not NULL, without making anything; false for text that the store does not have. */
+bool ab_group_store_value_words(
+    const struct ab_group_store *store, uint32_t k, const struct ab_value *value, uint64_t *words);
+
+/* Finds the entry of whole key words; false when there is none. */
+bool ab_group_store_look_up(const struct ab_group_store *store, const uint64_t *words, size_t *entry);
+
 /* Value of key k in key words; text borrowed from the store. */
 struct ab_value ab_group_store_key_value(const struct ab_group_store *store, const uint64_t *words, uint32_t k);
 

@@ -1,5 +1,6 @@
 #include "common/aggregate/rollup.h"
 
+#include "common/aggregate/group_pins.h"
 #include "common/aggregate/group_table_private.h"
 #include "common/aggregate/pane.h"
 #include "common/aggregate/rollup_private.h"
@@ -272,38 +273,43 @@ ab_err ab_rollup_add(struct ab_rollup *rollup, struct ab_bytes key, struct ab_by
     return pending_add(rollup, group);
 }
 
+/* Adds one group of a table, which WHERE may still turn away. */
+static ab_err entry_add(struct ab_rollup *rollup, const struct ab_group_store *from, size_t entry)
+{
+    const uint64_t *words = ab_group_store_words(from, entry);
+    uint32_t keys_count = rollup->query->view->keys_count;
+    struct ab_value here[AB_CATALOG_KEYS_MAX];
+    struct pending_group group = {.values = here, .from = from, .entry = entry};
+    bool has_where = rollup->query->where != NULL;
+    group.pane = ab_group_store_pane(from, words);
+    if (has_where) {
+        group.values = ab_arena_alloc(&rollup->pending_arena, keys_count * sizeof(struct ab_value));
+        if (group.values == NULL) {
+            return AB_FULL;
+        }
+    }
+    for (uint32_t k = 0; k < keys_count; k++) {
+        group.values[k] = ab_group_store_key_value(from, words, k);
+    }
+    if (has_where) {
+        return pending_add(rollup, group);
+    }
+    states_apply(rollup, group.values, group.pane, from, entry);
+    return memory_check(rollup);
+}
+
 ab_err ab_rollup_add_table(struct ab_rollup *rollup, const struct ab_group_table *table)
 {
-    const struct ab_group_store *from = &table->store;
-    uint32_t keys_count = rollup->query->view->keys_count;
-    /* The table may come from another version of the catalog that holds the same definition. */
-    AB_ASSERT(table->aggregation->view->uid == rollup->query->view->uid);
+    AB_ASSERT(table->aggregation->view == rollup->query->view);
     AB_TRY(ab_rollup_flush(rollup));
-    for (size_t entry = 0; entry < from->entries_count; entry++) {
-        const uint64_t *words = ab_group_store_words(from, entry);
-        struct ab_value here[AB_CATALOG_KEYS_MAX];
-        struct pending_group group = {.values = here, .from = from, .entry = entry};
-        group.pane = ab_group_store_pane(from, words);
-        if (!is_in_bounds(rollup, group.pane)) {
-            continue;
-        }
-        if (rollup->query->where != NULL) {
-            group.values = ab_arena_alloc(&rollup->pending_arena, keys_count * sizeof(struct ab_value));
-            if (group.values == NULL) {
-                return AB_FULL;
-            }
-        }
-        for (uint32_t k = 0; k < keys_count; k++) {
-            group.values[k] = ab_group_store_key_value(from, words, k);
-        }
-        if (rollup->query->where != NULL) {
-            AB_TRY(pending_add(rollup, group));
-            continue;
-        }
-        states_apply(rollup, group.values, group.pane, from, entry);
-        AB_TRY(memory_check(rollup));
+    struct ab_group_pins pins;
+    ab_group_pins_init(&pins, rollup->query, &table->store, rollup->pane_first, rollup->pane_last);
+    ab_err err = AB_OK;
+    for (size_t entry = 0; err == AB_OK && ab_group_pins_next(&pins, &entry);) {
+        err = entry_add(rollup, &table->store, entry);
     }
-    return ab_rollup_flush(rollup);
+    ab_group_pins_fini(&pins);
+    return err == AB_OK ? ab_rollup_flush(rollup) : err;
 }
 
 size_t ab_rollup_count(const struct ab_rollup *rollup)

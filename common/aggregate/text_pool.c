@@ -115,6 +115,23 @@ static uint32_t number_find(struct ab_text_pool *pool, struct ab_bytes text, uin
     return pool->count - 1;
 }
 
+bool ab_text_pool_find(const struct ab_text_pool *pool, struct ab_bytes text, uint32_t *number)
+{
+    if (pool->index_count == 0) {
+        return false;
+    }
+    uint32_t hash = text_hash(pool, text);
+    uint32_t mask = pool->index_count - 1;
+    for (uint32_t slot = hash & mask; pool->index[slot] != 0; slot = (slot + 1) & mask) {
+        uint32_t held = pool->index[slot] - 1;
+        if (pool->entries[held].hash == hash && ab_bytes_equal(ab_text_pool_at(pool, held), text)) {
+            *number = held;
+            return true;
+        }
+    }
+    return false;
+}
+
 uint32_t ab_text_pool_number(struct ab_text_pool *pool, struct ab_bytes text)
 {
     return number_find(pool, text, text_hash(pool, text));

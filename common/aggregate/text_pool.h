@@ -36,6 +36,9 @@ void ab_text_pool_clear(struct ab_text_pool *pool);
 /* The number of a string, new or known. */
 uint32_t ab_text_pool_number(struct ab_text_pool *pool, struct ab_bytes text);
 
+/* The number of a string if it is known. */
+bool ab_text_pool_find(const struct ab_text_pool *pool, struct ab_bytes text, uint32_t *number);
+
 /* Numbers of `count` strings at once, fetching ahead: what a block's dictionary enters by. */
 void ab_text_pool_numbers(struct ab_text_pool *pool, const struct ab_bytes *texts, size_t count, uint32_t *numbers);
 
