@@ -1,4 +1,5 @@
-/* import: a CSV or JSON lines file into a stream, every row once however often it is run (DESIGN 4: source positions). */
+/* import: a CSV or JSON lines file into a stream, every row once however often it is run (DESIGN 4: source positions).
+ */
 #include "cluster/command/command.h"
 #include "cluster/command/import_progress.h"
 #include "cluster/command/import_rows.h"
@@ -27,15 +28,15 @@ struct import {
     const char *path;        /* borrowed; "-" = standard input */
     enum import_format format;
     char delimiter;
-    char *source_name;       /* owned */
+    char *source_name;                            /* owned */
     struct ab_import_rename renames[RENAMES_MAX]; /* fields owned by rename_texts */
     char *rename_texts[RENAMES_MAX];              /* owned */
-    struct ab_catalog *catalog;         /* owned reference */
-    struct anabranch_client *client;    /* owned */
-    struct anabranch_producer *producer; /* owned */
+    struct ab_catalog *catalog;                   /* owned reference */
+    struct anabranch_client *client;              /* owned */
+    struct anabranch_producer *producer;          /* owned */
     struct ab_import_source source;
     struct ab_import_rows rows;
-    uint64_t line;           /* the next row starts there */
+    uint64_t line; /* the next row starts there */
     uint64_t rows_count;
     bool is_terminal;
     int64_t started_us;
@@ -71,7 +72,8 @@ static bool ends_with(const char *text, const char *end)
 /* By name, unless --format says it. */
 static ab_err format_settle(struct import *import, const struct ab_arguments *arguments, struct ab_error *error)
 {
-    static const char *const jsonl_ends[] = {".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.zst", ".ndjson.zst"};
+    static const char *const jsonl_ends[] = {
+        ".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.zst", ".ndjson.zst"};
     const char *given = ab_arguments_value(arguments, "--format");
     if (given != NULL && strcmp(given, "csv") != 0 && strcmp(given, "jsonl") != 0) {
         return ab_error_set(error, AB_USAGE, "--format is csv or jsonl, not '%s'", given);
@@ -168,6 +170,43 @@ static ab_err options_settle(struct import *import, const struct ab_arguments *a
 
 /* ---- connecting ---- */
 
+/* Renamed columns must be the stream's. */
+static ab_err renames_check(const struct import *import, struct ab_error *error)
+{
+    const struct ab_stream *stream = import->rows.stream;
+    for (size_t i = 0; i < import->rows.renames_count; i++) {
+        struct ab_bytes column = ab_bytes_of_text(import->renames[i].column);
+        if (ab_stream_column_index(stream, column) >= 0) {
+            continue;
+        }
+        const char **names = ab_new_array(const char *, stream->columns_count + 1);
+        for (uint32_t c = 0; c < stream->columns_count; c++) {
+            names[c] = stream->columns[c].name;
+        }
+        const char *nearest = ab_catalog_nearest(column, names, stream->columns_count);
+        ab_delete(names);
+        return ab_error_set(error, AB_USAGE, "--rename %s=%s: stream %s has no column %s%s%s%s",
+            import->renames[i].column, import->renames[i].field, stream->name, import->renames[i].column,
+            nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
+    }
+    return AB_OK;
+}
+
+static ab_err rename_refuse(const struct import *import, const struct ab_import_rename *rename, struct ab_error *error)
+{
+    const struct ab_stream *stream = import->rows.stream;
+    const char **names = ab_new_array(const char *, stream->columns_count);
+    for (uint32_t c = 0; c < stream->columns_count; c++) {
+        names[c] = stream->columns[c].name;
+    }
+    const char *nearest = ab_catalog_nearest(ab_bytes_of_text(rename->column), names, stream->columns_count);
+    ab_err err = ab_error_set(error, AB_USAGE, "--rename %s=%s: stream %s has no column %s%s%s%s", rename->column,
+        rename->field, import->stream_name, rename->column, nearest == NULL ? "" : "; did you mean ",
+        nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
+    ab_delete(names);
+    return err;
+}
+
 static ab_err catalog_fetch(struct import *import, const char *directory, struct ab_error *error)
 {
     struct ab_session session;
@@ -179,13 +218,7 @@ static ab_err catalog_fetch(struct import *import, const char *directory, struct
     AB_TRY(err);
     AB_TRY(ab_session_stream_check(import->catalog, import->stream_name, error));
     import->rows.stream = ab_catalog_stream(import->catalog, ab_bytes_of_text(import->stream_name));
-    for (size_t i = 0; i < import->rows.renames_count; i++) {
-        if (ab_stream_column_index(import->rows.stream, ab_bytes_of_text(import->renames[i].column)) < 0) {
-            return ab_error_set(error, AB_USAGE, "--rename %s=%s: stream %s has no column %s",
-                import->renames[i].column, import->renames[i].field, import->stream_name, import->renames[i].column);
-        }
-    }
-    return AB_OK;
+    return renames_check(import, error);
 }
 
 static void rejected_say(uint64_t position, const char *reason, void *context)
@@ -199,10 +232,9 @@ static void rejected_say(uint64_t position, const char *reason, void *context)
 /* What the client's call ended with, as an error of ours. */
 static ab_err client_error(const struct import *import, enum anabranch_result result, struct ab_error *error)
 {
-    return result == ANABRANCH_OK
-               ? AB_OK
-               : ab_error_set(error, AB_UNAVAILABLE, "%s: %s", anabranch_result_text(result),
-                     anabranch_last_error(import->client));
+    return result == ANABRANCH_OK ? AB_OK
+                                  : ab_error_set(error, AB_UNAVAILABLE, "%s: %s", anabranch_result_text(result),
+                                        anabranch_last_error(import->client));
 }
 
 static ab_err producer_open(struct import *import, const char *directory, struct ab_error *error)
@@ -387,8 +419,8 @@ static ab_err long_line(struct import *import, struct ab_error *error)
     struct ab_bytes window = ab_import_source_window(&import->source);
     progress_tell(import, import->source.at + window.bytes);
     AB_TRY(client_error(import,
-        anabranch_append_raw(import->producer, import->line, (const char *)window.data, window.bytes,
-            "the row is longer than 1 MiB"),
+        anabranch_append_raw(
+            import->producer, import->line, (const char *)window.data, window.bytes, "the row is longer than 1 MiB"),
         error));
     for (;;) {
         const uint8_t *end = window.bytes == 0 ? NULL : memchr(window.data, '\n', window.bytes);
