@@ -218,7 +218,9 @@ def batch_run(cluster, moment):
     record = cluster.recompute("--ranks", "2")
     found = drifts(record.get("report", record))
     check(found and not any(found), f"{moment}: drift 0 in the reconcile report, found {found}: {record}")
-    say(f"{moment}: batch done, drift 0 in {len(found)} counts")
+    compared = record["report"]["compared"]
+    check(compared > 0, f"{moment}: digests of speed and batch were compared: {record}")
+    say(f"{moment}: batch done, drift 0, {compared} digests compared")
 
 
 def test(directory):

@@ -53,15 +53,15 @@ BAD_QUERIES = (  # the query, and words of the error
     ("SELECT country, payments FROM spending WHERE country > 5", ("TEXT",)),
     ("SELECT country, payments FROM spending WHERE spent > 5", ("spent",)),
     ("SELECT country, payments FROM spending WHERE window_start >= 'yesterday'", ("yesterday",)),
-    ("SELECT payments FROM spending WHERE window_start >= '2024-05-01T08:30:00Z'", ("window",)),
-    ("SELECT payments FROM spending GROUP BY TUMBLE(window_start, INTERVAL '90 minutes')", ("90",)),
+    ("SELECT payments FROM spending WHERE window_start >= '2024-05-01T08:30:00Z'", ("pane", "08:00:00Z")),
+    ("SELECT payments FROM spending GROUP BY TUMBLE(window_start, INTERVAL '90 minutes')", ("pane", "1 hour", "2 hours")),
     ("SELECT country, payments FROM spending GROUP BY window_start", ("country",)),
     ("SELECT payments + country FROM spending", ("TEXT",)),
-    ("SELECT payments FROM spending LIMIT -1", ("LIMIT",)),
+    ("SELECT payments FROM spending LIMIT -1", ("column 37", "number")),
     ("SELECT payments FROM spending LIMIT many", ("many",)),
     ("SELECT user_id FROM payments", ("payments",)),
     ("DELETE FROM spending", ("DELETE", "SELECT")),
-    ("SELECT payments FROM spending; SELECT payments FROM spending", ("column 31",)),
+    ("SELECT payments FROM spending; SELECT payments FROM spending", ("column 32", "expected")),
     ("", ("SELECT",)),
     ("SELECT \0 FROM spending".replace("\0", "\1"), ("column 8",)),
     ("SELECT " + "(" * 5000 + "1" + ")" * 5000 + " FROM spending", ("nested",)),
@@ -71,25 +71,26 @@ BAD_QUERIES = (  # the query, and words of the error
 
 def test_queries(cluster, _directory):
     before = total(cluster)
+    wrong = []
     for sql, words in BAD_QUERIES:
         error = cluster.refuse(sql)
-        for word in words:
-            check(word in error, f"the error of {sql[:80]!r} names '{word}': {error}")
+        wrong += [f"the error of {sql[:80]!r} names '{word}': {error}" for word in words if word.lower() not in error.lower()]
         check(len(error) < 4000, f"an error is short, this has {len(error)} bytes")
+    check(not wrong, "".join(wrong))
     check_equal(total(cluster), before, "after refused queries")
 
 
 BAD_CATALOGS = (  # a part of the catalog, what replaces it, words of the error
     ("CREATE STREAM payments (", "CREATE STREEM payments (", ("line 2", "column 8", "STREAM")),
     ("user_id BIGINT", "user_id BIGNT", ("BIGNT", "BIGINT")),
-    ("PARTITION KEY (user_id)", "PARTITION KEY (user)", ("user_id",)),
+    ("PARTITION KEY (user_id)", "PARTITION KEY (usr_id)", ("usr_id", "user_id")),
     (", PARTITION KEY (user_id)", "", ("PARTITION KEY",)),
-    ("EVENT TIME paid_at", "EVENT TIME amount", ("amount", "TIMESTAMP")),
+    ("EVENT TIME paid_at", "EVENT TIME user_id", ("user_id", "TIMESTAMP")),
     ("sum(amount)", "sum(country)", ("sum", "TEXT")),
     ("sum(amount)", "summ(amount)", ("summ", "sum")),
     ("sum(amount)", "sum(amont)", ("amont", "amount")),
     ("FROM payments", "FROM payment", ("payment", "payments")),
-    ("DECIMAL(12, 2)", "DECIMAL(12, 40)", ("40",)),
+    ("DECIMAL(12, 2)", "DECIMAL(12, 40)", ("line 3", "DECIMAL(precision, scale)")),
     ("INTERVAL '1 hour'", "INTERVAL '1 fortnight'", ("fortnight",)),
     ("user_id BIGINT NOT NULL", "user_id BIGINT NOT NULL, user_id TEXT", ("user_id",)),
 )
@@ -101,7 +102,7 @@ def test_catalogs(cluster, directory):
         path = write_file(os.path.join(directory, "bad.sql"), CATALOG.replace(part, replacement))
         result = run([command("anabranch"), "check", path], expect="failure")
         for word in words:
-            check(word in result.err, f"the error of '{replacement}' names '{word}': {result}")
+            check(word.lower() in result.err.lower(), f"the error of '{replacement}' names '{word}': {result}")
         cluster.command("apply", path, expect="failure")
     path = write_file(os.path.join(directory, "good.sql"), CATALOG)
     run([command("anabranch"), "check", path])
@@ -246,7 +247,7 @@ def test_wrong_role(cluster, directory):
 def test_up_again(cluster, directory):
     """A live controller holds the directory; another number of partitions is refused; the same again changes nothing."""
     result = cluster.up(expect="failure")
-    check(cluster.directory in result.err and ("running" in result.err or "holds" in result.err or "held" in result.err),
+    check(cluster.directory in result.err and any(word in result.err for word in ("runs", "running", "held")),
           f"'up' on a running cluster is refused: {result}")
     cluster.down()
     other = Cluster(cluster.directory, CATALOG, partitions=7)
@@ -366,18 +367,17 @@ def test_full_disk(_cluster, directory):
             say(f"full disk: exit {result.code}: {result.err.strip()[-200:]}" if not hasattr(result, "accepted") else "no refusal")
             check(not hasattr(result, "accepted") and result.code > 0, "an import on a full disk fails")
             check(total(cluster) <= 202000, "nothing is counted twice on a full disk")
+            check(total(cluster) >= 2000, "queries are answered on a full disk")
+            job = cluster.command("job", "submit", "recompute", "--wait", expect=None, timeout=120)
+            say(f"full disk: batch: exit {job.code}: {job.err.strip()[-150:]}")
             os.unlink(ballast)
-            for pid in cluster.pids("anabranch-speed"):
-                os.kill(pid, signal.SIGKILL)
-        check(True, "down")
-        with open(path, "rb") as file:
-            check(file.read(7) == b"user_id", "the file is as it was")
-        cluster.up()
-        small = write_file(os.path.join(directory, "later.csv"), HEADER + rows_text(100, 500000))
-        imported = cluster.load("payments", small)
-        check_equal(imported.accepted, 100, "with room again")
-        check(total(cluster) >= 2100, "what was acknowledged is there")
-        cluster.down()
+        write_file(path, HEADER + rows_text(30000))
+        with cluster:
+            check(total(cluster) >= 2000, "what was acknowledged is there")
+            cluster.load("payments", path)
+            check_equal(total(cluster), 30000, "with room again the same import goes on")
+            cluster.recompute()
+            check_equal(total(cluster), 30000, "with room again, after batch")
     finally:
         kill_all(place)
         subprocess.run(["umount", "-l", place], check=False)
