@@ -300,7 +300,8 @@ static ab_err entry_add(struct ab_rollup *rollup, const struct ab_group_store *f
 
 ab_err ab_rollup_add_table(struct ab_rollup *rollup, const struct ab_group_table *table)
 {
-    AB_ASSERT(table->aggregation->view == rollup->query->view);
+    /* The table may come from another version of the catalog that holds the same definition. */
+    AB_ASSERT(table->aggregation->view->uid == rollup->query->view->uid);
     AB_TRY(ab_rollup_flush(rollup));
     struct ab_group_pins pins;
     ab_group_pins_init(&pins, rollup->query, &table->store, rollup->pane_first, rollup->pane_last);
