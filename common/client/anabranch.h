@@ -6,7 +6,8 @@
  * deadline). Querying: one SQL text, one answer with its token.
  *
  * Threads: a client and what was opened from it belong to one thread at a time.
- * Memory: a producer holds at most `memory_bytes`; anabranch_append waits for acknowledgements when it is reached.
+ * Memory: a producer holds at most `memory_bytes` of rows, and one block; anabranch_append waits for acknowledgements
+ * when it is reached. While nobody is connected up to 32 messages wait in its socket besides.
  * Errors: 0 is success; others are explained by anabranch_error_text and, per client, by anabranch_last_error.
  */
 #ifndef ANABRANCH_COMMON_CLIENT_ANABRANCH_H
@@ -73,7 +74,7 @@ struct anabranch_producer_options {
         *source; /* name of a replayable source, or NULL: then rows are idempotent only within this producer's life */
     uint32_t block_rows; /* rows a block at most; 0 = 8192 */
     uint32_t linger_ms;  /* oldest row of an unsent block waits at most this long; 0 = 100 */
-    size_t memory_bytes; /* blocks not yet acknowledged; 0 = 64 MiB */
+    size_t memory_bytes; /* rows not yet acknowledged, a quarter of it for those not yet in a block; 0 = 64 MiB */
     int deadline_ms;     /* a block that is not acknowledged by then has the outcome UNKNOWN; 0 = 120,000 */
 };
 
@@ -119,13 +120,15 @@ ANABRANCH_API enum anabranch_result anabranch_set_text(
 ANABRANCH_API enum anabranch_result anabranch_set_parsed(
     struct anabranch_producer *producer, uint32_t column, const char *text, size_t bytes);
 
-/* Appends the row that was set and starts a new one. With a source, `position` is its place there (rising, from 1),
- * else 0. A row whose position its partition has already counted is dropped here and counted as a duplicate. Waits
- * while the memory bound is reached. A row without its partition key becomes a raw row with that reason. */
+/* Appends the row that was set and starts a new one. With a source, `position` is its place there (rising, from 1;
+ * ANABRANCH_USAGE otherwise), else 0. A row whose position its partition has already counted is dropped here and
+ * counted as a duplicate. Waits while the memory bound is reached. A row without its partition key, or of more than
+ * 4 MiB, becomes a raw row with that reason. Once a block has failed every later row is refused
+ * (ANABRANCH_DEFINITELY_NOT), while blocks on their way to other partitions go on. */
 ANABRANCH_API enum anabranch_result anabranch_append(struct anabranch_producer *producer, uint64_t position);
 
-/* Appends a row that could not be typed or routed: it becomes a dead letter with this reason. Drops the row being set.
- */
+/* Appends a row that could not be typed or routed: it becomes a dead letter with this reason (at most 1 KiB). At most
+ * 64 KiB of the text are kept, and what is not UTF-8 in either is replaced by U+FFFD. Drops the row being set. */
 ANABRANCH_API enum anabranch_result anabranch_append_raw(
     struct anabranch_producer *producer, uint64_t position, const char *text, size_t bytes, const char *reason);
 
@@ -164,15 +167,16 @@ ANABRANCH_API enum anabranch_result anabranch_query(
     struct anabranch_client *client, const char *sql, struct anabranch_answer **answer);
 ANABRANCH_API void anabranch_answer_free(struct anabranch_answer *answer);
 
-/* Shape, names and types of an answer. */
+/* Shape, names (borrowed from the answer; NULL past the end) and types of an answer. */
 ANABRANCH_API uint32_t anabranch_answer_rows(const struct anabranch_answer *answer);
 ANABRANCH_API uint32_t anabranch_answer_columns(const struct anabranch_answer *answer);
 ANABRANCH_API const char *anabranch_answer_name(const struct anabranch_answer *answer, uint32_t column);
 ANABRANCH_API enum anabranch_type anabranch_answer_type(
     const struct anabranch_answer *answer, uint32_t column, uint8_t *precision, uint8_t *scale);
 
-/* One value: true when NULL; its number (BOOLEAN 0/1, BIGINT, TIMESTAMP as int64; DOUBLE as double); and its text form
- * as the command prints it, borrowed until the next call on this answer. */
+/* One value: true when NULL (or outside of the answer); its number (BOOLEAN 0/1, BIGINT, TIMESTAMP, the whole part of a
+ * DECIMAL, held at the ends of int64; DOUBLE as double); and its text form as the command prints it, borrowed until the
+ * next call on this answer. */
 ANABRANCH_API bool anabranch_answer_is_null(const struct anabranch_answer *answer, uint32_t row, uint32_t column);
 ANABRANCH_API int64_t anabranch_answer_bigint(const struct anabranch_answer *answer, uint32_t row, uint32_t column);
 ANABRANCH_API double anabranch_answer_double(const struct anabranch_answer *answer, uint32_t row, uint32_t column);

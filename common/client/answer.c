@@ -3,14 +3,18 @@
 #include "common/base/decimal.h"
 #include "common/block/column_codec.h"
 
+#define MOVED_EVERY_MS 250 /* how often a waiting question looks whether serving has moved */
+#define REPEAT_AFTER_MS 100
+#define REFRESH_MS 2000
+
 struct anabranch_answer {
     struct ab_arena arena;
     struct ab_wire_query_reply reply; /* in the arena */
     struct ab_column *columns;        /* in the arena */
-    char **names;                     /* in the arena */
+    const char **names;               /* in the arena */
+    const char **warnings;            /* in the arena */
+    const char *version;              /* in the arena */
     struct ab_buffer text;            /* of the value formatted last */
-    char *version;                    /* owned */
-    char *warning;                    /* owned; formatted last */
 };
 
 void anabranch_answer_free(struct anabranch_answer *answer)
@@ -20,9 +24,13 @@ void anabranch_answer_free(struct anabranch_answer *answer)
     }
     ab_arena_fini(&answer->arena);
     ab_buffer_fini(&answer->text);
-    ab_delete(answer->version);
-    ab_delete(answer->warning);
     ab_delete(answer);
+}
+
+/* A NUL-terminated copy in the answer's arena (which has no bound, so that there always is one). */
+static const char *answer_text(struct anabranch_answer *answer, struct ab_bytes text)
+{
+    return (const char *)ab_arena_copy(&answer->arena, text).data;
 }
 
 static ab_err answer_read(struct anabranch_answer *answer, struct ab_bytes payload, struct ab_error *error)
@@ -34,42 +42,86 @@ static ab_err answer_read(struct anabranch_answer *answer, struct ab_bytes paylo
     answer->names = ab_arena_zalloc(&answer->arena, (count + 1) * sizeof *answer->names);
     for (size_t c = 0; c < count; c++) {
         const struct ab_wire_column *column = &answer->reply.columns[c];
-        answer->names[c] = (char *)(uintptr_t)ab_arena_copy(&answer->arena, column->name).data;
+        answer->names[c] = answer_text(answer, column->name);
         struct ab_block_column decoded = {0};
         AB_TRY(ab_block_column_decode(column, answer->reply.rows_count, &answer->arena, &decoded, error));
         answer->columns[c] = decoded.column;
     }
-    answer->version = ab_new_text_of(answer->reply.token.version);
+    answer->warnings = ab_arena_zalloc(&answer->arena, (answer->reply.warnings_count + 1) * sizeof *answer->warnings);
+    for (size_t w = 0; w < answer->reply.warnings_count; w++) {
+        answer->warnings[w] = answer_text(answer, answer->reply.warnings[w]);
+    }
+    answer->version = answer_text(answer, answer->reply.token.version);
     return AB_OK;
 }
 
-/* True when trying again at a possibly new place can help. */
+/* True when asking again at a possibly new place can help. */
 static bool is_worth_repeating(ab_err err)
 {
-    return err == AB_TIMEOUT || err == AB_UNAVAILABLE || err == AB_AGAIN || err == AB_NETWORK;
+    return err == AB_UNAVAILABLE || err == AB_AGAIN || err == AB_NETWORK;
+}
+
+static int left_ms(int64_t until_us)
+{
+    int64_t left = (until_us - ab_time_monotonic_us() + AB_US_PER_MS - 1) / AB_US_PER_MS;
+    return left < 0 ? 0 : (int)left;
+}
+
+/* Sends the question and waits for its answer. AB_AGAIN when serving has moved meanwhile. */
+static ab_err query_once(
+    struct anabranch_client *client, struct ab_bytes payload, int64_t until_us, struct ab_answer *answer)
+{
+    struct ab_envelope envelope = {.verb = AB_VERB_QUERY, .deadline_ms = (uint32_t)left_ms(until_us)};
+    ab_err err = ab_channel_send(client->serving_channel, &envelope, payload);
+    if (err != AB_OK) {
+        return ab_error_set(&client->error, err, "QUERY to %s: %s", client->serving.address, ab_err_text(err));
+    }
+    for (int left = left_ms(until_us); left > 0; left = left_ms(until_us)) {
+        err = ab_channel_receive(client->serving_channel, left < MOVED_EVERY_MS ? left : MOVED_EVERY_MS, answer);
+        if (err == AB_OK && answer->envelope.request_id == envelope.request_id) {
+            return AB_OK;
+        }
+        if (err == AB_OK) {
+            ab_answer_free(answer); /* to a question given up before */
+        } else if (err != AB_TIMEOUT) {
+            return ab_error_set(&client->error, err, "QUERY to %s: %s", client->serving.address, ab_err_text(err));
+        } else if (client_serving_has_moved(client)) {
+            return ab_error_set(&client->error, AB_AGAIN, "serving has moved from %s", client->serving.address);
+        }
+    }
+    return ab_error_set(
+        &client->error, AB_TIMEOUT, "QUERY to %s: no answer within %d ms", client->serving.address, client->timeout_ms);
 }
 
 static ab_err query_call(
     struct anabranch_client *client, struct ab_bytes payload, int64_t until_us, struct ab_answer *answer)
 {
-    ab_err err = AB_TIMEOUT;
-    do {
-        int64_t left_ms = (until_us - ab_time_monotonic_us()) / AB_US_PER_MS;
-        int try_ms = left_ms < 1 ? 1 : (int)left_ms;
-        err = ab_channel_call(client->serving_channel, AB_VERB_QUERY, payload, try_ms, answer, &client->error);
-        if (!is_worth_repeating(err)) {
+    for (;;) {
+        ab_err err = query_once(client, payload, until_us, answer);
+        if (err == AB_OK) {
+            err = answer->envelope.status;
+            if (err == AB_OK) {
+                return AB_OK;
+            }
+            const char *text = answer->envelope.error[0] == 0 ? ab_err_text(err) : answer->envelope.error;
+            (void)ab_error_set(&client->error, err, "%s", text);
+            ab_answer_free(answer);
+        }
+        int left = left_ms(until_us);
+        if (!is_worth_repeating(err) || left <= REPEAT_AFTER_MS) {
             return err;
         }
-        ab_time_sleep_us(100 * AB_US_PER_MS);
-        ab_err_ignore(client_refresh(client)); /* the daemon may have moved; if not, the old channel stays */
-    } while (ab_time_monotonic_us() < until_us);
-    return err;
+        struct ab_error before = client->error; /* what the question said, should time be over */
+        ab_time_sleep_us(REPEAT_AFTER_MS * AB_US_PER_MS);
+        ab_err_ignore(client_refresh(client, left < REFRESH_MS ? left : REFRESH_MS)); /* else the old channel stays */
+        client->error = before;
+    }
 }
 
 enum anabranch_result anabranch_query(
     struct anabranch_client *client, const char *sql, struct anabranch_answer **answer)
 {
-    if (client == NULL || client->catalog == NULL || sql == NULL) {
+    if (client == NULL || sql == NULL || answer == NULL || !client->is_open) {
         return ANABRANCH_USAGE;
     }
     struct ab_wire_query query = {.sql = ab_bytes_of_text(sql)};
@@ -111,20 +163,37 @@ const char *anabranch_answer_name(const struct anabranch_answer *answer, uint32_
 enum anabranch_type anabranch_answer_type(
     const struct anabranch_answer *answer, uint32_t column, uint8_t *precision, uint8_t *scale)
 {
-    struct ab_type type = answer->columns[column].type;
+    bool exists = column < answer->reply.columns_count;
+    struct ab_type type = exists ? answer->columns[column].type : (struct ab_type){.kind = AB_TYPE_TEXT};
     *precision = type.precision;
     *scale = type.scale;
     return (enum anabranch_type)type.kind;
 }
 
+/* The value at a place; NULL outside of the answer. */
+static struct ab_value answer_value(const struct anabranch_answer *answer, uint32_t row, uint32_t column)
+{
+    if (column >= answer->reply.columns_count || row >= answer->reply.rows_count) {
+        return (struct ab_value){.type = {.kind = AB_TYPE_TEXT}, .is_null = true};
+    }
+    return ab_column_value(&answer->columns[column], row);
+}
+
 bool anabranch_answer_is_null(const struct anabranch_answer *answer, uint32_t row, uint32_t column)
 {
-    return ab_column_is_null(&answer->columns[column], row);
+    return answer_value(answer, row, column).is_null;
+}
+
+/* A decimal's whole part, held between the ends of int64. */
+static int64_t whole_part(struct ab_value value)
+{
+    ab_int128 whole = value.decimal / ab_decimal_power(value.type.scale);
+    return whole > INT64_MAX ? INT64_MAX : whole < INT64_MIN ? INT64_MIN : (int64_t)whole;
 }
 
 int64_t anabranch_answer_bigint(const struct anabranch_answer *answer, uint32_t row, uint32_t column)
 {
-    struct ab_value value = ab_column_value(&answer->columns[column], row);
+    struct ab_value value = answer_value(answer, row, column);
     if (value.is_null) {
         return 0;
     }
@@ -135,7 +204,7 @@ int64_t anabranch_answer_bigint(const struct anabranch_answer *answer, uint32_t 
     case AB_TYPE_TIMESTAMP:
         return value.bigint;
     case AB_TYPE_DECIMAL:
-        return (int64_t)(value.decimal / ab_decimal_power(value.type.scale));
+        return whole_part(value);
     case AB_TYPE_DOUBLE:
     case AB_TYPE_TEXT:
         return 0;
@@ -145,7 +214,7 @@ int64_t anabranch_answer_bigint(const struct anabranch_answer *answer, uint32_t 
 
 double anabranch_answer_double(const struct anabranch_answer *answer, uint32_t row, uint32_t column)
 {
-    struct ab_value value = ab_column_value(&answer->columns[column], row);
+    struct ab_value value = answer_value(answer, row, column);
     if (value.is_null) {
         return 0;
     }
@@ -167,7 +236,7 @@ double anabranch_answer_double(const struct anabranch_answer *answer, uint32_t r
 
 const char *anabranch_answer_text(struct anabranch_answer *answer, uint32_t row, uint32_t column, size_t *bytes)
 {
-    struct ab_value value = ab_column_value(&answer->columns[column], row);
+    struct ab_value value = answer_value(answer, row, column);
     ab_buffer_clear(&answer->text);
     ab_value_format(&value, &answer->text);
     *bytes = answer->text.bytes;
@@ -191,8 +260,5 @@ size_t anabranch_answer_warnings(const struct anabranch_answer *answer)
 
 const char *anabranch_answer_warning(const struct anabranch_answer *answer, size_t index)
 {
-    struct anabranch_answer *writable = (struct anabranch_answer *)(uintptr_t)answer;
-    ab_delete(writable->warning);
-    writable->warning = ab_new_text_of(answer->reply.warnings[index]);
-    return writable->warning;
+    return index < answer->reply.warnings_count ? answer->warnings[index] : NULL;
 }

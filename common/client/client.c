@@ -60,10 +60,13 @@ static ab_err directory_cluster_id(struct anabranch_client *client)
     return AB_OK;
 }
 
-static ab_err channel_to(
-    struct anabranch_client *client, const struct client_endpoint *endpoint, struct ab_channel **channel)
+ab_err client_channel_to(struct anabranch_client *client, const struct client_endpoint *endpoint, int queue_messages,
+    struct ab_channel **channel)
 {
-    struct ab_channel_options options = {.address = endpoint->address};
+    struct ab_channel_options options = {.address = endpoint->address, .queue_messages = queue_messages};
+    if (endpoint->address[0] == '\0') {
+        return ab_error_set(&client->error, AB_UNAVAILABLE, "the speed daemon has not said where it answers");
+    }
     memcpy(options.server_key, endpoint->key, sizeof options.server_key);
     struct ab_channel *opened = NULL;
     AB_TRY(ab_channel_open(client->wire, &options, &opened, &client->error));
@@ -72,28 +75,36 @@ static ab_err channel_to(
     return AB_OK;
 }
 
+static ab_err serving_open(struct anabranch_client *client)
+{
+    return client_channel_to(client, &client->serving, 0, &client->serving_channel);
+}
+
+/* Only while a client is being opened: senders have channels of their own on the wire. */
 static ab_err wire_reopen(struct anabranch_client *client)
 {
-    ab_channel_close(client->speed_channel);
     ab_channel_close(client->serving_channel);
-    client->speed_channel = NULL;
     client->serving_channel = NULL;
     ab_wire_close(client->wire);
     client->wire = NULL;
     struct ab_wire_options options = {.keys = client->keys};
     memcpy(options.cluster_id, client->cluster_id, sizeof options.cluster_id);
     memcpy(options.node, "client", sizeof "client");
-    return ab_wire_open(&options, &client->wire, &client->error);
+    AB_TRY(ab_wire_open(&options, &client->wire, &client->error));
+    return serving_open(client);
 }
 
-/* Reads {"address", "public_key"} of the speed node. */
+/* Reads {"address", "public_key"} of the speed node; absent while nobody knows where it answers. */
 static ab_err speed_read(const struct ab_json *entry, struct client_endpoint *endpoint, struct ab_error *error)
 {
     const char *address = ab_json_text_or(ab_json_get(entry, "address"), "");
     struct client_endpoint read = {0};
+    if (entry == NULL) {
+        return AB_OK;
+    }
     if (address[0] == '\0' || strlen(address) >= sizeof read.address ||
         ab_crypto_key_parse(ab_json_bytes(ab_json_get(entry, "public_key")), read.key) != AB_OK) {
-        return ab_error_set(error, AB_UNAVAILABLE, "the speed daemon has not said where it answers");
+        return ab_error_set(error, AB_INVALID, "malformed answer: speed");
     }
     memcpy(read.address, address, strlen(address) + 1);
     *endpoint = read;
@@ -117,27 +128,31 @@ static ab_err catalog_decode_hex(struct anabranch_client *client, struct ab_byte
     return AB_OK;
 }
 
-/* Takes in what serving says of the cluster. */
+/* Takes in what serving says of the cluster. Rows are hashed to partitions by what was said first, so neither the
+ * cluster nor its partitions may be others later. */
 static ab_err catalog_take_in(struct anabranch_client *client, const struct ab_json *reply, bool *is_new_cluster)
 {
+    static const uint8_t unknown[16] = {0};
     uint8_t cluster_id[16];
+    struct client_endpoint speed = client->speed;
+    uint64_t partitions = ab_json_u64_or(ab_json_get(reply, "partitions"), 0);
     if (ab_cluster_id_parse(ab_json_bytes(ab_json_get(reply, "cluster_id")), cluster_id) != AB_OK) {
         return ab_error_set(&client->error, AB_INVALID, "malformed answer: cluster_id");
     }
-    *is_new_cluster = memcmp(cluster_id, client->cluster_id, sizeof cluster_id) != 0;
-    memcpy(client->cluster_id, cluster_id, sizeof cluster_id);
-    client->partitions_count = (uint32_t)ab_json_u64_or(ab_json_get(reply, "partitions"), 0);
-    if (client->partitions_count == 0 || client->partitions_count > AB_CLUSTER_PARTITIONS_MAX) {
+    if (partitions == 0 || partitions > AB_CLUSTER_PARTITIONS_MAX) {
         return ab_error_set(&client->error, AB_INVALID, "malformed answer: partitions");
     }
-    struct client_endpoint speed = {0};
-    AB_TRY(speed_read(ab_json_get(reply, "speed"), &speed, &client->error));
-    bool has_moved = memcmp(&speed, &client->speed, sizeof speed) != 0;
-    client->speed = speed;
-    if (has_moved && client->speed_channel != NULL) {
-        AB_TRY(channel_to(client, &client->speed, &client->speed_channel));
+    *is_new_cluster = memcmp(client->cluster_id, unknown, sizeof unknown) == 0;
+    if ((!*is_new_cluster && memcmp(cluster_id, client->cluster_id, sizeof cluster_id) != 0) ||
+        (client->partitions_count != 0 && partitions != client->partitions_count)) {
+        return ab_error_set(&client->error, AB_MISMATCH, "%s answers for another cluster", client->serving.address);
     }
-    return catalog_decode_hex(client, ab_json_bytes(ab_json_get(reply, "catalog")));
+    AB_TRY(speed_read(ab_json_get(reply, "speed"), &speed, &client->error));
+    AB_TRY(catalog_decode_hex(client, ab_json_bytes(ab_json_get(reply, "catalog"))));
+    memcpy(client->cluster_id, cluster_id, sizeof cluster_id);
+    client->partitions_count = (uint32_t)partitions;
+    client->speed = speed;
+    return AB_OK;
 }
 
 static ab_err catalog_fetch(struct anabranch_client *client, int timeout_ms)
@@ -154,27 +169,40 @@ static ab_err catalog_fetch(struct anabranch_client *client, int timeout_ms)
     ab_json_destroy(reply);
     ab_answer_free(&answer);
     if (err == AB_OK && is_new_cluster) {
-        AB_TRY(wire_reopen(client)); /* from now on messages carry the cluster's id */
-        err = channel_to(client, &client->serving, &client->serving_channel);
+        err = wire_reopen(client); /* from now on messages carry the cluster's id */
     }
     return err;
 }
 
-ab_err client_refresh(struct anabranch_client *client)
+bool client_serving_has_moved(const struct anabranch_client *client)
 {
-    if (client->data_directory != NULL) {
-        struct client_endpoint before = client->serving;
-        AB_TRY(directory_endpoint(client));
-        if (memcmp(&before, &client->serving, sizeof before) != 0 || client->serving_channel == NULL) {
-            AB_TRY(channel_to(client, &client->serving, &client->serving_channel));
-        }
+    struct ab_node_endpoint endpoint = {0};
+    struct ab_error ignored = {0};
+    if (client->data_directory == NULL ||
+        ab_node_endpoint_read(client->data_directory, "serving", &endpoint, &ignored) != AB_OK) {
+        return false;
     }
-    return catalog_fetch(client, client->timeout_ms < 2000 ? client->timeout_ms : 2000);
+    return strcmp(endpoint.address, client->serving.address) != 0 ||
+           memcmp(endpoint.public_key, client->serving.key, sizeof client->serving.key) != 0;
 }
 
-ab_err client_speed_open(struct anabranch_client *client)
+ab_err client_refresh(struct anabranch_client *client, int wait_ms)
 {
-    return client->speed_channel != NULL ? AB_OK : channel_to(client, &client->speed, &client->speed_channel);
+    if (client_serving_has_moved(client)) {
+        AB_TRY(directory_endpoint(client));
+        AB_TRY(serving_open(client));
+    }
+    return catalog_fetch(client, client->timeout_ms < wait_ms ? client->timeout_ms : wait_ms);
+}
+
+static ab_err key_read(struct anabranch_client *client, const char *path)
+{
+    struct ab_key_file file = {0};
+    AB_TRY(ab_key_file_read(path, &file, &client->error));
+    memcpy(client->keys.public_key, file.keys.public_key, sizeof client->keys.public_key);
+    memcpy(client->keys.secret_key, file.keys.secret_key, sizeof client->keys.secret_key);
+    ab_crypto_wipe(&file, sizeof file);
+    return AB_OK;
 }
 
 static ab_err options_read(struct anabranch_client *client, const struct anabranch_options *options)
@@ -199,17 +227,16 @@ static ab_err options_read(struct anabranch_client *client, const struct anabran
     }
     char *path = options->key_file != NULL ? ab_new_text(options->key_file)
                                            : ab_new_format("%s/keys/operator.key", client->data_directory);
-    struct ab_key_file file = {0};
-    ab_err err = ab_key_file_read(path, &file, &client->error);
-    memcpy(client->keys.public_key, file.keys.public_key, sizeof client->keys.public_key);
-    memcpy(client->keys.secret_key, file.keys.secret_key, sizeof client->keys.secret_key);
-    ab_crypto_wipe(&file, sizeof file);
+    ab_err err = key_read(client, path);
     ab_delete(path);
     return err;
 }
 
 enum anabranch_result anabranch_open(const struct anabranch_options *options, struct anabranch_client **client)
 {
+    if (options == NULL || client == NULL) {
+        return ANABRANCH_USAGE;
+    }
     struct anabranch_client *made = ab_new(struct anabranch_client);
     *client = made;
     ab_err err = options_read(made, options);
@@ -217,15 +244,9 @@ enum anabranch_result anabranch_open(const struct anabranch_options *options, st
         err = wire_reopen(made);
     }
     if (err == AB_OK) {
-        err = channel_to(made, &made->serving, &made->serving_channel);
-    }
-    if (err == AB_OK) {
         err = catalog_fetch(made, made->timeout_ms);
     }
-    if (err == AB_TIMEOUT && ab_channel_was_refused(made->serving_channel)) {
-        err = ab_error_set(&made->error, AB_DENIED, "%s refused this program's key: it is not on the cluster's list",
-            made->serving.address);
-    }
+    made->is_open = err == AB_OK;
     return client_result_of(err);
 }
 
@@ -234,7 +255,6 @@ void anabranch_close(struct anabranch_client *client)
     if (client == NULL) {
         return;
     }
-    ab_channel_close(client->speed_channel);
     ab_channel_close(client->serving_channel);
     ab_wire_close(client->wire);
     ab_catalog_release(client->catalog);

@@ -9,6 +9,12 @@
 
 #define BLOCK_ROWS_DEFAULT 8192u
 #define BLOCK_BYTES_TARGET (1u << 20)
+#define ROW_BYTES_MAX (4u << 20) /* a block of one such row is well below AB_BLOCK_BYTES_MAX */
+#define RAW_BYTES_MAX (64u << 10)
+#define REASON_BYTES_MAX 1024u
+#define STEP_EVERY_US (500 * INT64_C(1))
+/* Share of the memory bound for rows that are not in a block yet. */
+#define GATHERED_SHARE 4u
 #define LINGER_MS_DEFAULT 100u
 #define MEMORY_BYTES_DEFAULT (64u << 20)
 #define DEADLINE_MS_DEFAULT 120000
@@ -17,10 +23,9 @@
 struct gathering {
     struct ab_column_builder **columns; /* owned; stream columns, or raw and reason */
     uint32_t columns_count;
-    uint64_t *positions; /* owned, block_rows of them; NULL without source */
+    uint64_t *positions; /* owned, block_rows of them; without a source the rows' numbers since opening */
     uint32_t rows_count;
-    uint64_t first_position;
-    size_t text_bytes;
+    size_t bytes;
     int64_t oldest_us; /* monotonic */
 };
 
@@ -38,8 +43,13 @@ struct anabranch_producer {
     uint64_t producer_id;
     uint32_t block_rows;
     int64_t linger_us;
-    struct partition_gathering *partitions; /* owned */
-    struct client_sender *sender;           /* owned */
+    struct partition_gathering *partitions; /* owned, partitions_count of them */
+    uint32_t partitions_count;
+    struct client_sender *sender; /* owned */
+    size_t memory_bytes;
+    size_t gathered_bytes;   /* in all gatherings */
+    int64_t linger_until_us; /* no gathering is due before; INT64_MAX = all are empty */
+    int64_t stepped_us;
     struct anabranch_counts counts;
     struct ab_value *row;      /* owned; the row being built */
     struct ab_arena row_arena; /* its texts */
@@ -74,14 +84,14 @@ static void gathering_prepare(struct anabranch_producer *producer, struct gather
         struct ab_type type = is_raw ? text : producer->stream->columns[c].type;
         gathering->columns[c] = ab_column_builder_create(type, producer->block_rows, NULL);
     }
-    if (producer->source != NULL) {
-        gathering->positions = ab_new_array(uint64_t, producer->block_rows);
-    }
+    gathering->positions = ab_new_array(uint64_t, producer->block_rows);
 }
 
-static enum anabranch_result producer_failed(struct anabranch_producer *producer, ab_err err)
+/* Rows change something, so what is not unknown is definitely not done. */
+static enum anabranch_result producer_result(ab_err err)
 {
-    return client_result_of(err != AB_OK ? err : producer->client->error.code);
+    enum anabranch_result result = client_result_of(err);
+    return result == ANABRANCH_TIMEOUT ? ANABRANCH_DEFINITELY_NOT : result;
 }
 
 /* ---- opening ---- */
@@ -97,7 +107,7 @@ static ab_err marks_read(struct anabranch_producer *producer, struct ab_bytes pa
         const struct ab_json *entry = ab_json_at(list, i);
         uint64_t partition = ab_json_u64_or(ab_json_get(entry, "partition"), UINT64_MAX);
         struct ab_hash128 hash = {0};
-        if (partition >= producer->client->partitions_count ||
+        if (partition >= producer->partitions_count ||
             ab_hash128_parse(ab_json_bytes(ab_json_get(entry, "prefix_hash")), &hash) != AB_OK) {
             ab_json_destroy(reply);
             return ab_error_set(&producer->client->error, AB_INVALID, "malformed source mark in the server's answer");
@@ -125,8 +135,8 @@ static ab_err marks_fetch(struct anabranch_producer *producer)
     ab_json_write(request, 0, &text);
     ab_json_destroy(request);
     struct ab_answer answer = {0};
-    ab_err err = ab_channel_call(client->speed_channel, AB_VERB_SOURCE_MARKS, ab_buffer_view(&text), client->timeout_ms,
-        &answer, &client->error);
+    ab_err err = ab_channel_call(client_sender_channel(producer->sender), AB_VERB_SOURCE_MARKS, ab_buffer_view(&text),
+        client->timeout_ms, &answer, &client->error);
     ab_buffer_fini(&text);
     AB_TRY(err);
     err = marks_read(producer, answer.payload);
@@ -141,22 +151,23 @@ static ab_err producer_set_up(struct anabranch_producer *producer, const struct 
     if (producer->stream == NULL) {
         return ab_error_set(&client->error, AB_NOT_FOUND, "no stream is named %s in the catalog", options->stream);
     }
-    AB_TRY(client_speed_open(client));
-    producer->partitions = ab_new_array(struct partition_gathering, client->partitions_count);
+    producer->partitions_count = client->partitions_count;
+    producer->partitions = ab_new_array(struct partition_gathering, producer->partitions_count);
     producer->row = ab_new_array(struct ab_value, producer->stream->columns_count);
     for (uint32_t c = 0; c < producer->stream->columns_count; c++) {
         producer->row[c] = (struct ab_value){.type = producer->stream->columns[c].type, .is_null = true};
     }
-    producer->sender =
-        client_sender_create(client, options->memory_bytes == 0 ? MEMORY_BYTES_DEFAULT : options->memory_bytes,
-            options->deadline_ms == 0 ? DEADLINE_MS_DEFAULT : options->deadline_ms, producer->producer_id,
-            &producer->counts);
+    producer->memory_bytes = options->memory_bytes == 0 ? MEMORY_BYTES_DEFAULT : options->memory_bytes;
+    const struct client_sender_options sender = {
+        .memory_bytes = producer->memory_bytes - producer->memory_bytes / GATHERED_SHARE,
+        .deadline_ms = options->deadline_ms <= 0 ? DEADLINE_MS_DEFAULT : options->deadline_ms};
+    AB_TRY(client_sender_create(client, &sender, &producer->counts, &producer->sender));
     return producer->source == NULL ? AB_OK : marks_fetch(producer);
 }
 
 static void producer_destroy(struct anabranch_producer *producer)
 {
-    for (uint32_t p = 0; producer->partitions != NULL && p < producer->client->partitions_count; p++) {
+    for (uint32_t p = 0; p < producer->partitions_count; p++) {
         gathering_fini(&producer->partitions[p].typed);
         gathering_fini(&producer->partitions[p].raw);
     }
@@ -174,13 +185,14 @@ static void producer_destroy(struct anabranch_producer *producer)
 enum anabranch_result anabranch_producer_open(struct anabranch_client *client,
     const struct anabranch_producer_options *options, struct anabranch_producer **producer)
 {
-    if (client == NULL || client->catalog == NULL || options == NULL || options->stream == NULL) {
+    if (client == NULL || options == NULL || producer == NULL || options->stream == NULL || !client->is_open) {
         return ANABRANCH_USAGE;
     }
     struct anabranch_producer *made = ab_new(struct anabranch_producer);
     made->client = client;
     made->catalog = ab_catalog_acquire(client->catalog);
     made->producer_id = ab_random_id();
+    made->linger_until_us = INT64_MAX;
     made->source = options->source == NULL ? NULL : ab_new_text(options->source);
     made->block_rows = options->block_rows == 0 ? BLOCK_ROWS_DEFAULT : options->block_rows;
     made->block_rows = made->block_rows > AB_BLOCK_ROWS_MAX ? AB_BLOCK_ROWS_MAX : made->block_rows;
@@ -336,6 +348,16 @@ static void mark_fill(
     }
 }
 
+static void gathering_clear(struct anabranch_producer *producer, struct gathering *gathering)
+{
+    for (uint32_t c = 0; c < gathering->columns_count; c++) {
+        ab_column_builder_clear(gathering->columns[c]);
+    }
+    producer->gathered_bytes -= gathering->bytes;
+    gathering->rows_count = 0;
+    gathering->bytes = 0;
+}
+
 /* Makes a block of what was gathered and gives it to the sender. */
 static ab_err gathering_seal(
     struct anabranch_producer *producer, struct gathering *gathering, uint32_t partition, bool is_raw)
@@ -351,7 +373,6 @@ static ab_err gathering_seal(
     }
     struct client_outgoing outgoing = {.partition = partition,
         .rows_count = gathering->rows_count,
-        .first_position = gathering->first_position,
         .sequence = client_sender_next_sequence(producer->sender, partition)};
     struct ab_block block = {.stream = ab_bytes_of_text(producer->stream->name),
         .producer_id = producer->producer_id,
@@ -363,24 +384,31 @@ static ab_err gathering_seal(
         .columns = columns};
     if (producer->source != NULL) {
         mark_fill(producer, gathering, &block);
-        outgoing.positions = ab_new_array(uint64_t, gathering->rows_count);
-        memcpy(outgoing.positions, gathering->positions, gathering->rows_count * sizeof(uint64_t));
     }
     ab_err err = ab_block_encode(&block, AB_BLOCK_PLAIN, &outgoing.encoded);
     ab_delete(columns);
-    for (uint32_t c = 0; c < gathering->columns_count; c++) {
-        ab_column_builder_clear(gathering->columns[c]);
-    }
-    gathering->rows_count = 0;
-    gathering->text_bytes = 0;
     if (err != AB_OK) {
         ab_buffer_fini(&outgoing.encoded);
-        ab_delete(outgoing.positions);
+        gathering_clear(producer, gathering);
         producer->counts.refused += block.rows_count;
+        client_sender_note_error(producer->sender, err, "a block could not be encoded");
         return ab_error_set(&producer->client->error, err, "a block could not be encoded: %s", ab_err_text(err));
     }
+    outgoing.positions = ab_new_array(uint64_t, gathering->rows_count);
+    memcpy(outgoing.positions, gathering->positions, gathering->rows_count * sizeof(uint64_t));
+    gathering_clear(producer, gathering);
     client_sender_take(producer->sender, &outgoing);
     return AB_OK;
+}
+
+/* What a row of values takes, about. */
+static size_t values_bytes(const struct ab_value *values, uint32_t count)
+{
+    size_t bytes = sizeof(uint64_t);
+    for (uint32_t c = 0; c < count; c++) {
+        bytes += values[c].type.kind == AB_TYPE_TEXT && !values[c].is_null ? values[c].text.bytes + 4 : 8;
+    }
+    return bytes;
 }
 
 /* Adds a row of values; seals when the block is large enough. */
@@ -394,19 +422,22 @@ static ab_err gathering_add(struct anabranch_producer *producer, uint32_t partit
         AB_TRY(gathering_seal(producer, other, partition, !is_raw)); /* positions must rise within a partition */
     }
     gathering_prepare(producer, gathering, is_raw);
+    size_t bytes = values_bytes(values, gathering->columns_count);
+    if (gathering->bytes + bytes > 2 * BLOCK_BYTES_TARGET) {
+        AB_TRY(gathering_seal(producer, gathering, partition, is_raw)); /* a large row goes alone */
+    }
     if (gathering->rows_count == 0) {
         gathering->oldest_us = ab_time_monotonic_us();
-        gathering->first_position = producer->source != NULL ? position : producer->counts.appended;
+        int64_t until_us = gathering->oldest_us + producer->linger_us;
+        producer->linger_until_us = until_us < producer->linger_until_us ? until_us : producer->linger_until_us;
     }
     for (uint32_t c = 0; c < gathering->columns_count; c++) {
         AB_TRY(ab_column_builder_add(gathering->columns[c], &values[c]));
-        gathering->text_bytes += values[c].type.kind == AB_TYPE_TEXT && !values[c].is_null ? values[c].text.bytes : 8;
     }
-    if (producer->source != NULL) {
-        gathering->positions[gathering->rows_count] = position;
-    }
-    gathering->rows_count++;
-    if (gathering->rows_count >= producer->block_rows || gathering->text_bytes >= BLOCK_BYTES_TARGET) {
+    gathering->positions[gathering->rows_count++] = producer->source != NULL ? position : producer->counts.appended;
+    gathering->bytes += bytes;
+    producer->gathered_bytes += bytes;
+    if (gathering->rows_count >= producer->block_rows || gathering->bytes >= BLOCK_BYTES_TARGET) {
         return gathering_seal(producer, gathering, partition, is_raw);
     }
     return AB_OK;
@@ -416,30 +447,41 @@ static ab_err gathering_add(struct anabranch_producer *producer, uint32_t partit
 static ab_err producer_seal_due(struct anabranch_producer *producer, int64_t now, bool is_all)
 {
     ab_err result = AB_OK;
-    for (uint32_t p = 0; p < producer->client->partitions_count; p++) {
+    if (!is_all && now < producer->linger_until_us) {
+        return AB_OK;
+    }
+    producer->linger_until_us = INT64_MAX;
+    for (uint32_t p = 0; p < producer->partitions_count; p++) {
         struct partition_gathering *partition = &producer->partitions[p];
         for (int is_raw = 0; is_raw < 2; is_raw++) {
             struct gathering *gathering = is_raw ? &partition->raw : &partition->typed;
-            if (gathering->rows_count > 0 && (is_all || now - gathering->oldest_us >= producer->linger_us)) {
+            int64_t until_us = gathering->oldest_us + producer->linger_us;
+            if (gathering->rows_count > 0 && (is_all || now >= until_us)) {
                 ab_err err = gathering_seal(producer, gathering, p, is_raw != 0);
                 result = result == AB_OK ? err : result;
+            } else if (gathering->rows_count > 0 && until_us < producer->linger_until_us) {
+                producer->linger_until_us = until_us;
             }
         }
     }
     return result;
 }
 
-/* Back-pressure: waits for acknowledgements while the memory bound is reached; now and then looks at the clock. */
+/* Before a row is taken: sends what is due and waits for acknowledgements while the memory bound is reached. On an
+ * error the row has not been taken. */
 static ab_err producer_breathe(struct anabranch_producer *producer)
 {
+    int64_t now = ab_time_monotonic_us();
+    bool is_much = producer->gathered_bytes >= producer->memory_bytes / GATHERED_SHARE;
+    AB_TRY(producer_seal_due(producer, now, is_much));
+    if (is_much || now - producer->stepped_us >= STEP_EVERY_US) {
+        client_sender_step(producer->sender, 0);
+        producer->stepped_us = now;
+    }
     while (client_sender_is_full(producer->sender)) {
         client_sender_step(producer->sender, 50);
     }
-    if (producer->counts.appended % 256 == 0) {
-        AB_TRY(producer_seal_due(producer, ab_time_monotonic_us(), false));
-        client_sender_step(producer->sender, 0);
-    }
-    return client_sender_error(producer->sender, &producer->client->error);
+    return AB_OK;
 }
 
 /* Partition of the row being built; false when a key column is NULL. */
@@ -454,7 +496,7 @@ static bool row_partition(struct anabranch_producer *producer, uint32_t *partiti
         ab_key_put(&producer->key, value);
     }
     uint64_t hash = ab_hash64(AB_HASH_PARTITION, ab_buffer_view(&producer->key));
-    *partition = (uint32_t)(hash % producer->client->partitions_count);
+    *partition = (uint32_t)(hash % producer->partitions_count);
     return true;
 }
 
@@ -475,8 +517,45 @@ static ab_err row_append(struct anabranch_producer *producer, uint32_t partition
     if (row_is_counted(producer, partition, position)) {
         return AB_OK;
     }
-    AB_TRY(gathering_add(producer, partition, is_raw, values, position));
-    return producer_breathe(producer);
+    return gathering_add(producer, partition, is_raw, values, position);
+}
+
+/* What every append begins with. On an error the row is refused; *result says with what. */
+static bool row_is_welcome(struct anabranch_producer *producer, uint64_t position, enum anabranch_result *result)
+{
+    struct anabranch_client *client = producer->client;
+    if (producer->source != NULL && position <= producer->last_position) {
+        (void)ab_error_set(&client->error, AB_USAGE, "position %" PRIu64 " does not rise above %" PRIu64, position,
+            producer->last_position);
+        *result = ANABRANCH_USAGE;
+        return false;
+    }
+    ab_err err = producer_breathe(producer);
+    err = err == AB_OK ? client_sender_error(producer->sender, &client->error) : err;
+    if (err != AB_OK) {
+        producer->counts.appended++;
+        producer->counts.refused++;
+        *result = ANABRANCH_DEFINITELY_NOT; /* whatever became of the block that failed, this row goes nowhere */
+        return false;
+    }
+    producer->last_position = position;
+    return true;
+}
+
+/* Appends text as UTF-8, at most bytes_max bytes and cut between characters; what is not UTF-8 becomes U+FFFD. */
+static void text_put_clean(struct ab_buffer *out, struct ab_bytes text, size_t bytes_max)
+{
+    static const uint8_t replacement[3] = {0xef, 0xbf, 0xbd};
+    while (text.bytes > 0) {
+        size_t length = ab_bytes_utf8_next(text);
+        struct ab_bytes put = length == 0 ? ab_bytes_of(replacement, 3) : ab_bytes_of(text.data, length);
+        if (out->bytes + put.bytes > bytes_max) {
+            return;
+        }
+        ab_buffer_put_bytes(out, put);
+        length += length == 0;
+        text = ab_bytes_of(text.data + length, text.bytes - length);
+    }
 }
 
 static ab_err raw_append(
@@ -484,50 +563,61 @@ static ab_err raw_append(
 {
     const char *source = producer->source != NULL ? producer->source : producer->stream->name;
     uint64_t hash = ab_hash64(AB_HASH_SOURCE, ab_bytes_of_text(source));
-    uint32_t partition = (uint32_t)(hash % producer->client->partitions_count);
+    uint32_t partition = (uint32_t)(hash % producer->partitions_count);
     static const struct ab_type type = {.kind = AB_TYPE_TEXT};
-    struct ab_buffer clean = {0};
-    for (size_t i = 0; !ab_bytes_is_utf8(text) && i < text.bytes; i++) {
-        ab_buffer_put_u8(&clean, text.data[i] < 0x80 ? text.data[i] : '?');
-    }
-    struct ab_bytes kept = clean.bytes > 0 ? ab_buffer_view(&clean) : text;
-    kept.bytes = kept.bytes > (64u << 10) ? (64u << 10) : kept.bytes;
-    while (!ab_bytes_is_utf8(kept)) {
-        kept.bytes--; /* the cut fell inside a character */
-    }
-    struct ab_value values[2] = {{.type = type, .text = kept}, {.type = type, .text = ab_bytes_of_text(reason)}};
+    struct ab_buffer raw = {0};
+    struct ab_buffer why = {0};
+    text_put_clean(&raw, text, RAW_BYTES_MAX);
+    text_put_clean(&why, ab_bytes_of_text(reason == NULL ? "" : reason), REASON_BYTES_MAX);
+    struct ab_value values[2] = {
+        {.type = type, .text = ab_buffer_view(&raw)}, {.type = type, .text = ab_buffer_view(&why)}};
     ab_err err = row_append(producer, partition, true, values, position);
-    ab_buffer_fini(&clean);
+    ab_buffer_fini(&why);
+    ab_buffer_fini(&raw);
+    return err;
+}
+
+/* The row being built as a dead letter: its values as text, in declared order. */
+static ab_err row_append_as_raw(struct anabranch_producer *producer, uint64_t position, const char *reason)
+{
+    struct ab_buffer text = {0};
+    for (uint32_t c = 0; c < producer->stream->columns_count && text.bytes < RAW_BYTES_MAX; c++) {
+        ab_buffer_put_format(&text, "%s", c == 0 ? "" : ",");
+        ab_value_format(&producer->row[c], &text);
+    }
+    ab_err err = raw_append(producer, position, ab_buffer_view(&text), reason);
+    ab_buffer_fini(&text);
     return err;
 }
 
 enum anabranch_result anabranch_append(struct anabranch_producer *producer, uint64_t position)
 {
     uint32_t partition = 0;
-    ab_err err = AB_OK;
-    producer->last_position = position;
-    if (row_partition(producer, &partition)) {
-        err = row_append(producer, partition, false, producer->row, position);
-    } else {
-        struct ab_buffer text = {0};
-        for (uint32_t c = 0; c < producer->stream->columns_count; c++) {
-            ab_buffer_put_format(&text, "%s", c == 0 ? "" : ",");
-            ab_value_format(&producer->row[c], &text);
+    enum anabranch_result result = ANABRANCH_OK;
+    if (row_is_welcome(producer, position, &result)) {
+        ab_err err = AB_OK;
+        if (!row_partition(producer, &partition)) {
+            err = row_append_as_raw(producer, position, "a partition key column is NULL");
+        } else if (values_bytes(producer->row, producer->stream->columns_count) > ROW_BYTES_MAX) {
+            err = row_append_as_raw(producer, position, "the row is larger than 4 MiB");
+        } else {
+            err = row_append(producer, partition, false, producer->row, position);
         }
-        err = raw_append(producer, position, ab_buffer_view(&text), "a partition key column is NULL");
-        ab_buffer_fini(&text);
+        result = producer_result(err);
     }
     row_reset(producer);
-    return err == AB_OK ? ANABRANCH_OK : producer_failed(producer, err);
+    return result;
 }
 
 enum anabranch_result anabranch_append_raw(
     struct anabranch_producer *producer, uint64_t position, const char *text, size_t bytes, const char *reason)
 {
-    producer->last_position = position;
-    ab_err err = raw_append(producer, position, ab_bytes_of(text, bytes), reason);
+    enum anabranch_result result = ANABRANCH_OK;
+    if (row_is_welcome(producer, position, &result)) {
+        result = producer_result(raw_append(producer, position, ab_bytes_of(text, bytes), reason));
+    }
     row_reset(producer);
-    return err == AB_OK ? ANABRANCH_OK : producer_failed(producer, err);
+    return result;
 }
 
 void anabranch_source_progress(
@@ -554,8 +644,7 @@ enum anabranch_result anabranch_poll(struct anabranch_producer *producer)
 {
     ab_err err = producer_seal_due(producer, ab_time_monotonic_us(), false);
     client_sender_step(producer->sender, 0);
-    err = err != AB_OK ? err : client_sender_error(producer->sender, &producer->client->error);
-    return err == AB_OK ? ANABRANCH_OK : producer_failed(producer, err);
+    return producer_result(err != AB_OK ? err : client_sender_error(producer->sender, &producer->client->error));
 }
 
 enum anabranch_result anabranch_flush(struct anabranch_producer *producer)
@@ -564,8 +653,7 @@ enum anabranch_result anabranch_flush(struct anabranch_producer *producer)
     while (client_sender_pending(producer->sender) > 0) {
         client_sender_step(producer->sender, 50);
     }
-    err = err != AB_OK ? err : client_sender_error(producer->sender, &producer->client->error);
-    return err == AB_OK ? ANABRANCH_OK : producer_failed(producer, err);
+    return producer_result(err != AB_OK ? err : client_sender_error(producer->sender, &producer->client->error));
 }
 
 enum anabranch_result anabranch_producer_close(struct anabranch_producer *producer)

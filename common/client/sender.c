@@ -8,19 +8,31 @@
 #define WINDOW_BLOCKS 4u
 #define RESEND_FIRST_US (2 * AB_US_PER_SECOND)
 #define RESEND_MOST_US (15 * AB_US_PER_SECOND)
-#define BACK_OFF_US (20 * AB_US_PER_MS)
+#define BACK_OFF_FIRST_US (20 * AB_US_PER_MS)
+#define BACK_OFF_MOST_US (320 * AB_US_PER_MS)
 #define NO_SPACE_TRIES 5u
 #define REFRESH_EVERY_US (500 * AB_US_PER_MS)
+#define REFRESH_MS 500
+/* Messages that wait in the socket while nobody is connected: copies, beside the memory bound. */
+#define QUEUE_MESSAGES 32
+
+/* A block waits in one of three ways: never sent, sent and unanswered, or answered with a "no" that may be repeated. */
+enum sending { SENDING_NEW, SENDING_UNANSWERED, SENDING_REFUSED };
 
 struct pending_block {
     struct pending_block *next; /* owned, by rising sequence */
     struct client_outgoing block;
-    uint64_t request_id;   /* of the last sending; 0 = not sent */
-    int64_t due_us;        /* monotonic: when to send (again) */
-    int64_t first_sent_us; /* 0 = never */
-    int64_t wait_us;       /* next resend interval */
+    enum sending sending;
+    uint16_t attempt;    /* number of the last sending */
+    int64_t due_us;      /* monotonic: when to send (again) */
+    int64_t begun_us;    /* when it first could have gone; 0 = has not been in the window yet */
+    int64_t sent_us;     /* last sending */
+    int64_t refused_us;  /* last "no" */
+    int64_t resend_us;   /* next resend interval */
+    int64_t back_off_us; /* next interval after a "no" */
     uint32_t no_space_count;
-    bool may_be_written; /* sent at least once without a definite "no" since */
+    ab_err refusal;      /* the last "no" */
+    bool may_be_written; /* a sending other than the last one went unanswered */
 };
 
 struct partition_queue {
@@ -31,12 +43,12 @@ struct partition_queue {
 };
 
 struct client_sender {
-    struct anabranch_client *client; /* borrowed */
-    struct anabranch_counts *counts; /* borrowed from the producer */
-    struct partition_queue *queues;  /* owned, one a partition */
+    struct anabranch_client *client;  /* borrowed */
+    struct anabranch_counts *counts;  /* borrowed from the producer */
+    struct ab_channel *channel;       /* owned: answers to other producers never come here */
+    struct client_endpoint connected; /* where the channel leads */
+    struct partition_queue *queues;   /* owned, one a partition */
     uint32_t partitions_count;
-    uint64_t producer_id;
-    uint64_t next_request_id;
     size_t memory_bytes;
     size_t pending_bytes;
     size_t pending_count;
@@ -49,23 +61,36 @@ struct client_sender {
     struct ab_error error;
 };
 
-struct client_sender *client_sender_create(struct anabranch_client *client, size_t memory_bytes, int deadline_ms,
-    uint64_t producer_id, struct anabranch_counts *counts)
+/* Connects to where speed answers now. On failure the old channel stays. */
+static ab_err sender_connect(struct client_sender *sender)
 {
-    struct client_sender *sender = ab_new(struct client_sender);
-    sender->client = client;
-    sender->counts = counts;
-    sender->producer_id = producer_id;
-    sender->partitions_count = client->partitions_count;
-    sender->queues = ab_new_array(struct partition_queue, sender->partitions_count);
-    for (uint32_t p = 0; p < sender->partitions_count; p++) {
-        sender->queues[p].next_sequence = 1;
+    struct client_endpoint *speed = &sender->client->speed;
+    AB_TRY(client_channel_to(sender->client, speed, QUEUE_MESSAGES, &sender->channel));
+    sender->connected = *speed;
+    return AB_OK;
+}
+
+ab_err client_sender_create(struct anabranch_client *client, const struct client_sender_options *options,
+    struct anabranch_counts *counts, struct client_sender **sender)
+{
+    struct client_sender *made = ab_new(struct client_sender);
+    made->client = client;
+    made->counts = counts;
+    made->partitions_count = client->partitions_count;
+    made->queues = ab_new_array(struct partition_queue, made->partitions_count);
+    for (uint32_t p = 0; p < made->partitions_count; p++) {
+        made->queues[p].next_sequence = 1;
     }
-    sender->memory_bytes = memory_bytes;
-    sender->deadline_us = (int64_t)deadline_ms * AB_US_PER_MS;
-    sender->next_request_id = 1;
-    ab_arena_init(&sender->scratch, NULL, 0);
-    return sender;
+    made->memory_bytes = options->memory_bytes;
+    made->deadline_us = (int64_t)options->deadline_ms * AB_US_PER_MS;
+    ab_arena_init(&made->scratch, NULL, 0);
+    ab_err err = sender_connect(made);
+    if (err != AB_OK) {
+        client_sender_destroy(made);
+        return err;
+    }
+    *sender = made;
+    return AB_OK;
 }
 
 static void pending_block_destroy(struct pending_block *pending)
@@ -87,6 +112,7 @@ void client_sender_destroy(struct client_sender *sender)
             sender->queues[p].first = next;
         }
     }
+    ab_channel_close(sender->channel);
     ab_arena_fini(&sender->scratch);
     ab_delete(sender->queues);
     ab_delete(sender);
@@ -95,6 +121,16 @@ void client_sender_destroy(struct client_sender *sender)
 uint64_t client_sender_next_sequence(const struct client_sender *sender, uint32_t partition)
 {
     return sender->queues[partition].next_sequence;
+}
+
+struct ab_channel *client_sender_channel(const struct client_sender *sender)
+{
+    return sender->channel;
+}
+
+size_t client_sender_pending_bytes(const struct client_sender *sender)
+{
+    return sender->pending_bytes;
 }
 
 bool client_sender_is_full(const struct client_sender *sender)
@@ -121,7 +157,7 @@ ab_err client_sender_error(const struct client_sender *sender, struct ab_error *
     return sender->error_code;
 }
 
-static void sender_note_error(struct client_sender *sender, ab_err code, const char *text)
+void client_sender_note_error(struct client_sender *sender, ab_err code, const char *text)
 {
     if (sender->error_code == AB_OK) {
         sender->error_code = code;
@@ -129,12 +165,18 @@ static void sender_note_error(struct client_sender *sender, ab_err code, const c
     }
 }
 
+static size_t outgoing_bytes(const struct client_outgoing *block)
+{
+    return block->encoded.capacity + block->rows_count * sizeof(uint64_t);
+}
+
 void client_sender_take(struct client_sender *sender, struct client_outgoing *outgoing)
 {
     struct partition_queue *queue = &sender->queues[outgoing->partition];
     struct pending_block *pending = ab_new(struct pending_block);
     pending->block = *outgoing;
-    pending->wait_us = RESEND_FIRST_US;
+    pending->resend_us = RESEND_FIRST_US;
+    pending->back_off_us = BACK_OFF_FIRST_US;
     AB_ASSERT(outgoing->sequence == queue->next_sequence);
     queue->next_sequence++;
     if (queue->last == NULL) {
@@ -143,7 +185,7 @@ void client_sender_take(struct client_sender *sender, struct client_outgoing *ou
         queue->last->next = pending;
     }
     queue->last = pending;
-    sender->pending_bytes += pending->block.encoded.bytes;
+    sender->pending_bytes += outgoing_bytes(&pending->block);
     sender->pending_count++;
 }
 
@@ -160,7 +202,7 @@ static void queue_remove(struct client_sender *sender, struct partition_queue *q
     if (queue->last == pending) {
         queue->last = before;
     }
-    sender->pending_bytes -= pending->block.encoded.bytes;
+    sender->pending_bytes -= outgoing_bytes(&pending->block);
     sender->pending_count--;
     pending_block_destroy(pending);
 }
@@ -169,20 +211,15 @@ static void queue_remove(struct client_sender *sender, struct partition_queue *q
 static void block_give_up(struct client_sender *sender, struct partition_queue *queue, struct pending_block *pending,
     ab_err code, const char *text)
 {
-    if (pending->may_be_written) {
+    if (pending->may_be_written || pending->sending == SENDING_UNANSWERED) {
         sender->counts->unknown += pending->block.rows_count;
         code = AB_OUTCOME_UNKNOWN;
     } else {
         sender->counts->refused += pending->block.rows_count;
     }
-    queue->failed = code;
-    sender_note_error(sender, code, text);
+    queue->failed = queue->failed == AB_OK ? code : queue->failed;
+    client_sender_note_error(sender, code, text);
     queue_remove(sender, queue, pending);
-}
-
-static uint64_t row_position(const struct client_outgoing *block, uint32_t row)
-{
-    return block->positions != NULL ? block->positions[row] : block->first_position + row;
 }
 
 /* The block is durable: count its rows and tell of the rejected ones. */
@@ -205,100 +242,172 @@ static void block_done(
         const struct ab_wire_rejected *rejected = &reply.rejected_rows[i];
         if (rejected->row < pending->block.rows_count) {
             char *reason = ab_new_text_of(rejected->reason);
-            sender->on_rejected(row_position(&pending->block, rejected->row), reason, sender->on_rejected_context);
+            sender->on_rejected(pending->block.positions[rejected->row], reason, sender->on_rejected_context);
             ab_delete(reason);
         }
     }
     queue_remove(sender, queue, pending);
 }
 
-/* What an answer other than ok means for a block. */
+/* True when a "no" can become a "yes" by sending the same bytes again. */
+static bool is_worth_repeating(const struct pending_block *pending, ab_err status, bool follows_another)
+{
+    enum ab_err_kind kind = ab_err_kind_of(status);
+    if (status == AB_NO_SPACE) {
+        return pending->no_space_count < NO_SPACE_TRIES;
+    }
+    return kind == AB_KIND_RETRY || kind == AB_KIND_FULL || (status == AB_SEQUENCE && follows_another);
+}
+
+/* What an answer other than ok to the last sending of a block means for it. It says "this sending was not appended":
+ * an earlier one that went unanswered may have been. */
 static void block_not_done(struct client_sender *sender, struct partition_queue *queue, struct pending_block *pending,
     ab_err status, const char *text)
 {
     int64_t now = ab_time_monotonic_us();
-    enum ab_err_kind kind = ab_err_kind_of(status);
-    bool follows_another = pending != queue->first;
-    bool is_no_space = status == AB_NO_SPACE;
-    if (status == AB_OUTCOME_UNKNOWN || status == AB_TIMEOUT) {
-        pending->due_us = now + BACK_OFF_US;
+    pending->may_be_written |= status == AB_OUTCOME_UNKNOWN || status == AB_TIMEOUT;
+    pending->sending = SENDING_REFUSED;
+    pending->refusal = status;
+    pending->refused_us = now;
+    pending->no_space_count += status == AB_NO_SPACE;
+    if (!is_worth_repeating(pending, status, pending != queue->first)) {
+        block_give_up(sender, queue, pending, status, text[0] != 0 ? text : ab_err_text(status));
         return;
     }
-    pending->may_be_written = false; /* every other answer says: not appended */
-    pending->no_space_count += is_no_space;
-    if ((is_no_space && pending->no_space_count >= NO_SPACE_TRIES) ||
-        (kind != AB_KIND_RETRY && kind != AB_KIND_FULL && !(status == AB_SEQUENCE && follows_another))) {
-        block_give_up(sender, queue, pending, status, text);
-        return;
+    pending->due_us = now + pending->back_off_us * (status == AB_NO_SPACE ? 4 : 1);
+    pending->back_off_us = pending->back_off_us * 2 > BACK_OFF_MOST_US ? BACK_OFF_MOST_US : pending->back_off_us * 2;
+    for (struct pending_block *other = queue->first; status == AB_SEQUENCE && other != pending; other = other->next) {
+        if (other->sending == SENDING_UNANSWERED && other->due_us > now + BACK_OFF_FIRST_US) {
+            other->due_us = now + BACK_OFF_FIRST_US; /* one of these was lost on the way */
+        }
     }
-    pending->due_us = now + (is_no_space ? 10 : 1) * BACK_OFF_US;
+}
+
+/* Request ids carry their block, so that an answer finds it without a search and late ones hurt nobody. */
+static uint64_t request_id_of(const struct pending_block *pending)
+{
+    return (uint64_t)pending->block.partition << 48 | (pending->block.sequence & UINT32_MAX) << 16 | pending->attempt;
 }
 
 static void answer_take_in(struct client_sender *sender, const struct ab_answer *answer)
 {
-    for (uint32_t p = 0; p < sender->partitions_count; p++) {
-        struct partition_queue *queue = &sender->queues[p];
-        for (struct pending_block *pending = queue->first; pending != NULL; pending = pending->next) {
-            if (pending->request_id == answer->envelope.request_id) {
-                if (answer->envelope.status == AB_OK) {
-                    block_done(sender, queue, pending, answer->payload);
-                } else {
-                    block_not_done(sender, queue, pending, answer->envelope.status, answer->envelope.error);
-                }
-                return;
-            }
-        }
+    uint64_t id = answer->envelope.request_id;
+    uint64_t partition = id >> 48;
+    if (partition >= sender->partitions_count) {
+        return;
+    }
+    struct partition_queue *queue = &sender->queues[partition];
+    struct pending_block *pending = queue->first;
+    for (uint32_t i = 0; pending != NULL && i < WINDOW_BLOCKS && request_id_of(pending) >> 16 != id >> 16; i++) {
+        pending = pending->next;
+    }
+    if (pending == NULL || request_id_of(pending) >> 16 != id >> 16 || pending->attempt == 0) {
+        return;
+    }
+    if (answer->envelope.status == AB_OK) {
+        block_done(sender, queue, pending, answer->payload);
+    } else if (id == request_id_of(pending) && pending->sending == SENDING_UNANSWERED) {
+        block_not_done(sender, queue, pending, answer->envelope.status, answer->envelope.error);
     }
 }
 
 static void block_send(struct client_sender *sender, struct pending_block *pending, int64_t now)
 {
-    struct ab_envelope envelope = {.verb = AB_VERB_PRODUCE, .partition = pending->block.partition};
-    envelope.request_id = sender->next_request_id++;
-    if (sender->client->speed_channel == NULL ||
-        ab_channel_send(sender->client->speed_channel, &envelope, ab_buffer_view(&pending->block.encoded)) != AB_OK) {
-        pending->due_us = now + BACK_OFF_US;
+    uint16_t attempt = pending->attempt;
+    pending->attempt = (uint16_t)(attempt == UINT16_MAX ? 1 : attempt + 1);
+    struct ab_envelope envelope = {
+        .verb = AB_VERB_PRODUCE, .partition = pending->block.partition, .request_id = request_id_of(pending)};
+    if (ab_channel_send(sender->channel, &envelope, ab_buffer_view(&pending->block.encoded)) != AB_OK) {
+        pending->attempt = attempt;
+        pending->due_us = now + BACK_OFF_FIRST_US;
         return;
     }
-    pending->request_id = envelope.request_id;
-    pending->first_sent_us = pending->first_sent_us == 0 ? now : pending->first_sent_us;
-    pending->due_us = now + pending->wait_us;
-    pending->wait_us = pending->wait_us * 2 > RESEND_MOST_US ? RESEND_MOST_US : pending->wait_us * 2;
-    pending->may_be_written = true;
+    pending->may_be_written |= pending->sending == SENDING_UNANSWERED;
+    pending->sending = SENDING_UNANSWERED;
+    pending->sent_us = now;
+    pending->due_us = now + pending->resend_us;
+    pending->resend_us = pending->resend_us * 2 > RESEND_MOST_US ? RESEND_MOST_US : pending->resend_us * 2;
+}
+
+/* What was on its way to the old place goes again at once. */
+static void sender_resend_all(struct client_sender *sender, int64_t now)
+{
+    for (uint32_t p = 0; p < sender->partitions_count; p++) {
+        struct pending_block *pending = sender->queues[p].first;
+        for (uint32_t i = 0; pending != NULL && i < WINDOW_BLOCKS; i++) {
+            pending->due_us = pending->sending == SENDING_UNANSWERED ? now : pending->due_us;
+            pending = pending->next;
+        }
+    }
 }
 
 /* A block that went unanswered may mean that the server moved: asks serving where speed is now, not too often. */
-static void sender_refresh(struct client_sender *sender, int64_t now)
+static void sender_refresh(struct client_sender *sender)
 {
-    if (now - sender->refreshed_us < REFRESH_EVERY_US) {
+    if (ab_time_monotonic_us() - sender->refreshed_us < REFRESH_EVERY_US) {
         return;
     }
-    sender->refreshed_us = now;
-    ab_err_ignore(client_refresh(sender->client)); /* on failure the old channel stays: the next resend tries again */
+    /* On failure the old channel stays: the next resend tries again. */
+    ab_err_ignore(client_refresh(sender->client, REFRESH_MS));
+    sender->refreshed_us = ab_time_monotonic_us();
+    if (memcmp(&sender->connected, &sender->client->speed, sizeof sender->connected) != 0 &&
+        sender_connect(sender) == AB_OK) {
+        sender_resend_all(sender, sender->refreshed_us);
+    }
+}
+
+/* True when it is a block's turn. One that came before its predecessor waits until that has gone again. */
+static bool block_is_due(const struct pending_block *pending, const struct pending_block *before, int64_t now)
+{
+    if (pending->sending == SENDING_REFUSED && pending->refusal == AB_SEQUENCE && before != NULL) {
+        return before->sent_us > pending->refused_us;
+    }
+    return now >= pending->due_us;
+}
+
+/* True for a block that cannot go any more: an earlier one was not written, or its time is over. Gives it up when its
+ * outcome is settled. */
+static bool block_is_lost(
+    struct client_sender *sender, struct partition_queue *queue, struct pending_block *pending, int64_t now)
+{
+    if (queue->failed != AB_OK) {
+        if (pending->sending != SENDING_UNANSWERED || now >= pending->due_us) { /* else its answer is on the way */
+            block_give_up(sender, queue, pending, queue->failed, "an earlier block of this partition was not written");
+        }
+        return true;
+    }
+    pending->begun_us = pending->begun_us == 0 ? now : pending->begun_us;
+    if (now - pending->begun_us > sender->deadline_us) {
+        ab_err refusal = pending->refusal == AB_OK ? AB_UNAVAILABLE : pending->refusal;
+        block_give_up(sender, queue, pending, refusal, "no acknowledgement before the deadline");
+        return true;
+    }
+    return false;
 }
 
 static void queue_step(struct client_sender *sender, struct partition_queue *queue, int64_t now)
 {
     uint32_t in_window = 0;
+    struct pending_block *before = NULL;
     struct pending_block *next = NULL;
-    for (struct pending_block *pending = queue->first; pending != NULL && in_window < WINDOW_BLOCKS; pending = next) {
+    for (struct pending_block *pending = queue->first; pending != NULL; pending = next) {
         next = pending->next;
-        in_window++;
-        if (queue->failed != AB_OK) {
-            block_give_up(sender, queue, pending, queue->failed, "an earlier block of this partition was not written");
+        if (in_window++ == WINDOW_BLOCKS && queue->failed == AB_OK) {
+            break;
+        }
+        if (block_is_lost(sender, queue, pending, now)) {
             continue;
         }
-        if (now < pending->due_us) {
-            continue;
+        if (block_is_due(pending, before, now)) {
+            if (pending->sending == SENDING_UNANSWERED) {
+                sender_refresh(sender);
+            }
+            block_send(sender, pending, now);
         }
-        if (pending->first_sent_us != 0 && now - pending->first_sent_us > sender->deadline_us) {
-            block_give_up(sender, queue, pending, AB_TIMEOUT, "no acknowledgement before the deadline");
-            continue;
+        if (pending->sending != SENDING_UNANSWERED) {
+            break; /* nothing after it can be appended before it */
         }
-        if (pending->first_sent_us != 0 && pending->may_be_written) {
-            sender_refresh(sender, now);
-        }
-        block_send(sender, pending, now);
+        before = pending;
     }
 }
 
@@ -309,8 +418,7 @@ void client_sender_step(struct client_sender *sender, int wait_ms)
         queue_step(sender, &sender->queues[p], now);
     }
     struct ab_answer answer = {0};
-    while (sender->pending_count > 0 && sender->client->speed_channel != NULL &&
-           ab_channel_receive(sender->client->speed_channel, wait_ms, &answer) == AB_OK) {
+    while (sender->pending_count > 0 && ab_channel_receive(sender->channel, wait_ms, &answer) == AB_OK) {
         answer_take_in(sender, &answer);
         ab_answer_free(&answer);
         wait_ms = 0;
