@@ -10,7 +10,7 @@ struct ab_combine {
     struct ab_memory *memory;                 /* borrowed */
     char *path;                               /* owned */
     struct ab_group_table *table;             /* owned */
-    uint32_t spills_count;                    /* files <path>.spill-0 … */
+    uint32_t spills_count;                    /* files <path>.<process>.spill-0 … */
     struct ab_row_counts counts;
     uint64_t rows_scanned;
 };
@@ -28,7 +28,7 @@ struct ab_combine *ab_combine_create(
 
 static char *spill_path(const struct ab_combine *combine, uint32_t index)
 {
-    return ab_new_format("%s.spill-%u", combine->path, index);
+    return ab_new_format("%s.%d.spill-%u", combine->path, (int)getpid(), index);
 }
 
 static void spills_remove(struct ab_combine *combine, uint32_t from)
@@ -95,7 +95,7 @@ static ab_err spills_fold(struct ab_combine *combine, struct ab_error *error)
 {
     struct ab_sort *sort = ab_sort_create();
     struct ab_run_summary summary = {0};
-    char *path = ab_new_format("%s.fold", combine->path);
+    char *path = ab_new_format("%s.%d.fold", combine->path, (int)getpid());
     char *first = spill_path(combine, 0);
     ab_err err = spills_add(combine, sort, error);
     if (err == AB_OK) {

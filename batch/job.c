@@ -207,8 +207,8 @@ static ab_err runs_open(
     const struct ab_job *job, size_t view, uint32_t partition, struct ab_sort *sort, struct ab_error *error)
 {
     struct paths paths = paths_of(job, view, partition);
-    char *scratch =
-        ab_new_format("%s/merge-%u-%u-%u", job->work, job->plan.views[view].view->uid, ab_exchange_rank(), partition);
+    char *scratch = ab_new_format("%s/merge-%u-%u-%u-%u", job->work, job->plan.attempt, job->plan.views[view].view->uid,
+        ab_exchange_rank(), partition);
     ab_err err = ab_sort_add_runs(sort, (const char *const *)paths.items, paths.count, scratch, error);
     ab_delete(scratch);
     paths_fini(&paths);

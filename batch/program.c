@@ -352,8 +352,6 @@ int ab_batch_program(int argc, char **argv)
     if (err != AB_OK && (error.text[0] != 0 || ab_exchange_rank() == 0)) {
         ab_error_log("batch job failed", "rank %" PRIu32 ": %s", ab_exchange_rank(),
             error.text[0] != 0 ? error.text : "another rank failed");
-        (void)fprintf(stderr, "anabranch-batch: rank %" PRIu32 ": %s\n", ab_exchange_rank(),
-            error.text[0] != 0 ? error.text : "another rank failed");
     }
     ab_exchange_on_wait(NULL, NULL);
     ab_job_fini(&job);

@@ -43,7 +43,8 @@ ab_err ab_run_writer_create(const char *path, struct ab_run_writer **writer, str
     struct ab_run_writer *made = ab_new(struct ab_run_writer);
     made->fd = -1;
     made->path = ab_new_text(path);
-    made->temporary_path = ab_new_format("%s.tmp", path);
+    /* An attempt that was thought dead may still be writing the same run. */
+    made->temporary_path = ab_new_format("%s.%d.tmp", path, (int)getpid());
     made->hash = ab_hash_stream_create(AB_HASH_CONTENT);
     ab_err err = ab_file_open(made->temporary_path, O_WRONLY | O_CREAT | O_TRUNC, 0640, &made->fd, error);
     if (err != AB_OK) {

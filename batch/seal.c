@@ -42,11 +42,26 @@ static void seal_fini(struct seal *seal)
     ab_arena_fini(&seal->arena);
 }
 
-static ab_err parent_make(const char *path, struct ab_error *error)
+/* Makes the folder of a file and removes what attempts that died left of that file. */
+static ab_err place_make(const char *path, struct ab_error *error)
 {
     char *folder = ab_new_text(path);
-    *strrchr(folder, '/') = 0;
+    char *name = strrchr(folder, '/');
+    char **names = NULL;
+    size_t count = 0;
+    *name++ = 0;
     ab_err err = ab_file_make_directory(folder, 0750, error);
+    if (err == AB_OK) {
+        err = ab_file_list(folder, &names, &count, error);
+    }
+    for (size_t i = 0; i < count && err == AB_OK; i++) {
+        if (strncmp(names[i], name, strlen(name)) == 0 && strcmp(names[i], name) != 0) {
+            char *leftover = ab_new_format("%s/%s", folder, names[i]);
+            err = ab_file_remove_tree(leftover, error);
+            ab_delete(leftover);
+        }
+    }
+    ab_file_names_free(names, count);
     ab_delete(folder);
     return err;
 }
@@ -64,7 +79,7 @@ static ab_err rows_writer_make(struct seal *seal, struct stream_files *files)
     meta[1] = (struct ab_parquet_field){"_row", {.kind = AB_TYPE_BIGINT}, true};
     meta[2] = (struct ab_parquet_field){"_append_time", {.kind = AB_TYPE_TIMESTAMP}, true};
     char *path = ab_history_rows_path(seal->unit->directory, stream->name, seal->unit->partition, seal->unit->span);
-    ab_err err = parent_make(path, seal->error);
+    ab_err err = place_make(path, seal->error);
     if (err == AB_OK) {
         err = ab_parquet_writer_create(
             path, fields, stream->columns_count + META_COLUMNS, seal->unit->memory, &files->rows, seal->error);
@@ -78,7 +93,7 @@ static ab_err letters_make(struct seal *seal, struct stream_files *files)
 {
     char *path = ab_history_dead_letters_path(
         seal->unit->directory, files->stream->name, seal->unit->partition, seal->unit->span);
-    ab_err err = parent_make(path, seal->error);
+    ab_err err = place_make(path, seal->error);
     if (err == AB_OK) {
         err = ab_dead_letters_create(path, seal->unit->memory, &files->letters, seal->error);
     }
@@ -386,7 +401,8 @@ ab_err ab_seal_run(
         if (err != AB_OK) {
             ab_sealed_span_fini(&found);
         }
-    } else if (err == AB_NOT_FOUND) {
+    } else if (err == AB_NOT_FOUND || err == AB_CORRUPT) {
+        /* A damaged marker seals nothing: the log still says what is right, or is no longer there and says so. */
         detail = (struct ab_error){0};
         err = unit_seal(unit, &found, &detail);
     }

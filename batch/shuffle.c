@@ -8,8 +8,8 @@
 
 char *ab_shuffle_run_path(const struct ab_shuffle *shuffle, uint32_t from)
 {
-    return ab_new_format("%s/arrived-%" PRIu32 "-at-%" PRIu32 "-from-%" PRIu32 ".run", shuffle->work,
-        shuffle->plan->views[shuffle->view].view->uid, ab_exchange_rank(), from);
+    return ab_new_format("%s/arrived-%" PRIu32 "-%" PRIu32 "-at-%" PRIu32 "-from-%" PRIu32 ".run", shuffle->work,
+        shuffle->plan->attempt, shuffle->plan->views[shuffle->view].view->uid, ab_exchange_rank(), from);
 }
 
 /* The two sides of the rounds. */

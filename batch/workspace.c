@@ -1,6 +1,7 @@
 #include "batch/workspace.h"
 
 #include "common/base/file.h"
+#include "common/base/logging.h"
 #include "common/history/layout.h"
 
 #include <inttypes.h>
@@ -9,6 +10,16 @@
 char *ab_workspace_path(const char *directory, const char *job)
 {
     return ab_new_format("%s/jobs/%s/work", directory, job);
+}
+
+/* Removes a tree that nobody should need. A process that was thought dead may still be writing there: then it stays for
+ * the next job, which is no reason not to do this one. */
+static void leftover_remove(const char *path)
+{
+    struct ab_error error = {0};
+    if (ab_file_remove_tree(path, &error) != AB_OK) {
+        ab_warn("leftover stays", "%s", error.text);
+    }
 }
 
 static ab_err other_work_remove(const char *directory, const char *job, struct ab_error *error)
@@ -20,7 +31,7 @@ static ab_err other_work_remove(const char *directory, const char *job, struct a
     for (size_t i = 0; i < count && err == AB_OK; i++) {
         if (strcmp(names[i], job) != 0) {
             char *path = ab_workspace_path(directory, names[i]);
-            err = ab_file_remove_tree(path, error);
+            leftover_remove(path);
             ab_delete(path);
         }
     }
@@ -50,7 +61,7 @@ static ab_err leftovers_remove(
         char *relative = ab_new_format("versions/%s/%s", folder, names[i]);
         if (is_leftover(plan, names[i]) && !ab_plan_is_referenced(plan, relative)) {
             char *path = ab_new_format("%s/%s", directory, relative);
-            err = ab_file_remove_tree(path, error);
+            leftover_remove(path);
             ab_delete(path);
         }
         ab_delete(relative);

@@ -31,7 +31,7 @@ struct ab_parquet_note {
 
 struct ab_parquet_writer;
 
-/* Creates `path` under a temporary name until finished. Fields are copied. */
+/* Creates the file as "<path>.<process>.tmp" until finished. Fields are copied. */
 AB_MUST_USE ab_err ab_parquet_writer_create(const char *path, const struct ab_parquet_field *fields,
     size_t fields_count, struct ab_memory *memory, struct ab_parquet_writer **writer, struct ab_error *error);
 

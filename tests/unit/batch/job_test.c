@@ -85,15 +85,22 @@ static void on_request(struct ab_request *request, void *context)
         return;
     }
     switch (request->envelope.verb) {
-    case AB_VERB_JOB_BEGIN:
+    case AB_VERB_JOB_BEGIN: {
         stage->attempt++;
-        reply_json(request, fixture_begin_answer(&stage->fixture, ab_json_text_or(ab_json_get(body, "job"), "x"),
-                                stage->attempt, stage->is_full ? NULL : json_copy(stage->published)));
+        struct ab_json *answer = fixture_begin_answer(&stage->fixture, ab_json_text_or(ab_json_get(body, "job"), "x"),
+            stage->attempt, json_copy(stage->published));
+        ab_json_set(answer, "full", ab_json_boolean(stage->is_full));
+        reply_json(request, answer);
         break;
+    }
     case AB_VERB_DIGEST:
         digest_reply(stage, request, body);
         break;
     case AB_VERB_JOB_PUBLISH:
+        if (ab_json_u64_or(ab_json_get(body, "attempt"), 0) != stage->attempt) {
+            ab_request_reply(request, AB_STALE, "a newer attempt has begun", (struct ab_bytes){0});
+            break;
+        }
         publish_take(stage, body);
         ab_request_reply(request, AB_OK, NULL, ab_bytes_of("{}", 2));
         break;
@@ -351,14 +358,15 @@ static void test_job_killed_at_any_moment_publishes_nothing_and_is_done_again(vo
     contents_take(stage, contents[0]);
     fixture_span_add(&stage->fixture, 40000);
     for (int i = 0; i < 8; i++) {
+        /* Ranks outlive mpirun for a moment: attempts overlap here, and must not harm each other. */
         int before = stage->publishes;
         pid_t pid = job_start(2, "killed", "64");
         ab_time_sleep_us(120000 + i * 60000);
         (void)kill(-pid, SIGKILL);
         int code = job_wait(pid);
-        assert_int_equal(stage->publishes, code == 0 ? before + 1 : stage->publishes);
+        assert_true(code == 0 || code == 128 + SIGKILL);
+        assert_true(stage->publishes <= before + 1);
     }
-    ab_time_sleep_us(2500000); /* ranks notice that mpirun is gone */
     assert_int_equal(job_run(2, "killed"), 0);
     contents_take(stage, contents[0]);
     assert_int_equal(job_run(3, "again"), 0);
