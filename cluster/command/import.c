@@ -170,41 +170,29 @@ static ab_err options_settle(struct import *import, const struct ab_arguments *a
 
 /* ---- connecting ---- */
 
-/* Renamed columns must be the stream's. */
-static ab_err renames_check(const struct import *import, struct ab_error *error)
+static ab_err rename_refuse(
+    const struct ab_stream *stream, const struct ab_import_rename *rename, struct ab_error *error)
 {
-    const struct ab_stream *stream = import->rows.stream;
-    for (size_t i = 0; i < import->rows.renames_count; i++) {
-        struct ab_bytes column = ab_bytes_of_text(import->renames[i].column);
-        if (ab_stream_column_index(stream, column) >= 0) {
-            continue;
-        }
-        const char **names = ab_new_array(const char *, stream->columns_count + 1);
-        for (uint32_t c = 0; c < stream->columns_count; c++) {
-            names[c] = stream->columns[c].name;
-        }
-        const char *nearest = ab_catalog_nearest(column, names, stream->columns_count);
-        ab_delete(names);
-        return ab_error_set(error, AB_USAGE, "--rename %s=%s: stream %s has no column %s%s%s%s",
-            import->renames[i].column, import->renames[i].field, stream->name, import->renames[i].column,
-            nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
-    }
-    return AB_OK;
-}
-
-static ab_err rename_refuse(const struct import *import, const struct ab_import_rename *rename, struct ab_error *error)
-{
-    const struct ab_stream *stream = import->rows.stream;
     const char **names = ab_new_array(const char *, stream->columns_count);
     for (uint32_t c = 0; c < stream->columns_count; c++) {
         names[c] = stream->columns[c].name;
     }
     const char *nearest = ab_catalog_nearest(ab_bytes_of_text(rename->column), names, stream->columns_count);
-    ab_err err = ab_error_set(error, AB_USAGE, "--rename %s=%s: stream %s has no column %s%s%s%s", rename->column,
-        rename->field, import->stream_name, rename->column, nearest == NULL ? "" : "; did you mean ",
-        nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
     ab_delete(names);
-    return err;
+    return ab_error_set(error, AB_USAGE, "--rename %s=%s: stream %s has no column %s%s%s%s", rename->column,
+        rename->field, stream->name, rename->column, nearest == NULL ? "" : "; did you mean ",
+        nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
+}
+
+/* Renamed columns must be the stream's. */
+static ab_err renames_check(const struct import *import, struct ab_error *error)
+{
+    for (size_t i = 0; i < import->rows.renames_count; i++) {
+        if (ab_stream_column_index(import->rows.stream, ab_bytes_of_text(import->renames[i].column)) < 0) {
+            return rename_refuse(import->rows.stream, &import->renames[i], error);
+        }
+    }
+    return AB_OK;
 }
 
 static ab_err catalog_fetch(struct import *import, const char *directory, struct ab_error *error)
