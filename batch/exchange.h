@@ -23,7 +23,7 @@ uint32_t ab_exchange_ranks(void);
 void ab_exchange_on_wait(void (*on_wait)(void *context), void *context);
 
 /* The greatest err of all ranks (AB_OK only when all are). */
-ab_err ab_exchange_agree(ab_err err);
+AB_MUST_USE ab_err ab_exchange_agree(ab_err err);
 
 /* Sums of all ranks, in place. */
 void ab_exchange_sum(uint64_t *numbers, size_t count);

@@ -41,8 +41,8 @@ uint64_t ab_reconcile_refusals(const struct ab_reconcile *reconcile);
 uint64_t ab_reconcile_drift(const struct ab_reconcile *reconcile);
 
 /* The report:
- * {"job","attempt","cut","rows","drift","compared","not_held","count_differences","streams":[…],"views":[…],"evidence":[…]};
- * the caller owns it. */
+ * {"job","attempt","cut","rows","drift","compared","not_held","count_differences","unlisted_rows",
+ *  "streams":[…],"views":[…],"evidence":[…]}; the caller owns it. */
 struct ab_json *ab_reconcile_report(const struct ab_reconcile *reconcile);
 
 #endif

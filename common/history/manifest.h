@@ -1,8 +1,8 @@
 /* manifest: what one published version of a view is made of: a list of immutable directories. JSON, format 1.
  *
- * {"format":1,"view":"v","definition_version":1,"uid":1,"cut":"3","attempt":1,"time_us":…,"horizon_us":…,"shards":8,"chunk_us":…,"aligned":true,
- *  "directories":[{"path":"versions/v-1/3-1","span_from":"1","span_to":"3","shards":[{"rows":"…","bytes":"…","content":"32
- * hex"},…]},…]}
+ * {"format":1,"view":"v","definition_version":1,"uid":1,"cut":"3","attempt":1,"time_us":…,"horizon_us":…,"shards":8,
+ *  "chunk_us":…,"aligned":true,"directories":[{"path":"versions/v-1/3-1","span_from":"1","span_to":"3",
+ *  "shards":[{"rows":"…","bytes":"…","content":"32 hex"},…]},…]}
  *
  * A state of a group may stand in several directories: readers merge them. Shard s of a directory is <path>/shard-<s>.
  * Written by batch, checked and pointed at by the controller, read by serving. Threads: a value.

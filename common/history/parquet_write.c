@@ -92,7 +92,7 @@ ab_err ab_parquet_writer_create(const char *path, const struct ab_parquet_field 
     made->fd = -1;
     made->memory = memory;
     made->path = ab_new_text(path);
-    /* Two processes may write the same file at once (an attempt that was thought dead): each its own, the same bytes. */
+    /* Two processes may write the same file at once (an attempt that was thought dead): each its own, equal bytes. */
     made->temporary_path = ab_new_format("%s.%d.tmp", path, (int)getpid());
     ab_arena_init(&made->arena, memory, 0);
     ab_buffer_init(&made->chunk, memory, 0);
