@@ -370,6 +370,8 @@ ab_err ab_partition_trim(struct ab_partition *partition, uint64_t offset, struct
     AB_ASSERT(partition->staged_count == 0);
     ab_lock_take(&partition->lock);
     uint64_t limit = offset < partition->flushed_offset ? offset : partition->flushed_offset;
+    uint64_t first_live = partition->spans[0]->start_offset;
+    limit = limit < first_live ? limit : first_live;
     struct ab_table_puts puts = {0};
     if (limit > ab_log_start_offset(partition->log)) {
         ab_partition_tables_put_locked(partition, true, &puts);

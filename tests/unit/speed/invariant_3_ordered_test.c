@@ -1,4 +1,5 @@
-/* I3: records stand in the log in the order of their acknowledgement, chained; nothing that is not committed is visible to a query. */
+/* I3: records stand in the log in the order of their acknowledgement, chained; nothing that is not committed is visible
+ * to a query. */
 #include "common/log/log.h"
 #include "tests/support/test.h"
 #include "tests/unit/speed/rig.h"
@@ -9,11 +10,10 @@ static void stage(struct rig *rig, uint64_t producer, uint64_t sequence, uint64_
     struct ab_staged *staged, struct ab_buffer *payload)
 {
     struct ab_error error = {0};
-    struct rig_block block = {.producer_id = producer, .sequence = sequence, .first_position = first,
-        .rows_count = rows_count};
+    struct rig_block block = {
+        .producer_id = producer, .sequence = sequence, .first_position = first, .rows_count = rows_count};
     rig_block_encode(&block, payload);
-    assert_ok(ab_partition_stage(
-        rig->partition, ab_buffer_view(payload), ab_time_now(), &rig->arena, staged, &error));
+    assert_ok(ab_partition_stage(rig->partition, ab_buffer_view(payload), ab_time_now(), &rig->arena, staged, &error));
 }
 
 static uint64_t count_of(struct rig *rig)
@@ -53,7 +53,8 @@ static void test_invariant_3_staged_rows_are_not_visible(void **state)
     scratch_remove(directory);
 }
 
-/* Walks the log: offsets without gaps, append times strictly rising, chained (the reader checks), blocks in the order sent. */
+/* Walks the log: offsets without gaps, append times strictly rising, chained (the reader checks), blocks in the order
+ * sent. */
 static void walk(struct rig *rig, uint64_t blocks_count)
 {
     struct ab_error error = {0};
