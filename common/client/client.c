@@ -4,6 +4,8 @@
 #include "common/crypto/key_file.h"
 #include "common/wire/node.h"
 
+#define FIRST_FETCH_MS 500 /* then the directory is looked at again */
+
 enum anabranch_result client_result_of(ab_err err)
 {
     switch (ab_err_kind_of(err)) {
@@ -142,7 +144,7 @@ static ab_err catalog_take_in(struct anabranch_client *client, const struct ab_j
     if (partitions == 0 || partitions > AB_CLUSTER_PARTITIONS_MAX) {
         return ab_error_set(&client->error, AB_INVALID, "malformed answer: partitions");
     }
-    *is_new_cluster = memcmp(client->cluster_id, unknown, sizeof unknown) == 0;
+    *is_new_cluster = !client->is_open && memcmp(client->cluster_id, unknown, sizeof unknown) == 0;
     if ((!*is_new_cluster && memcmp(cluster_id, client->cluster_id, sizeof cluster_id) != 0) ||
         (client->partitions_count != 0 && partitions != client->partitions_count)) {
         return ab_error_set(&client->error, AB_MISMATCH, "%s answers for another cluster", client->serving.address);
@@ -232,6 +234,19 @@ static ab_err options_read(struct anabranch_client *client, const struct anabran
     return err;
 }
 
+/* A daemon that has just died may still be named as the one that answers: the directory is looked at again and again.
+ */
+static ab_err catalog_fetch_first(struct anabranch_client *client)
+{
+    int64_t until_us = ab_time_monotonic_us() + (int64_t)client->timeout_ms * AB_US_PER_MS;
+    for (;;) {
+        ab_err err = client_refresh(client, FIRST_FETCH_MS);
+        if (err != AB_TIMEOUT || ab_time_monotonic_us() >= until_us) {
+            return err;
+        }
+    }
+}
+
 enum anabranch_result anabranch_open(const struct anabranch_options *options, struct anabranch_client **client)
 {
     if (options == NULL || client == NULL) {
@@ -244,7 +259,7 @@ enum anabranch_result anabranch_open(const struct anabranch_options *options, st
         err = wire_reopen(made);
     }
     if (err == AB_OK) {
-        err = catalog_fetch(made, made->timeout_ms);
+        err = catalog_fetch_first(made);
     }
     made->is_open = err == AB_OK;
     return client_result_of(err);

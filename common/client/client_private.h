@@ -84,6 +84,10 @@ bool client_sender_is_full(const struct client_sender *sender);
 /* The sender's channel to speed, for a call before the first block; borrowed. */
 struct ab_channel *client_sender_channel(const struct client_sender *sender);
 
+/* What went unanswered may mean that the server moved: asks serving where speed is now, not too often, and goes there.
+ */
+void client_sender_refresh(struct client_sender *sender);
+
 /* Blocks without an outcome yet. */
 size_t client_sender_pending(const struct client_sender *sender);
 

@@ -16,6 +16,8 @@
 /* Share of the memory bound for rows that are not in a block yet. */
 #define GATHERED_SHARE 4u
 #define LINGER_MS_DEFAULT 100u
+#define MARKS_TRY_MS 1000 /* then it is asked again where speed is */
+#define MARKS_PAUSE_MS 50
 #define MEMORY_BYTES_DEFAULT (64u << 20)
 #define DEADLINE_MS_DEFAULT 120000
 
@@ -124,10 +126,28 @@ static ab_err marks_read(struct anabranch_producer *producer, struct ab_bytes pa
     return AB_OK;
 }
 
+/* Asks for the marks; speed may be starting again, elsewhere. */
+static ab_err marks_ask(struct anabranch_producer *producer, struct ab_bytes payload, struct ab_answer *answer)
+{
+    struct anabranch_client *client = producer->client;
+    int64_t until_us = ab_time_monotonic_us() + (int64_t)client->timeout_ms * AB_US_PER_MS;
+    for (;;) {
+        struct ab_channel *channel = client_sender_channel(producer->sender);
+        ab_err err = ab_channel_call(channel, AB_VERB_SOURCE_MARKS, payload, MARKS_TRY_MS, answer, &client->error);
+        bool is_worth_repeating = err == AB_TIMEOUT || err == AB_UNAVAILABLE || err == AB_AGAIN || err == AB_NETWORK;
+        if (!is_worth_repeating || ab_time_monotonic_us() >= until_us) {
+            return err;
+        }
+        ab_time_sleep_us(err == AB_TIMEOUT ? 0 : MARKS_PAUSE_MS * AB_US_PER_MS);
+        struct ab_error before = client->error;
+        client_sender_refresh(producer->sender);
+        client->error = before;
+    }
+}
+
 /* Asks every partition how far it has counted the source. */
 static ab_err marks_fetch(struct anabranch_producer *producer)
 {
-    struct anabranch_client *client = producer->client;
     struct ab_json *request = ab_json_object();
     ab_json_set(request, "stream", ab_json_text(producer->stream->name));
     ab_json_set(request, "source", ab_json_text(producer->source));
@@ -135,8 +155,7 @@ static ab_err marks_fetch(struct anabranch_producer *producer)
     ab_json_write(request, 0, &text);
     ab_json_destroy(request);
     struct ab_answer answer = {0};
-    ab_err err = ab_channel_call(client_sender_channel(producer->sender), AB_VERB_SOURCE_MARKS, ab_buffer_view(&text),
-        client->timeout_ms, &answer, &client->error);
+    ab_err err = marks_ask(producer, ab_buffer_view(&text), &answer);
     ab_buffer_fini(&text);
     AB_TRY(err);
     err = marks_read(producer, answer.payload);

@@ -341,8 +341,7 @@ static void sender_resend_all(struct client_sender *sender, int64_t now)
     }
 }
 
-/* A block that went unanswered may mean that the server moved: asks serving where speed is now, not too often. */
-static void sender_refresh(struct client_sender *sender)
+void client_sender_refresh(struct client_sender *sender)
 {
     if (ab_time_monotonic_us() - sender->refreshed_us < REFRESH_EVERY_US) {
         return;
@@ -400,7 +399,7 @@ static void queue_step(struct client_sender *sender, struct partition_queue *que
         }
         if (block_is_due(pending, before, now)) {
             if (pending->sending == SENDING_UNANSWERED) {
-                sender_refresh(sender);
+                client_sender_refresh(sender);
             }
             block_send(sender, pending, now);
         }
