@@ -223,14 +223,9 @@ class Imported:
 
     def __init__(self, result):
         self.result = result
-        self.accepted = self.number("accepted")
-        self.duplicates = self.number("duplicates?")
-        self.dead_letters = self.number("dead letters?")
-
-    def number(self, word):
-        found = re.findall(rf"([\d,_ ]*\d)\s+(?:rows\s+)?{word}|{word}\s*[:=]?\s+([\d,_]*\d)", self.result.text)
-        check(found, f"no number of '{word}' in: {self.result}")
-        return int(re.sub(r"\D", "", found[-1][0] or found[-1][1]))
+        found = re.fullmatch(r"rows accepted (\d+), duplicates (\d+), dead letters (\d+)", (result.out.splitlines() or [""])[-1])
+        check(found, f"the import does not end with its counts: {result}")
+        self.accepted, self.duplicates, self.dead_letters = map(int, found.groups())
 
     def __eq__(self, other):
         return (self.accepted, self.duplicates, self.dead_letters) == other
