@@ -209,6 +209,17 @@ static void value_put(const struct ab_column_buffer *buffer, const uint8_t *valu
     }
 }
 
+/* A value of 8 or 16 bytes as bits. */
+static inline ab_uint128 bits_load(const uint8_t *value, size_t element)
+{
+    uint64_t words[2] = {0, 0};
+    memcpy(&words[0], value, 8);
+    if (element == 16) {
+        memcpy(&words[1], value + 8, 8);
+    }
+    return (ab_uint128)words[1] << 64 | words[0];
+}
+
 /* Gives each distinct fixed-width value a code in order of appearance; false when there are too many for a dictionary
  * to pay. */
 static bool codes_assign(const struct ab_column_buffer *buffer, struct dense *dense, struct ab_column_pages *pages,
@@ -219,16 +230,13 @@ static bool codes_assign(const struct ab_column_buffer *buffer, struct dense *de
     uint32_t count = 0;
     for (size_t i = 0; i < dense->count; i++) {
         const uint8_t *value = dense->values + i * element;
-        uint64_t low = 0;
-        uint64_t high = 0;
-        memcpy(&low, value, 8);
-        if (element == 16) {
-            memcpy(&high, value + 8, 8);
-        }
+        ab_uint128 bits = bits_load(value, element);
+        uint64_t low = (uint64_t)bits;
+        uint64_t high = (uint64_t)(bits >> 64);
         uint64_t hash = (low ^ (high * UINT64_C(0x9E3779B97F4A7C15))) * UINT64_C(0xD6E8FEB86659FD93);
         size_t slot = (size_t)(hash >> 32) & (table_slots - 1);
         /* A slot holds the row of the entry's first appearance + 1. */
-        while (table[slot] != 0 && memcmp(dense->values + (size_t)(table[slot] - 1) * element, value, element) != 0) {
+        while (table[slot] != 0 && bits_load(dense->values + (size_t)(table[slot] - 1) * element, element) != bits) {
             slot = (slot + 1) & (table_slots - 1);
         }
         if (table[slot] == 0) {
@@ -288,68 +296,76 @@ static void texts_dictionary(const struct ab_column_buffer *buffer, struct dense
     }
 }
 
-/* Orders two values as statistics do. */
-static int value_order(const struct ab_column_buffer *buffer, const uint8_t *a, const uint8_t *b)
+/* Indexes of the least and the greatest of `count` values of one type. */
+#define BOUNDS_OF(type)                                                                                                \
+    do {                                                                                                               \
+        const type *items = (const type *)(const void *)dense->values;                                                 \
+        for (size_t i = 1; i < dense->count; i++) {                                                                    \
+            low = items[i] < items[low] ? i : low;                                                                     \
+            high = items[i] > items[high] ? i : high;                                                                  \
+        }                                                                                                              \
+    } while (0)
+
+/* True when some value is not a number. */
+static bool has_nan(const struct dense *dense)
 {
-    struct ab_column column = {.type = buffer->type, .rows_count = 1};
-    struct ab_value values[2];
-    for (int i = 0; i < 2; i++) {
-        column.values = i == 0 ? a : b;
-        if (buffer->type.kind == AB_TYPE_TEXT) {
-            uint32_t code;
-            memcpy(&code, column.values, sizeof code);
-            values[i] = (struct ab_value){.type = buffer->type, .text = text_at(buffer, code)};
-        } else {
-            values[i] = ab_column_value(&column, 0);
-        }
+    const double *values = (const double *)(const void *)dense->values;
+    size_t count = 0;
+    for (size_t i = 0; i < dense->count; i++) {
+        count += values[i] != values[i];
     }
-    return ab_value_compare(&values[0], &values[1]);
+    return count > 0;
 }
 
-/* Min and max over 8-byte values without a call per value. */
-static void bounds_of_i64(const uint8_t *bytes, size_t count, const uint8_t **min, const uint8_t **max)
+/* Codes of the least and the greatest text: every entry of the group's dictionary stands in some row. */
+static void text_bounds(const struct ab_column_buffer *buffer, uint32_t *low, uint32_t *high)
 {
-    const int64_t *values = (const int64_t *)(const void *)bytes;
-    size_t low = 0;
-    size_t high = 0;
-    for (size_t i = 1; i < count; i++) {
-        low = values[i] < values[low] ? i : low;
-        high = values[i] > values[high] ? i : high;
+    uint32_t entries = (uint32_t)(buffer->ends.bytes / sizeof(uint32_t));
+    *low = *high = 0;
+    for (uint32_t code = 1; code < entries; code++) {
+        struct ab_bytes text = text_at(buffer, code);
+        *low = ab_bytes_compare(text, text_at(buffer, *low)) < 0 ? code : *low;
+        *high = ab_bytes_compare(text, text_at(buffer, *high)) > 0 ? code : *high;
     }
-    *min = bytes + low * 8;
-    *max = bytes + high * 8;
 }
 
 /* Statistics. Without bounds: no values, a NaN among them (readers disagree about its place), long texts. */
 static void bounds_put(const struct ab_column_buffer *buffer, const struct dense *dense, struct ab_column_pages *pages)
 {
     size_t element = ab_type_element_bytes(buffer->type);
-    const uint8_t *min = dense->values;
-    const uint8_t *max = dense->values;
-    if (dense->count == 0) {
+    const uint8_t *values = dense->values;
+    size_t low = 0;
+    size_t high = 0;
+    uint32_t codes[2] = {0, 0};
+    if (dense->count == 0 || (buffer->type.kind == AB_TYPE_DOUBLE && has_nan(dense))) {
         return;
     }
-    if (buffer->type.kind == AB_TYPE_BIGINT || buffer->type.kind == AB_TYPE_TIMESTAMP) {
-        bounds_of_i64(dense->values, dense->count, &min, &max);
-    } else {
-        for (size_t i = 1; i < dense->count; i++) {
-            const uint8_t *value = dense->values + i * element;
-            min = value_order(buffer, value, min) < 0 ? value : min;
-            max = value_order(buffer, value, max) > 0 ? value : max;
-        }
+    switch (buffer->type.kind) {
+    case AB_TYPE_BOOLEAN:
+        BOUNDS_OF(uint8_t);
+        break;
+    case AB_TYPE_DOUBLE:
+        BOUNDS_OF(double);
+        break;
+    case AB_TYPE_DECIMAL:
+        BOUNDS_OF(ab_int128);
+        break;
+    case AB_TYPE_TEXT:
+        text_bounds(buffer, &codes[0], &codes[1]);
+        values = (const uint8_t *)codes;
+        high = 1;
+        break;
+    default:
+        BOUNDS_OF(int64_t);
     }
-    value_put(buffer, min, true, &pages->min);
-    value_put(buffer, max, true, &pages->max);
+    value_put(buffer, values + low * element, true, &pages->min);
+    value_put(buffer, values + high * element, true, &pages->max);
     pages->has_bounds = pages->min.bytes <= AB_COLUMN_BOUND_BYTES_MAX && pages->max.bytes <= AB_COLUMN_BOUND_BYTES_MAX;
-    if (buffer->type.kind == AB_TYPE_DOUBLE) {
+    if (buffer->type.kind == AB_TYPE_DOUBLE && !pages->min.has_failed) {
         double number;
-        memcpy(&number, max, sizeof number);
-        pages->has_bounds = number == number;
+        memcpy(&number, pages->min.data, sizeof number);
         /* The format wants -0 as a lower bound of zero. */
-        memcpy(&number, min, sizeof number);
-        if (number == 0.0) {
-            pages->min.data[7] = 0x80;
-        }
+        pages->min.data[7] |= number == 0.0 ? 0x80 : 0;
     }
 }
 

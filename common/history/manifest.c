@@ -112,9 +112,11 @@ static ab_err directories_decode(
         if (!path_is_safe(directory->path)) {
             return member_bad(error, "path");
         }
-        if (directory->span_from == 0 || directory->span_to < directory->span_from ||
-            (d > 0 && directory->span_from != next_span)) {
+        if (directory->span_from == 0 || (d > 0 && directory->span_from != next_span)) {
             return member_bad(error, "span_from");
+        }
+        if (directory->span_to < directory->span_from || directory->span_to > manifest->cut) {
+            return member_bad(error, "span_to");
         }
         next_span = directory->span_to + 1;
         AB_TRY(shards_decode(ab_json_get(entry, "shards"), manifest->shards_count, directory, error));
@@ -122,39 +124,59 @@ static ab_err directories_decode(
     return next_span == manifest->cut + 1 ? AB_OK : member_bad(error, "span_to");
 }
 
-static ab_err manifest_read(const struct ab_json *json, struct ab_version_manifest *manifest, struct ab_error *error)
+/* Reads a whole number between two bounds. */
+static ab_err member_integer(const struct ab_json *json, const char *member, int64_t least, int64_t most,
+    int64_t *number, struct ab_error *error)
 {
-    int64_t format = ab_json_integer_or(ab_json_get(json, "format"), 0);
+    const struct ab_json *value = ab_json_get(json, member);
+    int64_t read = ab_json_integer_or(value, 0);
+    if (!ab_json_is_integer(value) || read < least || read > most) {
+        return member_bad(error, member);
+    }
+    *number = read;
+    return AB_OK;
+}
+
+static ab_err format_check(const struct ab_json *json, struct ab_error *error)
+{
+    int64_t format = 0;
+    AB_TRY(member_integer(json, "format", 1, INT64_MAX, &format, error));
     if (format > AB_MANIFEST_FORMAT) {
         return ab_error_set(error, AB_UNSUPPORTED, "version manifest has format %" PRId64 ", this program reads %d",
             format, AB_MANIFEST_FORMAT);
     }
-    if (format != AB_MANIFEST_FORMAT) {
-        return member_bad(error, "format");
-    }
-    int64_t shards = ab_json_integer_or(ab_json_get(json, "shards"), 0);
-    int64_t uid = ab_json_integer_or(ab_json_get(json, "uid"), 0);
-    int64_t definition = ab_json_integer_or(ab_json_get(json, "definition_version"), 0);
-    int64_t attempt = ab_json_integer_or(ab_json_get(json, "attempt"), -1);
+    return AB_OK;
+}
+
+static ab_err manifest_read(const struct ab_json *json, struct ab_version_manifest *manifest, struct ab_error *error)
+{
+    int64_t definition = 0;
+    int64_t uid = 0;
+    int64_t attempt = 0;
+    int64_t shards = 0;
+    AB_TRY(format_check(json, error));
+    AB_TRY(member_integer(json, "definition_version", 1, UINT32_MAX, &definition, error));
+    AB_TRY(member_integer(json, "uid", 1, UINT32_MAX, &uid, error));
+    AB_TRY(member_integer(json, "attempt", 0, UINT32_MAX, &attempt, error));
+    AB_TRY(member_integer(json, "time_us", INT64_MIN, INT64_MAX, &manifest->time_us, error));
+    AB_TRY(member_integer(json, "horizon_us", INT64_MIN, INT64_MAX, &manifest->horizon_us, error));
+    AB_TRY(member_integer(json, "shards", 1, AB_MANIFEST_SHARDS_MAX, &shards, error));
+    AB_TRY(member_integer(json, "chunk_us", 0, INT64_MAX, &manifest->chunk_us, error));
+    manifest->definition_version = (uint32_t)definition;
+    manifest->uid = (uint32_t)uid;
+    manifest->attempt = (uint32_t)attempt;
+    manifest->shards_count = (uint32_t)shards;
     manifest->view = ab_new_text(ab_json_text_or(ab_json_get(json, "view"), ""));
     manifest->cut = ab_json_u64_or(ab_json_get(json, "cut"), 0);
-    if (manifest->view[0] == '\0' || manifest->cut == 0) {
-        return member_bad(error, manifest->cut == 0 ? "cut" : "view");
+    if (manifest->view[0] == '\0') {
+        return member_bad(error, "view");
     }
-    if (shards < 1 || shards > AB_MANIFEST_SHARDS_MAX) {
-        return member_bad(error, "shards");
+    if (manifest->cut == 0 || manifest->cut >= UINT64_MAX) { /* spans count from 1, and one follows the cut */
+        return member_bad(error, "cut");
     }
-    if (uid < 1 || uid > UINT32_MAX || definition < 1 || definition > UINT32_MAX || attempt < 0 ||
-        attempt > UINT32_MAX) {
-        return member_bad(error, "uid");
+    if (!ab_json_is_boolean(ab_json_get(json, "aligned"))) {
+        return member_bad(error, "aligned");
     }
-    manifest->shards_count = (uint32_t)shards;
-    manifest->uid = (uint32_t)uid;
-    manifest->definition_version = (uint32_t)definition;
-    manifest->attempt = (uint32_t)attempt;
-    manifest->time_us = ab_json_integer_or(ab_json_get(json, "time_us"), 0);
-    manifest->horizon_us = ab_json_integer_or(ab_json_get(json, "horizon_us"), INT64_MIN);
-    manifest->chunk_us = ab_json_integer_or(ab_json_get(json, "chunk_us"), 0);
     manifest->is_aligned = ab_json_boolean_or(ab_json_get(json, "aligned"), false);
     return directories_decode(ab_json_get(json, "directories"), manifest, error);
 }
