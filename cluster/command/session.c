@@ -1,11 +1,14 @@
 #include "cluster/command/session.h"
 
 #include "cluster/layout.h"
+#include "common/base/time.h"
 #include "common/catalog/catalog.h"
 
 #include <stdio.h>
 
-#define CATALOG_TIMEOUT_MS 10000
+#define CATALOG_TIMEOUT_MS 30000
+#define TRY_TIMEOUT_MS 1000
+#define TRY_PAUSE_US (50 * AB_US_PER_MS)
 
 static struct ab_process process_decode(const struct ab_json *entry)
 {
@@ -59,39 +62,75 @@ void ab_session_close(struct ab_session *session)
     ab_node_close(&session->node);
 }
 
-ab_err ab_session_call(struct ab_session *session, const char *daemon, enum ab_verb verb, const struct ab_json *payload,
-    int timeout_ms, struct ab_json **reply, struct ab_error *error)
+/* One try. */
+static ab_err call_once(struct ab_session *session, const char *daemon, enum ab_verb verb, struct ab_bytes payload,
+    int timeout_ms, struct ab_answer *answer, struct ab_error *error)
 {
     struct ab_node_endpoint endpoint;
     struct ab_channel *channel = NULL;
-    struct ab_answer answer = {0};
     AB_TRY(ab_node_endpoint_read(session->directory, daemon, &endpoint, error));
     struct ab_channel_options options = {.address = endpoint.address};
     memcpy(options.server_key, endpoint.public_key, sizeof options.server_key);
     AB_TRY(ab_channel_open(session->node.wire, &options, &channel, error));
+    ab_err err = ab_channel_call(channel, verb, payload, timeout_ms, answer, error);
+    if (err == AB_TIMEOUT && ab_channel_was_refused(channel)) {
+        *error = (struct ab_error){0};
+        err = ab_error_set(error, AB_DENIED,
+            "the %s daemon refused this key: it is not on the list of the cluster in %s", daemon, session->directory);
+    } else if (err == AB_TIMEOUT) {
+        err = ab_error_wrap(error, err, "the %s daemon at %s did not answer within %d ms; see %s/logs/%s.log", daemon,
+            endpoint.address, timeout_ms, session->directory, daemon);
+    }
+    ab_channel_close(channel);
+    return err;
+}
+
+/* What asks only may be asked again: a daemon that was started anew answers elsewhere. */
+static bool is_repeatable(enum ab_verb verb)
+{
+    return verb == AB_VERB_PING || verb == AB_VERB_CATALOG || verb == AB_VERB_STATUS || verb == AB_VERB_JOB_SHOW ||
+           verb == AB_VERB_JOB_LIST || verb == AB_VERB_DEAD_LETTERS;
+}
+
+static ab_err call_tries(struct ab_session *session, const char *daemon, enum ab_verb verb, struct ab_bytes payload,
+    int timeout_ms, struct ab_answer *answer, struct ab_error *error)
+{
+    int64_t until = ab_time_monotonic_us() + timeout_ms * AB_US_PER_MS;
+    int slice_ms = is_repeatable(verb) ? TRY_TIMEOUT_MS : timeout_ms;
+    for (;; slice_ms *= 2) { /* an answer may also take longer than the first slice */
+        struct ab_error try_error = {0};
+        int left_ms = (int)((until - ab_time_monotonic_us()) / AB_US_PER_MS);
+        ab_err err = call_once(session, daemon, verb, payload, left_ms < slice_ms && left_ms > 0 ? left_ms : slice_ms,
+            answer, &try_error);
+        bool is_again = (err == AB_TIMEOUT || err == AB_UNAVAILABLE) && is_repeatable(verb);
+        if (!is_again || ab_time_monotonic_us() + TRY_PAUSE_US >= until) {
+            *error = try_error;
+            return err;
+        }
+        if (err == AB_UNAVAILABLE) {
+            slice_ms /= 2;
+            ab_time_sleep_us(TRY_PAUSE_US);
+        }
+    }
+}
+
+ab_err ab_session_call(struct ab_session *session, const char *daemon, enum ab_verb verb, const struct ab_json *payload,
+    int timeout_ms, struct ab_json **reply, struct ab_error *error)
+{
+    struct ab_answer answer = {0};
     struct ab_buffer text;
     ab_buffer_init(&text, NULL, AB_WIRE_MESSAGE_BYTES_MAX);
     if (payload != NULL) {
         ab_json_write(payload, 0, &text);
     }
-    ab_err err = ab_channel_call(channel, verb, ab_buffer_view(&text), timeout_ms, &answer, error);
-    if (err == AB_TIMEOUT && ab_channel_was_refused(channel)) {
-        *error = (struct ab_error){0};
-        err = ab_error_set(error, AB_DENIED, "the %s daemon refused this key: it is not on the list of the cluster in %s", daemon,
-            session->directory);
-    } else if (err == AB_TIMEOUT) {
-        err = ab_error_wrap(error, err, "the %s daemon at %s did not answer within %d ms; see %s/logs/%s.log", daemon,
-            endpoint.address, timeout_ms, session->directory, daemon);
-    }
-    if (err == AB_OK && reply != NULL) {
-        err = answer.payload.bytes == 0 ? AB_OK : ab_json_parse(answer.payload, reply, error);
-        if (answer.payload.bytes == 0) {
-            *reply = ab_json_object();
-        }
+    ab_err err = call_tries(session, daemon, verb, ab_buffer_view(&text), timeout_ms, &answer, error);
+    ab_buffer_fini(&text);
+    if (err == AB_OK && reply != NULL && answer.payload.bytes == 0) {
+        *reply = ab_json_object();
+    } else if (err == AB_OK && reply != NULL) {
+        err = ab_json_parse(answer.payload, reply, error);
     }
     ab_answer_free(&answer);
-    ab_buffer_fini(&text);
-    ab_channel_close(channel);
     return err;
 }
 

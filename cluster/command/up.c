@@ -22,7 +22,7 @@
 #define READY_POLL_US (20 * AB_US_PER_MS)
 #define READY_SAY_US (5 * AB_US_PER_SECOND)
 #define CRASHES_PATIENCE 3u
-#define PING_TIMEOUT_MS 2000
+#define PING_TIMEOUT_MS 1000
 
 /* What the command line asks for. */
 struct up {

@@ -144,6 +144,7 @@ static void daemon_reap(struct ab_controller *controller, struct ab_daemon *daem
     daemon->process = (struct ab_process){0};
     controller->is_endpoints_changed = true;
     ab_lock_give(&controller->lock);
+    info_remove(controller, daemon->name); /* nobody shall ask there */
     if (atomic_load(&controller->is_stopping)) {
         return;
     }

@@ -1,5 +1,7 @@
 #include "cluster/controller/controller.h"
 
+#define ANSWER_SLICE_MS 50
+
 void ab_speed_link_close(struct ab_speed_link *link)
 {
     ab_channel_close(link->channel);
@@ -28,6 +30,49 @@ static ab_err link_refresh(struct ab_controller *controller, struct ab_speed_lin
     return AB_OK;
 }
 
+/* True while the process that was asked is the one that runs. */
+static bool link_holds(struct ab_controller *controller, const struct ab_speed_link *link)
+{
+    const struct ab_daemon *speed = &controller->daemons[AB_DAEMON_SPEED];
+    ab_lock_take(&controller->lock);
+    bool holds = speed->supervision.is_running && speed->has_endpoint && speed->endpoint.pid == link->endpoint.pid;
+    ab_lock_give(&controller->lock);
+    return holds && !atomic_load(&controller->is_stopping);
+}
+
+/* Sends and waits for this request's answer, but not for a process that has died meanwhile. */
+static ab_err link_call(struct ab_controller *controller, struct ab_speed_link *link, enum ab_verb verb,
+    struct ab_bytes payload, int timeout_ms, struct ab_answer *answer, struct ab_error *error)
+{
+    struct ab_envelope envelope = {.verb = verb, .deadline_ms = (uint32_t)timeout_ms};
+    struct ab_answer received = {0};
+    int64_t until_us = ab_time_monotonic_us() + timeout_ms * AB_US_PER_MS;
+    ab_err err = ab_channel_send(link->channel, &envelope, payload);
+    while (err == AB_OK) {
+        err = ab_channel_receive(link->channel, ANSWER_SLICE_MS, &received);
+        if (err == AB_OK && received.envelope.request_id == envelope.request_id) {
+            break;
+        }
+        ab_answer_free(&received); /* of an earlier request that was given up */
+        received = (struct ab_answer){0};
+        if (!link_holds(controller, link)) {
+            return ab_error_set(error, AB_UNAVAILABLE, "the speed daemon ended before it answered");
+        }
+        bool is_waiting = err == AB_OK || err == AB_TIMEOUT;
+        err = is_waiting && ab_time_monotonic_us() < until_us ? AB_OK : is_waiting ? AB_TIMEOUT : err;
+    }
+    if (err != AB_OK) {
+        return ab_error_set(error, err, "%s", ab_err_text(err));
+    }
+    if (received.envelope.status != AB_OK) {
+        err = ab_error_set(error, received.envelope.status, "%s", received.envelope.error);
+        ab_answer_free(&received);
+        return err;
+    }
+    *answer = received;
+    return AB_OK;
+}
+
 ab_err ab_speed_call(struct ab_controller *controller, struct ab_speed_link *link, enum ab_verb verb,
     const struct ab_json *payload, int timeout_ms, struct ab_json **reply, struct ab_error *error)
 {
@@ -40,7 +85,7 @@ ab_err ab_speed_call(struct ab_controller *controller, struct ab_speed_link *lin
     struct ab_answer answer = {0};
     ab_err err = ab_buffer_finish(&text);
     if (err == AB_OK) {
-        err = ab_channel_call(link->channel, verb, ab_buffer_view(&text), timeout_ms, &answer, error);
+        err = link_call(controller, link, verb, ab_buffer_view(&text), timeout_ms, &answer, error);
     }
     ab_buffer_fini(&text);
     if (err != AB_OK) {
