@@ -448,8 +448,13 @@ static void spans_clear(struct ab_partition *partition)
 
 static ab_err recover_loaded(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
 {
-    if (loaded->has_position && loaded->position.applied_offset > ab_log_end_offset(partition->log)) {
-        AB_TRY(state_wipe(partition, loaded, "it is ahead of the log", error));
+    uint64_t end = ab_log_end_offset(partition->log);
+    if (loaded->has_position && loaded->position.applied_offset > end) {
+        /* Only durable records are applied: the state proves that the log once went further (H9, H18). */
+        return ab_error_set(error, AB_CORRUPT,
+            "the log ends at offset %" PRIu64 ", but records up to %" PRIu64
+            " were acknowledged and applied: restore the log, or remove %s and %s to go on without them",
+            end, loaded->position.applied_offset, partition->state_directory, partition->retained_path);
     }
     if (ab_log_end_offset(partition->log) == 0) {
         AB_TRY(log_begin(partition, error));

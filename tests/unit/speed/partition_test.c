@@ -428,6 +428,21 @@ static void test_partition_damaged_log_is_refused_with_its_place(void **state)
     assert_non_null(strstr(error.text, "partition 0"));
 }
 
+static void test_partition_log_that_lost_applied_records_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ab_error error = {0};
+    send(fixture, 100);
+    rig_flush(&fixture->rig);
+    rig_close(&fixture->rig);
+    char *path = scratch_path(fixture->directory, "partition-0/log");
+    assert_ok(ab_file_remove_tree(path, &error));
+    ab_delete(path);
+    struct rig_options options = {0};
+    assert_int_equal(rig_open(&fixture->rig, fixture->directory, &options, &error), AB_CORRUPT);
+    assert_non_null(strstr(error.text, "acknowledged"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +461,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_partition_digest_counts_a_closed_span, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_panes_expire_by_the_time_of_the_cut_before, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_damaged_log_is_refused_with_its_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partition_log_that_lost_applied_records_is_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
