@@ -128,8 +128,8 @@ ab_err ab_jobs_begin(struct ab_jobs *jobs, const char *id, const struct ab_job_r
     return AB_OK;
 }
 
-ab_err ab_jobs_check(struct ab_jobs *jobs, const char *id, uint32_t attempt, ab_time_us now, struct ab_job **job,
-    struct ab_error *error)
+ab_err ab_jobs_check(
+    struct ab_jobs *jobs, const char *id, uint32_t attempt, ab_time_us now, struct ab_job **job, struct ab_error *error)
 {
     struct ab_job *found = ab_jobs_find(jobs, id);
     if (found == NULL) {
@@ -154,7 +154,8 @@ struct ab_job *ab_jobs_due(const struct ab_jobs *jobs, ab_time_us now)
     }
     for (size_t i = 0; i < jobs->count; i++) {
         if (jobs->items[i]->state == AB_JOB_SUBMITTED) {
-            return jobs->items[i]->due_us <= now ? jobs->items[i] : NULL; /* in order: a waiting retry is not overtaken */
+            return jobs->items[i]->due_us <= now ? jobs->items[i]
+                                                 : NULL; /* in order: a waiting retry is not overtaken */
         }
     }
     return NULL;

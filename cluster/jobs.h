@@ -7,10 +7,10 @@
  *                          └──── left: back-off ────┤ refused for good
  *                                                   └─────────────────▶ failed
  *
- * One job runs at a time, in order of submission. A job keeps its cut over all its starts (I6: a retry publishes the same span);
- * every BEGIN gets a higher attempt, and only the highest may publish: that is the fence against a process that was thought dead.
- * A job by hand (mpirun without the controller) has no process of ours: it counts as gone when nothing was heard of it for
- * AB_JOB_SILENCE_US.
+ * One job runs at a time, in order of submission. A job keeps its cut over all its starts (I6: a retry publishes the
+ * same span); every BEGIN gets a higher attempt, and only the highest may publish: that is the fence against a process
+ * that was thought dead. A job by hand (mpirun without the controller) has no process of ours: it counts as gone when
+ * nothing was heard of it for AB_JOB_SILENCE_US.
  *
  * Threads: owner; the controller holds its lock around every call.
  */
@@ -40,15 +40,15 @@ struct ab_job {
     bool is_full;
     bool is_by_hand;
     uint32_t ranks_count;
-    uint32_t starts_count;  /* processes started */
-    uint32_t attempt;       /* fencing number: of the newest BEGIN */
-    uint64_t cut;           /* 0 = not taken yet */
+    uint32_t starts_count; /* processes started */
+    uint32_t attempt;      /* fencing number: of the newest BEGIN */
+    uint64_t cut;          /* 0 = not taken yet */
     ab_time_us submitted_us, started_us, finished_us;
-    ab_time_us due_us;      /* not started before */
-    ab_time_us heard_us;    /* last verb from it */
-    struct ab_process process; /* leader of its group; pid 0 = none */
-    struct ab_json *progress; /* owned; NULL = none */
-    struct ab_json *report;   /* owned; NULL = none */
+    ab_time_us due_us;              /* not started before */
+    ab_time_us heard_us;            /* last verb from it */
+    struct ab_process process;      /* leader of its group; pid 0 = none */
+    struct ab_json *progress;       /* owned; NULL = none */
+    struct ab_json *report;         /* owned; NULL = none */
     char error[AB_JOB_ERROR_BYTES]; /* why it failed last; "" */
 };
 
@@ -56,7 +56,7 @@ struct ab_job {
 struct ab_jobs {
     struct ab_job **items; /* owned, in order of submission */
     size_t count;
-    uint64_t last_number;  /* of the newest id */
+    uint64_t last_number; /* of the newest id */
 };
 
 void ab_jobs_fini(struct ab_jobs *jobs);
@@ -74,19 +74,20 @@ struct ab_job_request {
     uint32_t ranks_count;
 };
 
-/* Adds a submitted job, or finds the one of the same request id (*is_new false). AB_USAGE for ranks out of range, AB_FULL. */
+/* Adds a submitted job, or finds the one of the same request id (*is_new false). AB_USAGE for ranks out of range,
+ * AB_FULL. */
 AB_MUST_USE ab_err ab_jobs_submit(struct ab_jobs *jobs, const struct ab_job_request *request, ab_time_us now,
     struct ab_job **job, bool *is_new, struct ab_error *error);
 
-/* A batch process reports for work. `id` "" = by hand: a job is made for it. AB_BUSY when another job runs, AB_NOT_FOUND, AB_CLOSED when
- * the job is over. On AB_OK job->attempt is the caller's fencing number. */
-AB_MUST_USE ab_err ab_jobs_begin(struct ab_jobs *jobs, const char *id, const struct ab_job_request *request, ab_time_us now,
-    struct ab_job **job, struct ab_error *error);
+/* A batch process reports for work. `id` "" = by hand: a job is made for it. AB_BUSY when another job runs,
+ * AB_NOT_FOUND, AB_CLOSED when the job is over. On AB_OK job->attempt is the caller's fencing number. */
+AB_MUST_USE ab_err ab_jobs_begin(struct ab_jobs *jobs, const char *id, const struct ab_job_request *request,
+    ab_time_us now, struct ab_job **job, struct ab_error *error);
 
-/* May this attempt go on (progress, publish)? AB_STALE when a newer one has begun, AB_CLOSED when the job is over, AB_NOT_FOUND. Notes
- * that it was heard. */
-AB_MUST_USE ab_err ab_jobs_check(struct ab_jobs *jobs, const char *id, uint32_t attempt, ab_time_us now, struct ab_job **job,
-    struct ab_error *error);
+/* May this attempt go on (progress, publish)? AB_STALE when a newer one has begun, AB_CLOSED when the job is over,
+ * AB_NOT_FOUND. Notes that it was heard. */
+AB_MUST_USE ab_err ab_jobs_check(struct ab_jobs *jobs, const char *id, uint32_t attempt, ab_time_us now,
+    struct ab_job **job, struct ab_error *error);
 
 /* The next job whose process is to be started now, or NULL. */
 struct ab_job *ab_jobs_due(const struct ab_jobs *jobs, ab_time_us now);
@@ -94,7 +95,8 @@ struct ab_job *ab_jobs_due(const struct ab_jobs *jobs, ab_time_us now);
 /* Its process was started. */
 void ab_job_started(struct ab_job *job, const struct ab_process *process, ab_time_us now);
 
-/* Its process ended without publishing, or could not be started: tried again later, or failed. `reason` for a person. */
+/* Its process ended without publishing, or could not be started: tried again later, or failed. `reason` for a person.
+ */
 void ab_job_ended(struct ab_job *job, const char *reason, ab_time_us now);
 
 /* It was stopped with the controller: back to the queue, this start not counted. */
@@ -109,7 +111,8 @@ void ab_job_refused(struct ab_job *job, const char *reason, ab_time_us now);
 /* A running job by hand of which nothing was heard for too long, or NULL. */
 struct ab_job *ab_jobs_silent(const struct ab_jobs *jobs, ab_time_us now);
 
-/* The oldest job that is over, when more than AB_JOBS_KEPT_MAX are kept, else NULL; and taking it out of the list (frees it). */
+/* The oldest job that is over, when more than AB_JOBS_KEPT_MAX are kept, else NULL; and taking it out of the list
+ * (frees it). */
 struct ab_job *ab_jobs_surplus(const struct ab_jobs *jobs);
 void ab_jobs_remove(struct ab_jobs *jobs, struct ab_job *job);
 

@@ -63,8 +63,8 @@ bool ab_layout_is_vacant(const char *directory)
     return count == 0;
 }
 
-ab_err ab_layout_create(const char *directory, uint32_t partitions_count, struct ab_cluster_identity *identity,
-    struct ab_error *error)
+ab_err ab_layout_create(
+    const char *directory, uint32_t partitions_count, struct ab_cluster_identity *identity, struct ab_error *error)
 {
     if (!ab_layout_is_vacant(directory)) {
         return ab_error_set(error, AB_EXISTS,
@@ -79,7 +79,8 @@ ab_err ab_layout_create(const char *directory, uint32_t partitions_count, struct
     return AB_OK;
 }
 
-static const enum ab_role key_roles[] = {AB_ROLE_NODE, AB_ROLE_BATCH, AB_ROLE_OPERATOR, AB_ROLE_PRODUCER, AB_ROLE_QUERY};
+static const enum ab_role key_roles[] = {
+    AB_ROLE_NODE, AB_ROLE_BATCH, AB_ROLE_OPERATOR, AB_ROLE_PRODUCER, AB_ROLE_QUERY};
 #define KEY_ROLES_COUNT (sizeof key_roles / sizeof key_roles[0])
 
 /* Reads a role's key, making it when it is missing. */

@@ -1,14 +1,10 @@
 /* layout: what lies where in a cluster's directory, and how a new one is made.
  *
- *   cluster.json      common/wire/node.h; written first: a directory with it is ours, and all else is made when missing, so a
- *                     crash while making it is mended by the next `up`
- *   keys/             <role>.key, one pair a role (0600), and the allow list
- *   config/node.yaml  common/config
- *   coordination/     the local coordination service
- *   run/              controller.lock, endpoints.json, <daemon>.json
- *   logs/             <daemon>.log, <daemon>.log.1
- *   jobs/<id>/log     what a batch job printed
- *   versions/, history/, partition-<p>/  belong to batch and speed
+ *   cluster.json      common/wire/node.h; written first: a directory with it is ours, and all else is made when
+ * missing, so a crash while making it is mended by the next `up` keys/             <role>.key, one pair a role (0600),
+ * and the allow list config/node.yaml  common/config coordination/     the local coordination service run/
+ * controller.lock, endpoints.json, <daemon>.json logs/             <daemon>.log, <daemon>.log.1 jobs/<id>/log     what
+ * a batch job printed versions/, history/, partition-<p>/  belong to batch and speed
  *
  * Threads: any; nothing is kept.
  */
@@ -27,10 +23,11 @@ char *ab_layout_path(const char *directory, const char *format, ...) AB_PRINTF(2
 bool ab_layout_is_vacant(const char *directory);
 
 /* Makes the directory and cluster.json with a new id. AB_EXISTS when the directory is neither absent nor empty. */
-AB_MUST_USE ab_err ab_layout_create(const char *directory, uint32_t partitions_count,
-    struct ab_cluster_identity *identity, struct ab_error *error);
+AB_MUST_USE ab_err ab_layout_create(
+    const char *directory, uint32_t partitions_count, struct ab_cluster_identity *identity, struct ab_error *error);
 
-/* Makes what is missing of folders, keys, allow list and config (written from `config`, also when `overwrite_config`). */
+/* Makes what is missing of folders, keys, allow list and config (written from `config`, also when `overwrite_config`).
+ */
 AB_MUST_USE ab_err ab_layout_complete(
     const char *directory, const struct ab_config *config, bool overwrite_config, struct ab_error *error);
 

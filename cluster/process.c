@@ -3,19 +3,19 @@
 #include "common/base/buffer.h"
 #include "common/base/file.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
 
-/* State letter and start time from /proc/<pid>/stat; the name in parentheses may hold anything, so fields count from the last one. */
+/* State letter and start time from /proc/<pid>/stat; the name in parentheses may hold anything, so fields count from
+ * the last one. */
 static bool stat_read(int64_t pid, char *state, uint64_t *start_ticks)
 {
     char path[64];
@@ -25,9 +25,10 @@ static bool stat_read(int64_t pid, char *state, uint64_t *start_ticks)
     bool is_found = false;
     if (pid > 0 && ab_file_read_all(path, &text, NULL) == AB_OK) {
         const char *rest = strrchr(ab_buffer_text(&text), ')');
-        is_found = rest != NULL && sscanf(rest + 1,
-                                       " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64,
-                                       state, start_ticks) == 2;
+        is_found =
+            rest != NULL &&
+            sscanf(rest + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64,
+                state, start_ticks) == 2;
     }
     ab_buffer_fini(&text);
     return is_found;
@@ -77,7 +78,8 @@ bool ab_process_group_is_alive(const struct ab_process *process)
     if (process->pid <= 1 || kill(-(pid_t)process->pid, 0) != 0) {
         return false;
     }
-    /* An id is not given again while a group of that number lives, so a missing leader means that the group is the old one. */
+    /* An id is not given again while a group of that number lives, so a missing leader means that the group is the old
+     * one. */
     return !ab_process_start_ticks(process->pid, &start_ticks) || start_ticks == process->start_ticks;
 }
 
@@ -86,38 +88,6 @@ void ab_process_signal_group(const struct ab_process *process, int signal_number
     if (ab_process_group_is_alive(process)) {
         (void)kill(-(pid_t)process->pid, signal_number);
     }
-}
-
-/* The inside of the child, between fork and exec: async-signal-safe calls only. */
-static _Noreturn void child_run(const struct ab_process_options *options, char **environment, pid_t parent, int report_fd)
-{
-    sigset_t none;
-    sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)signal(SIGPIPE, SIG_DFL);
-    if (options->is_session) {
-        (void)setsid();
-    } else if (options->is_group) {
-        (void)setpgid(0, 0);
-    }
-    if (options->dies_with_us) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (getppid() != parent) { /* it died before prctl */
-            _exit(127);
-        }
-    }
-    int null_fd = open("/dev/null", O_RDONLY);
-    if (null_fd >= 0) {
-        (void)dup2(null_fd, STDIN_FILENO);
-    }
-    if (options->output_fd >= 0) {
-        (void)dup2(options->output_fd, STDOUT_FILENO);
-        (void)dup2(options->output_fd, STDERR_FILENO);
-    }
-    execve(options->arguments[0], (char *const *)options->arguments, environment);
-    int reason = errno;
-    ssize_t written = write(report_fd, &reason, sizeof reason);
-    _exit(written == sizeof reason ? 127 : 126);
 }
 
 /* Our environment with the additions in front; the array is owned by the caller, its strings are not. */
@@ -139,34 +109,54 @@ static char **environment_with(const char *const *additions)
     return environment;
 }
 
-ab_err ab_process_start(
-    const struct ab_process_options *options, struct ab_process *process, struct ab_error *error)
+/* Signals as a fresh process has them, whatever we block; a group or session of its own if wanted. */
+static int attributes_set(posix_spawnattr_t *attributes, const struct ab_process_options *options)
 {
-    int report[2];
-    if (pipe2(report, O_CLOEXEC) != 0) {
-        return ab_error_set(error, ab_err_from_errno(errno), "pipe: %s", strerror(errno));
+    sigset_t none;
+    sigset_t defaults;
+    short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+    sigemptyset(&none);
+    sigemptyset(&defaults);
+    sigaddset(&defaults, SIGPIPE);
+    if (options->is_session) {
+        flags |= POSIX_SPAWN_SETSID;
+    } else if (options->is_group) {
+        flags |= POSIX_SPAWN_SETPGROUP; /* group 0: its own id */
     }
+    int failed = posix_spawnattr_setsigmask(attributes, &none);
+    failed = failed != 0 ? failed : posix_spawnattr_setsigdefault(attributes, &defaults);
+    return failed != 0 ? failed : posix_spawnattr_setflags(attributes, flags);
+}
+
+static int actions_set(posix_spawn_file_actions_t *actions, const struct ab_process_options *options)
+{
+    int failed = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (failed == 0 && options->output_fd >= 0) {
+        failed = posix_spawn_file_actions_adddup2(actions, options->output_fd, STDOUT_FILENO);
+        failed = failed != 0 ? failed : posix_spawn_file_actions_adddup2(actions, options->output_fd, STDERR_FILENO);
+    }
+    return failed;
+}
+
+ab_err ab_process_start(const struct ab_process_options *options, struct ab_process *process, struct ab_error *error)
+{
+    pid_t pid = 0;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_t actions;
+    (void)posix_spawnattr_init(&attributes); /* neither fails on Linux */
+    (void)posix_spawn_file_actions_init(&actions);
     char **environment = environment_with(options->environment);
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid == 0) {
-        child_run(options, environment, parent, report[1]);
+    int failed = attributes_set(&attributes, options);
+    failed = failed != 0 ? failed : actions_set(&actions, options);
+    if (failed == 0) {
+        failed = posix_spawn(
+            &pid, options->arguments[0], &actions, &attributes, (char *const *)options->arguments, environment);
     }
-    int fork_errno = errno;
-    (void)close(report[1]);
     ab_delete(environment);
-    int reason = 0;
-    ssize_t got = 0;
-    do {
-        got = pid < 0 ? 0 : read(report[0], &reason, sizeof reason);
-    } while (got < 0 && errno == EINTR);
-    (void)close(report[0]);
-    if (pid < 0) {
-        return ab_error_set(error, AB_IO, "fork: %s", strerror(fork_errno));
-    }
-    if (got == sizeof reason) {
-        (void)waitpid(pid, NULL, 0);
-        return ab_error_set(error, ab_err_from_errno(reason), "start %s: %s", options->arguments[0], strerror(reason));
+    (void)posix_spawn_file_actions_destroy(&actions);
+    (void)posix_spawnattr_destroy(&attributes);
+    if (failed != 0) {
+        return ab_error_set(error, ab_err_from_errno(failed), "start %s: %s", options->arguments[0], strerror(failed));
     }
     struct ab_process started = {.pid = pid};
     (void)ab_process_start_ticks(pid, &started.start_ticks); /* a child that is not reaped has its entry */

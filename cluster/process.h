@@ -1,7 +1,8 @@
-/* process: starting, watching and ending other processes, told apart from later ones with the same id by their start time.
+/* process: starting, watching and ending other processes, told apart from later ones with the same id by their start
+ * time.
  *
- * Threads: ab_process_start belongs to the thread that lives as long as its children should: the death signal of a child is bound to
- * the thread that forked it.
+ * Threads: any. A daemon that dies with its starter (PR_SET_PDEATHSIG, which it asks for itself) dies with the thread
+ * that started it: start it from one that lives as long.
  */
 #ifndef ANABRANCH_CLUSTER_PROCESS_H
 #define ANABRANCH_CLUSTER_PROCESS_H
@@ -18,11 +19,10 @@ struct ab_process {
 };
 
 struct ab_process_options {
-    const char *const *arguments; /* NULL-terminated; [0] is the path of the program */
-    int output_fd;                /* standard output and error; -1 = as ours */
-    bool dies_with_us;            /* PR_SET_PDEATHSIG: SIGTERM when the starting thread ends */
-    bool is_group;                /* leads a process group of its own */
-    bool is_session;              /* leads a session of its own (a daemon) */
+    const char *const *arguments;   /* NULL-terminated; [0] is the path of the program */
+    int output_fd;                  /* standard output and error; -1 = as ours */
+    bool is_group;                  /* leads a process group of its own */
+    bool is_session;                /* leads a session of its own (a daemon) */
     const char *const *environment; /* NAME=VALUE to add, NULL-terminated; may be NULL */
 };
 
@@ -40,7 +40,8 @@ bool ab_process_reap(const struct ab_process *process, int *code);
 void ab_process_signal(const struct ab_process *process, int signal_number);
 void ab_process_signal_group(const struct ab_process *process, int signal_number);
 
-/* True when some process is in the group that this one leads or led, and the group is not another's: its leader is the same or gone. */
+/* True when some process is in the group that this one leads or led, and the group is not another's: its leader is the
+ * same or gone. */
 bool ab_process_group_is_alive(const struct ab_process *process);
 
 /* Reads the start time of a process; false when there is none. */

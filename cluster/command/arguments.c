@@ -21,7 +21,8 @@ static const struct ab_option *option_nearest(const struct ab_option *options, s
     size_t best_length = 3;
     for (; options->name != NULL; options++) {
         size_t length = 0;
-        while (length < typed.bytes && options->name[length] == (char)typed.data[length] && options->name[length] != '\0') {
+        while (length < typed.bytes && options->name[length] == (char)typed.data[length] &&
+               options->name[length] != '\0') {
             length++;
         }
         if (length > best_length) {
@@ -139,8 +140,7 @@ ab_err ab_arguments_size_parse(const char *text, uint64_t *bytes)
         length--;
     }
     int64_t number = 0;
-    if (ab_bigint_parse(ab_bytes_of(text, length), &number) != AB_OK || number <= 0 ||
-        number > (INT64_MAX >> shift)) {
+    if (ab_bigint_parse(ab_bytes_of(text, length), &number) != AB_OK || number <= 0 || number > (INT64_MAX >> shift)) {
         return AB_INVALID;
     }
     *bytes = (uint64_t)number << shift;

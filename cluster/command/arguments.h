@@ -1,6 +1,7 @@
 /* arguments: options and words of a command line, checked against what a command declares.
  *
- * `--name value`, `--name=value`, flags, repeated options; `--` ends options; "-" is a word. Everything points into argv.
+ * `--name value`, `--name=value`, flags, repeated options; `--` ends options; "-" is a word. Everything points into
+ * argv.
  */
 #ifndef ANABRANCH_CLUSTER_COMMAND_ARGUMENTS_H
 #define ANABRANCH_CLUSTER_COMMAND_ARGUMENTS_H
@@ -27,7 +28,8 @@ struct ab_arguments {
     size_t values_count;
 };
 
-/* Reads argv[0 .. argc-1] (the command's name already taken off). AB_USAGE with what is wrong and the nearest known option. */
+/* Reads argv[0 .. argc-1] (the command's name already taken off). AB_USAGE with what is wrong and the nearest known
+ * option. */
 AB_MUST_USE ab_err ab_arguments_parse(const struct ab_option *options, int argc, char **argv, size_t words_max,
     struct ab_arguments *arguments, struct ab_error *error);
 

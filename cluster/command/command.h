@@ -1,7 +1,7 @@
 /* command: one table row per verb of `anabranch`, and how they are called.
  *
- * Exit codes: 0 done, 1 failed, 2 wrong usage. Answers go to standard output, everything else to standard error. An error says what,
- * where, and what to do.
+ * Exit codes: 0 done, 1 failed, 2 wrong usage. Answers go to standard output, everything else to standard error. An
+ * error says what, where, and what to do.
  */
 #ifndef ANABRANCH_CLUSTER_COMMAND_COMMAND_H
 #define ANABRANCH_CLUSTER_COMMAND_COMMAND_H
@@ -29,12 +29,16 @@ extern const struct ab_command ab_command_job;
 extern const struct ab_command ab_command_dead_letters;
 
 /* The option every command but `check` has. */
-#define AB_OPTION_DATA {"--data", "DIR", "the cluster's directory; ANABRANCH_DATA may stand in for it"}
+#define AB_OPTION_DATA                                                                                                 \
+    {                                                                                                                  \
+        "--data", "DIR", "the cluster's directory; ANABRANCH_DATA may stand in for it"                                 \
+    }
 
 /* Runs the command line; the process's exit code. */
 int ab_command_main(int argc, char **argv);
 
-/* The cluster's directory from --data or ANABRANCH_DATA, as an absolute path, freed with ab_delete; AB_USAGE when neither is given. */
+/* The cluster's directory from --data or ANABRANCH_DATA, as an absolute path, freed with ab_delete; AB_USAGE when
+ * neither is given. */
 AB_MUST_USE ab_err ab_command_directory(const struct ab_arguments *arguments, char **directory, struct ab_error *error);
 
 /* Reads a whole text file of at most bytes_max bytes. */

@@ -71,7 +71,8 @@ static void help_print(FILE *out)
     for (size_t i = 0; i < COMMANDS_COUNT; i++) {
         (void)fprintf(out, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
     }
-    (void)fprintf(out, "\n`anabranch COMMAND --help` tells its options. Exit codes: 0 done, 1 failed, 2 wrong usage.\n");
+    (void)fprintf(
+        out, "\n`anabranch COMMAND --help` tells its options. Exit codes: 0 done, 1 failed, 2 wrong usage.\n");
 }
 
 static void command_help_print(const struct ab_command *command, FILE *out)

@@ -44,8 +44,8 @@ static void split_plain(struct ab_csv *csv, struct ab_csv_row *row)
     field_add(csv, row, start, (size_t)(end - start));
 }
 
-/* Copies the quoted field that starts after `at` (its opening quote) into the scratch buffer; returns the byte after the closing quote. The
- * row was found whole, so the closing quote is there. */
+/* Copies the quoted field that starts after `at` (its opening quote) into the scratch buffer; returns the byte after
+ * the closing quote. The row was found whole, so the closing quote is there. */
 static const uint8_t *unescape(struct ab_csv *csv, struct ab_csv_row *row, const uint8_t *at, const uint8_t *end)
 {
     size_t begin = csv->scratch.bytes;
@@ -97,10 +97,11 @@ static void split_quoted(struct ab_csv *csv, struct ab_csv_row *row)
     }
 }
 
-/* Where the row that starts at `at` and has a quote ends: its LF, or `end` when no LF follows, or NULL inside an open quote. */
+/* Where the row that starts at `at` and has a quote ends: its LF, or `end` when no LF follows, or NULL inside an open
+ * quote. */
 static const uint8_t *quoted_row_end(const struct ab_csv *csv, const uint8_t *at, const uint8_t *end)
 {
-    for (;;) { /* at the start of a field */
+    for (;;) {                           /* at the start of a field */
         while (at < end && *at == '"') { /* the second time round it is the second half of "" */
             at = memchr(at + 1, '"', (size_t)(end - at - 1));
             if (at == NULL) {

@@ -73,7 +73,8 @@ static ab_err rows_print(const struct ab_json *rows, enum ab_output_format forma
     ab_buffer_init(&out, NULL, 0);
     ab_relation_init(&relation, columns);
     for (size_t c = 0; c < columns; c++) {
-        bool is_number = ab_json_is_integer(ab_json_get(ab_json_at(rows, 0), names[c])) && strstr(names[c], "_us") == NULL;
+        bool is_number =
+            ab_json_is_integer(ab_json_get(ab_json_at(rows, 0), names[c])) && strstr(names[c], "_us") == NULL;
         ab_relation_column(&relation, c, names[c], is_number ? AB_CELL_NUMBER : AB_CELL_TEXT);
     }
     for (size_t r = 0; r < ab_json_count(rows); r++) {
@@ -93,8 +94,8 @@ static ab_err rows_print(const struct ab_json *rows, enum ab_output_format forma
     return err;
 }
 
-static ab_err list_print(const char *stream, int64_t limit, char *directory, enum ab_output_format format,
-    struct ab_error *error)
+static ab_err list_print(
+    const char *stream, int64_t limit, char *directory, enum ab_output_format format, struct ab_error *error)
 {
     struct ab_session session;
     struct ab_json *reply = NULL;

@@ -14,8 +14,7 @@
 /* Only what endpoints.json names, and only if it is still the very process. */
 static void recorded_kill(const struct ab_running *running)
 {
-    const struct ab_process *processes[] = {
-        &running->controller, &running->serving.process, &running->speed.process};
+    const struct ab_process *processes[] = {&running->controller, &running->serving.process, &running->speed.process};
     for (size_t i = 0; i < sizeof processes / sizeof processes[0]; i++) {
         if (ab_process_is_alive(processes[i])) {
             ab_command_say("killing process %" PRId64, processes[i]->pid);

@@ -42,7 +42,8 @@ static enum anabranch_result time_set(struct ab_import_rows *rows, uint32_t colu
     return anabranch_set_timestamp(rows->producer, column, time);
 }
 
-/* Sets a column from its text form; anything but ANABRANCH_OK: it does not fit, the reason is the client's last error. */
+/* Sets a column from its text form; anything but ANABRANCH_OK: it does not fit, the reason is the client's last error.
+ */
 static enum anabranch_result text_set(struct ab_import_rows *rows, uint32_t column, struct ab_bytes text)
 {
     int64_t number = 0;
@@ -110,8 +111,7 @@ static ab_err columns_check(const struct ab_import_rows *rows, struct ab_error *
     return AB_OK;
 }
 
-ab_err ab_import_rows_header(
-    struct ab_import_rows *rows, const struct ab_csv_row *header, struct ab_error *error)
+ab_err ab_import_rows_header(struct ab_import_rows *rows, const struct ab_csv_row *header, struct ab_error *error)
 {
     if (header->reason != NULL || header->fields_count > AB_CSV_FIELDS_MAX) {
         return ab_error_set(error, AB_INVALID, "the header cannot be read: %s",
@@ -137,16 +137,15 @@ ab_err ab_import_rows_header(
     return columns_check(rows, error);
 }
 
-enum anabranch_result ab_import_rows_csv(
-    struct ab_import_rows *rows, const struct ab_csv_row *row, uint64_t position)
+enum anabranch_result ab_import_rows_csv(struct ab_import_rows *rows, const struct ab_csv_row *row, uint64_t position)
 {
     if (row->reason != NULL) {
         return raw_append(rows, row->whole, position, row->reason);
     }
     if (row->fields_count != rows->fields_count) {
         char reason[96];
-        (void)snprintf(reason, sizeof reason, "the row has %zu fields, the header has %zu", row->fields_count,
-            rows->fields_count);
+        (void)snprintf(
+            reason, sizeof reason, "the row has %zu fields, the header has %zu", row->fields_count, rows->fields_count);
         return raw_append(rows, row->whole, position, reason);
     }
     for (size_t f = 0; f < row->fields_count; f++) {

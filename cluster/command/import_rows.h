@@ -17,26 +17,26 @@ struct ab_import_rename {
 };
 
 struct ab_import_rows {
-    struct anabranch_client *client;     /* borrowed */
-    struct anabranch_producer *producer; /* borrowed */
-    const struct ab_stream *stream;      /* borrowed */
+    struct anabranch_client *client;        /* borrowed */
+    struct anabranch_producer *producer;    /* borrowed */
+    const struct ab_stream *stream;         /* borrowed */
     const struct ab_import_rename *renames; /* borrowed */
     size_t renames_count;
-    const char *null_text;               /* borrowed; NULL = none besides the empty field */
+    const char *null_text; /* borrowed; NULL = none besides the empty field */
     size_t null_bytes;
-    int64_t unit_multiply;               /* integer times times this ... */
-    int64_t unit_divide;                 /* ... floored by this, are microseconds; 0 = no --time-unit */
-    int32_t *field_columns;              /* owned; CSV: column of each header field, -1 = ignored */
+    int64_t unit_multiply;  /* integer times times this ... */
+    int64_t unit_divide;    /* ... floored by this, are microseconds; 0 = no --time-unit */
+    int32_t *field_columns; /* owned; CSV: column of each header field, -1 = ignored */
     size_t fields_count;
-    struct ab_map *names;                /* owned; JSON: member name -> column; ignored ones -> UINT32_MAX */
-    size_t ignored_count;                /* names already told of */
+    struct ab_map *names; /* owned; JSON: member name -> column; ignored ones -> UINT32_MAX */
+    size_t ignored_count; /* names already told of */
 };
 
 /* Name of the field that a column is read from. */
 const char *ab_import_field_of(const struct ab_import_rows *rows, const char *column);
 
-/* Takes the header of a CSV file: notices on standard error for what is ignored or missing; AB_INVALID for a NOT NULL column that is missing, a name that stands twice, a
- * renamed field that is not there. */
+/* Takes the header of a CSV file: notices on standard error for what is ignored or missing; AB_INVALID for a NOT NULL
+ * column that is missing, a name that stands twice, a renamed field that is not there. */
 AB_MUST_USE ab_err ab_import_rows_header(
     struct ab_import_rows *rows, const struct ab_csv_row *header, struct ab_error *error);
 

@@ -19,8 +19,7 @@ ab_err ab_import_source_open(struct ab_import_source *source, const char *path, 
         source->fd = -1;
         ab_err err = ab_file_open(path, O_RDONLY, 0, &source->fd, NULL);
         if (err != AB_OK) {
-            return ab_error_set(
-                error, err, err == AB_NOT_FOUND ? "there is no file %s" : "%s cannot be opened", path);
+            return ab_error_set(error, err, err == AB_NOT_FOUND ? "there is no file %s" : "%s cannot be opened", path);
         }
     }
     if (fstat(source->fd, &about) == 0 && S_ISDIR(about.st_mode)) {
@@ -53,7 +52,8 @@ static int mark_order(const void *left, const void *right)
     return (a->byte_offset > b->byte_offset) - (a->byte_offset < b->byte_offset);
 }
 
-/* Feeds the hash with bytes that begin at `hashed`, comparing each mark as its offset is reached; stops at the first that differs. */
+/* Feeds the hash with bytes that begin at `hashed`, comparing each mark as its offset is reached; stops at the first
+ * that differs. */
 static void hash_feed(struct ab_import_source *source, struct ab_bytes bytes)
 {
     while (bytes.bytes > 0 && !source->has_changed) {
@@ -196,7 +196,7 @@ void ab_import_source_hash(struct ab_import_source *source, uint8_t hash[16])
 ab_err ab_import_source_fill(struct ab_import_source *source, struct ab_error *error)
 {
     size_t got = 0;
-    hash_catch_up(source, source->at); /* the used-up bytes go */
+    hash_catch_up(source, source->at);     /* the used-up bytes go */
     AB_ASSERT(source->told == source->at); /* else the hash would run ahead of what blocks say */
     memmove(source->data, source->data + source->begin, source->end - source->begin);
     source->end -= source->begin;

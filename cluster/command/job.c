@@ -52,8 +52,7 @@ static void progress_format(const struct ab_json *job, char *text, size_t room)
         if (ab_json_is_text(member)) {
             used += (size_t)snprintf(text + used, room - used, ", %s %s", key, ab_json_text_or(member, ""));
         } else if (ab_json_is_integer(member)) {
-            used += (size_t)snprintf(
-                text + used, room - used, ", %s %" PRId64, key, ab_json_integer_or(member, 0));
+            used += (size_t)snprintf(text + used, room - used, ", %s %" PRId64, key, ab_json_integer_or(member, 0));
         }
     }
 }
@@ -115,7 +114,8 @@ static ab_err job_wait(char *directory, const char *id, struct ab_error *error)
 }
 
 /* One request id for all tries, so that a lost answer makes no second job. */
-static ab_err submit(const struct ab_arguments *arguments, char *directory, char id[AB_JOB_ID_BYTES], struct ab_error *error)
+static ab_err submit(
+    const struct ab_arguments *arguments, char *directory, char id[AB_JOB_ID_BYTES], struct ab_error *error)
 {
     struct ab_session session;
     struct ab_json *job = NULL;
@@ -171,7 +171,8 @@ static void time_add(struct ab_relation *relation, const struct ab_json *job, co
 
 static void jobs_write(const struct ab_json *jobs, struct ab_buffer *out)
 {
-    static const char *const names[] = {"job", "state", "full", "ranks", "cut", "attempt", "submitted", "finished", "error"};
+    static const char *const names[] = {
+        "job", "state", "full", "ranks", "cut", "attempt", "submitted", "finished", "error"};
     static const char *const numbers[] = {"ranks", "cut", "attempt"};
     struct ab_relation relation;
     ab_relation_init(&relation, sizeof names / sizeof names[0]);
@@ -289,15 +290,16 @@ static ab_err job_run(const struct ab_arguments *arguments, struct ab_error *err
         }
         if (arguments->words_count != actions[i].words_count) {
             return ab_error_set(error, AB_USAGE, "job %s %s", actions[i].name,
-                i == 0 ? "needs: recompute" : actions[i].words_count == 2 ? "needs the id of a job" : "takes nothing more");
+                i == 0                        ? "needs: recompute"
+                : actions[i].words_count == 2 ? "needs the id of a job"
+                                              : "takes nothing more");
         }
         AB_TRY(ab_command_directory(arguments, &directory, error));
         ab_err err = actions[i].run(arguments, directory, error);
         ab_delete(directory);
         return err;
     }
-    return ab_error_set(
-        error, AB_USAGE, "unknown action '%s'; known: submit, list, show, log", arguments->words[0]);
+    return ab_error_set(error, AB_USAGE, "unknown action '%s'; known: submit, list, show, log", arguments->words[0]);
 }
 
 static const struct ab_option job_options[] = {

@@ -59,8 +59,8 @@ static void token_say(const struct anabranch_answer *answer, int64_t took_us)
         token.is_complete ? "complete" : "incomplete");
 }
 
-static ab_err answer_print(
-    struct anabranch_answer *answer, enum ab_output_format format, bool is_verbose, int64_t took_us, struct ab_error *error)
+static ab_err answer_print(struct anabranch_answer *answer, enum ab_output_format format, bool is_verbose,
+    int64_t took_us, struct ab_error *error)
 {
     struct ab_relation relation;
     struct ab_buffer out;
@@ -94,8 +94,8 @@ static ab_err query_ask(const struct ab_arguments *arguments, const char *direct
     }
     ab_err err = AB_OK;
     if (result == ANABRANCH_OK) {
-        err = answer_print(answer, format, ab_arguments_has(arguments, "--verbose"),
-            ab_time_monotonic_us() - started, error);
+        err = answer_print(
+            answer, format, ab_arguments_has(arguments, "--verbose"), ab_time_monotonic_us() - started, error);
     } else {
         err = ab_error_set(error, AB_UNAVAILABLE, "%s", anabranch_last_error(client));
     }

@@ -93,7 +93,8 @@ static void csv_cell(struct ab_bytes text, bool is_last, struct ab_buffer *out)
 {
     bool is_quoted = false;
     for (size_t i = 0; i < text.bytes; i++) {
-        is_quoted = is_quoted || text.data[i] == ',' || text.data[i] == '"' || text.data[i] == '\n' || text.data[i] == '\r';
+        is_quoted =
+            is_quoted || text.data[i] == ',' || text.data[i] == '"' || text.data[i] == '\n' || text.data[i] == '\r';
     }
     if (is_quoted) {
         ab_buffer_put_u8(out, '"');
@@ -125,7 +126,7 @@ static void json_cell(struct ab_bytes text, bool is_null, enum ab_cell_kind kind
     }
     /* NaN and the infinities are no JSON numbers. */
     bool is_bare = kind == AB_CELL_BOOLEAN || (kind == AB_CELL_NUMBER && text.bytes > 0 &&
-                                                 text.data[text.bytes - 1] >= '0' && text.data[text.bytes - 1] <= '9');
+                                                  text.data[text.bytes - 1] >= '0' && text.data[text.bytes - 1] <= '9');
     if (is_bare) {
         ab_buffer_put_bytes(out, text);
     } else {

@@ -1,7 +1,7 @@
 /* relation: rows on their way to standard output as an aligned table, CSV (RFC 4180) or a JSON array of objects.
  *
- * NULL is an empty cell in table and CSV, null in JSON. Threads: owner. Memory: all cells until printed, charged to no budget: the answers
- * it holds are bounded by the message size of the wire.
+ * NULL is an empty cell in table and CSV, null in JSON. Threads: owner. Memory: all cells until printed, charged to no
+ * budget: the answers it holds are bounded by the message size of the wire.
  */
 #ifndef ANABRANCH_CLUSTER_COMMAND_RELATION_H
 #define ANABRANCH_CLUSTER_COMMAND_RELATION_H
@@ -24,8 +24,8 @@ struct ab_relation {
     struct ab_relation_column {
         char *name; /* owned */
         enum ab_cell_kind kind;
-        size_t width; /* characters of the widest cell so far */
-    } *columns;       /* owned */
+        size_t width;       /* characters of the widest cell so far */
+    } * columns;            /* owned */
     struct ab_buffer cells; /* u8 is_null, varint-length text; row by row */
     size_t cells_count;
 };

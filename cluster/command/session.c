@@ -21,8 +21,7 @@ static void daemon_decode(const struct ab_json *entry, struct ab_running_daemon 
     daemon->process = process_decode(entry);
     daemon->crashes_count = ab_json_u64_or(ab_json_get(entry, "crashes"), 0);
     daemon->is_answering = ab_json_boolean_or(ab_json_get(entry, "answers"), false);
-    (void)snprintf(
-        daemon->address, sizeof daemon->address, "%s", ab_json_text_or(ab_json_get(entry, "address"), ""));
+    (void)snprintf(daemon->address, sizeof daemon->address, "%s", ab_json_text_or(ab_json_get(entry, "address"), ""));
 }
 
 bool ab_running_read(const char *directory, struct ab_running *running)
@@ -42,8 +41,7 @@ bool ab_running_read(const char *directory, struct ab_running *running)
     return ab_process_is_alive(&running->controller);
 }
 
-ab_err ab_session_open(
-    const char *directory, const char *role, struct ab_session *session, struct ab_error *error)
+ab_err ab_session_open(const char *directory, const char *role, struct ab_session *session, struct ab_error *error)
 {
     struct ab_cluster_identity identity;
     struct ab_running running;
@@ -100,8 +98,8 @@ static ab_err call_tries(struct ab_session *session, const char *daemon, enum ab
     for (;; slice_ms *= 2) { /* an answer may also take longer than the first slice */
         struct ab_error try_error = {0};
         int left_ms = (int)((until - ab_time_monotonic_us()) / AB_US_PER_MS);
-        ab_err err = call_once(session, daemon, verb, payload, left_ms < slice_ms && left_ms > 0 ? left_ms : slice_ms,
-            answer, &try_error);
+        ab_err err = call_once(
+            session, daemon, verb, payload, left_ms < slice_ms && left_ms > 0 ? left_ms : slice_ms, answer, &try_error);
         bool is_again = (err == AB_TIMEOUT || err == AB_UNAVAILABLE) && is_repeatable(verb);
         if (!is_again || ab_time_monotonic_us() + TRY_PAUSE_US >= until) {
             *error = try_error;
@@ -161,6 +159,6 @@ ab_err ab_session_stream_check(const struct ab_catalog *catalog, const char *str
     }
     const char *nearest = ab_catalog_nearest(ab_bytes_of_text(stream), names, catalog->streams_count);
     ab_delete(names);
-    return ab_error_set(error, AB_NOT_FOUND, "no stream is named %s%s%s%s", stream, nearest == NULL ? "" : "; did you mean ",
-        nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
+    return ab_error_set(error, AB_NOT_FOUND, "no stream is named %s%s%s%s", stream,
+        nearest == NULL ? "" : "; did you mean ", nearest == NULL ? "" : nearest, nearest == NULL ? "" : "?");
 }

@@ -36,8 +36,7 @@ AB_MUST_USE ab_err ab_session_call(struct ab_session *session, const char *daemo
 
 /* The catalog in force, from serving; a reference for the caller. */
 struct ab_catalog;
-AB_MUST_USE ab_err ab_session_catalog(
-    struct ab_session *session, struct ab_catalog **catalog, struct ab_error *error);
+AB_MUST_USE ab_err ab_session_catalog(struct ab_session *session, struct ab_catalog **catalog, struct ab_error *error);
 
 /* AB_NOT_FOUND, with the nearest name, when the catalog has no such stream. */
 AB_MUST_USE ab_err ab_session_stream_check(

@@ -29,9 +29,9 @@ struct up {
     const struct ab_arguments *arguments; /* borrowed */
     char *directory;                      /* owned */
     struct ab_cluster_identity identity;
-    struct ab_buffer catalog_text;        /* empty when no --catalog */
+    struct ab_buffer catalog_text; /* empty when no --catalog */
     struct ab_config config;
-    struct ab_log_tails tails;            /* where the logs ended before */
+    struct ab_log_tails tails; /* where the logs ended before */
 };
 
 /* "HOST:PORT" to "tcp://HOST:PORT"; a port in use is told here, before anything starts. */
@@ -61,8 +61,8 @@ static ab_err listen_set(const char *given, char *address, size_t room, struct a
     if (fd >= 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
         if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0) {
-            err = ab_error_set(error, AB_BUSY, "cannot listen on %s: %s; give another --listen HOST:PORT", given,
-                strerror(errno));
+            err = ab_error_set(
+                error, AB_BUSY, "cannot listen on %s: %s; give another --listen HOST:PORT", given, strerror(errno));
         }
     }
     freeaddrinfo(found);
@@ -190,7 +190,8 @@ static ab_err catalog_compare(const struct up *up, struct ab_bytes encoded, stru
     ab_err err = ab_catalog_evolve(ab_buffer_view(&up->catalog_text), current, &next, &changes, error);
     if (err == AB_OK && changes.bytes > 0) {
         err = ab_error_set(error, AB_UNSUPPORTED,
-            "the catalog differs from the one in force:\n%sstart without --catalog, then `anabranch apply %s --data %s`",
+            "the catalog differs from the one in force:\n%sstart without --catalog, then `anabranch apply %s --data "
+            "%s`",
             ab_buffer_text(&changes), ab_arguments_value(up->arguments, "--catalog"), up->directory);
     }
     ab_catalog_release(next);
@@ -239,8 +240,9 @@ static ab_err up_prepare(struct up *up, struct ab_error *error)
     if (err == AB_BUSY) {
         *error = (struct ab_error){0};
         bool is_known = ab_running_read(up->directory, &running);
-        return ab_error_set(error, AB_BUSY, "a cluster is running in %s already (controller pid %" PRId64 "); see `anabranch status`",
-            up->directory, is_known ? running.controller.pid : 0);
+        return ab_error_set(error, AB_BUSY,
+            "a cluster is running in %s already (controller pid %" PRId64 "); see `anabranch status`", up->directory,
+            is_known ? running.controller.pid : 0);
     }
     if (err == AB_OK) {
         err = config_settle(up, error);
@@ -261,8 +263,11 @@ static ab_err controller_start(struct up *up, bool is_foreground, struct ab_proc
     const char *arguments[] = {program, "--data", up->directory, NULL};
     ab_err err = is_foreground ? AB_OK : ab_file_open(log, O_WRONLY | O_CREAT | O_APPEND, 0600, &fd, error);
     if (err == AB_OK) {
-        const struct ab_process_options options = {
-            .arguments = arguments, .output_fd = fd, .is_session = !is_foreground, .dies_with_us = is_foreground};
+        const char *const foreground[] = {"ANABRANCH_FOREGROUND=1", NULL}; /* it dies with us then */
+        const struct ab_process_options options = {.arguments = arguments,
+            .output_fd = fd,
+            .is_session = !is_foreground,
+            .environment = is_foreground ? foreground : NULL};
         err = ab_process_start(&options, process, error);
     }
     ab_file_close(&fd);
@@ -298,8 +303,8 @@ static ab_err ready_look(struct up *up, const struct ab_process *controller, str
     for (int i = 0; i < 2; i++) {
         if (daemons[i]->crashes_count >= CRASHES_PATIENCE) {
             ab_log_tail_print(&up->tails, names[i]);
-            return ab_error_set(error, AB_UNAVAILABLE, "the %s daemon keeps ending at its start; its last lines are above",
-                names[i]);
+            return ab_error_set(
+                error, AB_UNAVAILABLE, "the %s daemon keeps ending at its start; its last lines are above", names[i]);
         }
     }
     if (!running.speed.is_answering || !running.serving.is_answering) {
@@ -329,8 +334,8 @@ static ab_err ready_wait(struct up *up, const struct ab_process *controller, str
         }
         if (now - said > READY_SAY_US) {
             said = now;
-            ab_command_say("still starting (%" PRId64 " s): recovering what the log holds",
-                (now - started) / AB_US_PER_SECOND);
+            ab_command_say(
+                "still starting (%" PRId64 " s): recovering what the log holds", (now - started) / AB_US_PER_SECOND);
         }
         ab_time_sleep_us(READY_POLL_US);
     }

@@ -51,9 +51,10 @@ static ab_err backfill_submit(
     return err;
 }
 
-/* The next catalog becomes a fact together with the cut that will carry it; it is in force when every partition has that cut. */
-static ab_err catalog_accept(struct ab_controller *controller, const struct ab_catalog *next, uint64_t *cut,
-    struct ab_error *error)
+/* The next catalog becomes a fact together with the cut that will carry it; it is in force when every partition has
+ * that cut. */
+static ab_err catalog_accept(
+    struct ab_controller *controller, const struct ab_catalog *next, uint64_t *cut, struct ab_error *error)
 {
     char path[PATH_BYTES];
     struct ab_buffer encoded;
@@ -88,8 +89,7 @@ ab_err ab_verb_apply(
     AB_TRY(ab_cuts_complete_pending(controller, error)); /* one of them may carry a catalog */
     AB_TRY(ab_catalog_current(controller, &before, error));
     struct ab_json *made = ab_json_object();
-    ab_err err =
-        ab_catalog_evolve(ab_json_bytes(ab_json_get(payload, "text")), before, &next, &changes, error);
+    ab_err err = ab_catalog_evolve(ab_json_bytes(ab_json_get(payload, "text")), before, &next, &changes, error);
     if (err == AB_OK) {
         next->version = before->version + 1;
         ab_json_set(made, "changes", changes_list(&changes));

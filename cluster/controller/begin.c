@@ -31,8 +31,8 @@ static ab_err job_begin(
         .ranks_count = (uint32_t)ab_json_integer_or(ab_json_get(payload, "ranks"), 1)};
     struct ab_job *job = NULL;
     ab_lock_take(&controller->lock);
-    ab_err err = ab_jobs_begin(&controller->jobs, ab_json_text_or(ab_json_get(payload, "job"), ""), &request,
-        ab_time_now(), &job, error);
+    ab_err err = ab_jobs_begin(
+        &controller->jobs, ab_json_text_or(ab_json_get(payload, "job"), ""), &request, ab_time_now(), &job, error);
     if (err == AB_OK) {
         begun_copy_locked(job, begun);
         ab_job_store_locked(controller, job);
@@ -93,8 +93,7 @@ static ab_err previous_read(struct ab_controller *controller, const struct ab_ca
 }
 
 /* Moves a member from one object to another, through text: a value has one owner. */
-static ab_err member_copy(
-    struct ab_json *into, const struct ab_json *from, const char *key, struct ab_error *error)
+static ab_err member_copy(struct ab_json *into, const struct ab_json *from, const char *key, struct ab_error *error)
 {
     struct ab_buffer text;
     struct ab_json *copy = NULL;

@@ -10,19 +10,16 @@ void ab_changes_fini(struct ab_changes *changes)
     *changes = (struct ab_changes){0};
 }
 
-void ab_changes_add(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path, struct ab_bytes value,
-    uint64_t expected_version)
+void ab_changes_add(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path,
+    struct ab_bytes value, uint64_t expected_version)
 {
-    changes->ops =
-        ab_renew_bytes(changes->ops, (changes->count + 1) * sizeof changes->ops[0]);
+    changes->ops = ab_renew_bytes(changes->ops, (changes->count + 1) * sizeof changes->ops[0]);
     uint8_t *copy = ab_new_bytes(value.bytes + 1);
     if (value.bytes > 0) {
         memcpy(copy, value.data, value.bytes);
     }
-    changes->ops[changes->count++] = (struct ab_coordination_op){.kind = kind,
-        .path = ab_new_text(path),
-        .value = ab_bytes_of(copy, value.bytes),
-        .version = expected_version};
+    changes->ops[changes->count++] = (struct ab_coordination_op){
+        .kind = kind, .path = ab_new_text(path), .value = ab_bytes_of(copy, value.bytes), .version = expected_version};
 }
 
 void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path,
@@ -38,9 +35,8 @@ void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_op_kin
 ab_err ab_changes_commit(struct ab_changes *changes, struct ab_coordination *coordination, struct ab_error *error)
 {
     size_t failed = 0;
-    ab_err err = changes->count == 0
-                     ? AB_OK
-                     : ab_coordination_multi(coordination, changes->ops, changes->count, &failed, error);
+    ab_err err =
+        changes->count == 0 ? AB_OK : ab_coordination_multi(coordination, changes->ops, changes->count, &failed, error);
     if (err != AB_OK && failed < changes->count) {
         err = ab_error_wrap(error, err, "change %s", changes->ops[failed].path);
     }
@@ -88,8 +84,8 @@ ab_err ab_coordination_store(
     return err;
 }
 
-ab_err ab_coordination_list(struct ab_coordination *coordination, const char *path, char ***names, size_t *count,
-    struct ab_error *error)
+ab_err ab_coordination_list(
+    struct ab_coordination *coordination, const char *path, char ***names, size_t *count, struct ab_error *error)
 {
     struct ab_error ignored = {0};
     ab_err err = ab_coordination_children(coordination, path, names, count, &ignored);

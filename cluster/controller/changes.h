@@ -1,4 +1,5 @@
-/* changes: a list of coordination operations that owns its paths and values, for one multi; and reading nodes as JSON. */
+/* changes: a list of coordination operations that owns its paths and values, for one multi; and reading nodes as JSON.
+ */
 #ifndef ANABRANCH_CLUSTER_CONTROLLER_CHANGES_H
 #define ANABRANCH_CLUSTER_CONTROLLER_CHANGES_H
 
@@ -14,8 +15,8 @@ struct ab_changes {
 void ab_changes_fini(struct ab_changes *changes);
 
 /* Adds an operation; path and value are copied. For AB_COORDINATION_CREATE the version means nothing. */
-void ab_changes_add(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path, struct ab_bytes value,
-    uint64_t expected_version);
+void ab_changes_add(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path,
+    struct ab_bytes value, uint64_t expected_version);
 
 /* The same with a JSON value, which stays the caller's. */
 void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path,
@@ -30,8 +31,8 @@ AB_MUST_USE ab_err ab_coordination_store(
     struct ab_coordination *coordination, const char *path, struct ab_bytes value, struct ab_error *error);
 
 /* Names of a node's children; none when it is not there. Freed with ab_coordination_names_free. */
-AB_MUST_USE ab_err ab_coordination_list(struct ab_coordination *coordination, const char *path, char ***names,
-    size_t *count, struct ab_error *error);
+AB_MUST_USE ab_err ab_coordination_list(
+    struct ab_coordination *coordination, const char *path, char ***names, size_t *count, struct ab_error *error);
 
 /* Reads a node as JSON; AB_NOT_FOUND, AB_CORRUPT. The value is the caller's. version may be NULL. */
 AB_MUST_USE ab_err ab_coordination_get_json(struct ab_coordination *coordination, const char *path,

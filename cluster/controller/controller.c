@@ -49,8 +49,7 @@ static ab_err server_open(struct ab_controller *controller, struct ab_error *err
         .context = controller};
     AB_TRY(ab_server_open(controller->node.wire, &options, &controller->server, error));
     AB_TRY(ab_server_self_test(controller->server, error));
-    return ab_node_endpoint_write(
-        &controller->node, "controller", ab_server_address(controller->server), error);
+    return ab_node_endpoint_write(&controller->node, "controller", ab_server_address(controller->server), error);
 }
 
 ab_err ab_controller_open(const char *directory, struct ab_controller *controller, struct ab_error *error)
@@ -137,7 +136,6 @@ ab_err ab_controller_run(struct ab_controller *controller, struct ab_error *erro
     ab_job_runner_stop(controller);
     ab_daemons_stop(controller);
     ab_file_close(&signals);
-    ab_info("controller stopped", "after %" PRId64 " s",
-        (ab_time_now() - controller->started_us) / AB_US_PER_SECOND);
+    ab_info("controller stopped", "after %" PRId64 " s", (ab_time_now() - controller->started_us) / AB_US_PER_SECOND);
     return AB_OK;
 }

@@ -5,15 +5,14 @@
  *   /catalogs/<version>   every catalog ever accepted, encoded
  *   /cuts/next            the next cut's number
  *   /cuts/<k>             {"cut","state":"pending"|"taken","time_us","horizon_us","catalog_version","catalog_hash",
- *                         "partitions":[what speed answered: partition, leader_epoch, offset, chain, rows]}; pending ones are sent again
- *                         until speed has answered, in order, before any later cut is taken
- *   /jobs/<id>            cluster/jobs.h
+ *                         "partitions":[what speed answered: partition, leader_epoch, offset, chain, rows]}; pending
+ * ones are sent again until speed has answered, in order, before any later cut is taken /jobs/<id> cluster/jobs.h
  *   /views/<name>         the manifest in force (common/history/manifest.h)
  *   /versions/<name>/<definition>-<cut>-<attempt>   manifests that are retained, the one in force too
  *
- * Threads: the main thread starts and reaps processes (a child dies with the thread that forked it); the slow thread takes cuts, applies and
- * publishes, one after another; the quick thread answers everything that only looks or notes. `lock` guards jobs and daemons; it
- * is never held while speed is asked. Each thread has a channel to speed of its own.
+ * Threads: the main thread starts and reaps processes (a daemon dies with the thread that started it); the slow thread
+ * takes cuts, applies and publishes, one after another; the quick thread answers everything that only looks or notes.
+ * `lock` guards jobs and daemons; it is never held while speed is asked. Each thread has a channel to speed of its own.
  */
 #ifndef ANABRANCH_CLUSTER_CONTROLLER_CONTROLLER_H
 #define ANABRANCH_CLUSTER_CONTROLLER_CONTROLLER_H
@@ -37,44 +36,43 @@ enum { AB_DAEMON_SERVING, AB_DAEMON_SPEED, AB_DAEMONS_COUNT }; /* in the order i
 
 /* A daemon under supervision; guarded by the controller's lock. */
 struct ab_daemon {
-    const char *name;                /* "speed" */
+    const char *name; /* "speed" */
     struct ab_supervision supervision;
     struct ab_process process;
     struct ab_node_endpoint endpoint; /* of this very process */
     bool has_endpoint;
-    int last_code;                    /* how it ended last */
+    int last_code; /* how it ended last */
     ab_time_us started_us;
 };
 
 /* A thread's own channel to speed. */
 struct ab_speed_link {
-    struct ab_channel *channel; /* owned */
+    struct ab_channel *channel;       /* owned */
     struct ab_node_endpoint endpoint; /* what the channel was opened for */
 };
 
 struct ab_controller {
     struct ab_node node;
-    char *program_directory;               /* owned */
+    char *program_directory; /* owned */
     int lock_fd;
-    struct ab_coordination *coordination;  /* owned */
-    struct ab_server *server;              /* owned */
-    struct ab_queue *slow_requests;        /* owned */
-    struct ab_queue *quick_requests;       /* owned */
+    struct ab_coordination *coordination; /* owned */
+    struct ab_server *server;             /* owned */
+    struct ab_queue *slow_requests;       /* owned */
+    struct ab_queue *quick_requests;      /* owned */
     struct ab_thread slow_thread;
     struct ab_thread quick_thread;
-    struct ab_speed_link slow_link;        /* slow thread */
-    struct ab_speed_link quick_link;       /* quick thread */
-    struct ab_lock lock;                   /* shared by the three threads: what they tell each other */
-    struct ab_jobs jobs;                   /* guarded by lock */
+    struct ab_speed_link slow_link;             /* slow thread */
+    struct ab_speed_link quick_link;            /* quick thread */
+    struct ab_lock lock;                        /* shared by the three threads: what they tell each other */
+    struct ab_jobs jobs;                        /* guarded by lock */
     struct ab_daemon daemons[AB_DAEMONS_COUNT]; /* guarded by lock */
-    bool is_endpoints_changed;             /* guarded by lock */
+    bool is_endpoints_changed;                  /* guarded by lock */
     atomic_bool is_stopping;
     ab_time_us started_us;
 };
 
 /* Opens everything in `directory`: AB_BUSY when another controller holds it. */
-AB_MUST_USE ab_err ab_controller_open(
-    const char *directory, struct ab_controller *controller, struct ab_error *error);
+AB_MUST_USE ab_err ab_controller_open(const char *directory, struct ab_controller *controller, struct ab_error *error);
 
 /* Runs until a signal or VERB_SHUTDOWN; stops daemons and jobs in order. */
 AB_MUST_USE ab_err ab_controller_run(struct ab_controller *controller, struct ab_error *error);
@@ -104,7 +102,8 @@ void ab_job_store_locked(struct ab_controller *controller, const struct ab_job *
 
 /* ---- speed_link.c ---- */
 
-/* Asks speed once. AB_UNAVAILABLE when it is not known where it answers. *reply is the caller's; `payload` stays his. */
+/* Asks speed once. AB_UNAVAILABLE when it is not known where it answers. *reply is the caller's; `payload` stays his.
+ */
 AB_MUST_USE ab_err ab_speed_call(struct ab_controller *controller, struct ab_speed_link *link, enum ab_verb verb,
     const struct ab_json *payload, int timeout_ms, struct ab_json **reply, struct ab_error *error);
 void ab_speed_link_close(struct ab_speed_link *link);
@@ -114,7 +113,8 @@ void ab_speed_link_close(struct ab_speed_link *link);
 /* Sends every pending cut again until it is taken. */
 AB_MUST_USE ab_err ab_cuts_complete_pending(struct ab_controller *controller, struct ab_error *error);
 
-/* Allocates the next cut with the catalog of `catalog_version` as one multi with `changes` (emptied). *cut is its number. */
+/* Allocates the next cut with the catalog of `catalog_version` as one multi with `changes` (emptied). *cut is its
+ * number. */
 AB_MUST_USE ab_err ab_cut_allocate(struct ab_controller *controller, const struct ab_catalog *catalog,
     struct ab_changes *changes, uint64_t *cut, struct ab_error *error);
 
@@ -149,8 +149,8 @@ AB_MUST_USE ab_err ab_verb_apply(
 AB_MUST_USE ab_err ab_verb_status(
     struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
 
-/* After a publish: tells speed which spans may go and removes what no retained version refers to. Failures are logged: the next publish
- * does it again. */
+/* After a publish: tells speed which spans may go and removes what no retained version refers to. Failures are logged:
+ * the next publish does it again. */
 void ab_retire(struct ab_controller *controller);
 
 /* ---- requests.c ---- */

@@ -61,8 +61,7 @@ ab_err ab_cut_next(struct ab_controller *controller, uint64_t *cut, struct ab_er
     return next_read(controller, cut, &version, &is_new, error);
 }
 
-ab_err ab_cut_read(
-    struct ab_controller *controller, uint64_t cut, struct ab_json **manifest, struct ab_error *error)
+ab_err ab_cut_read(struct ab_controller *controller, uint64_t cut, struct ab_json **manifest, struct ab_error *error)
 {
     char path[PATH_BYTES];
     (void)snprintf(path, sizeof path, "/cuts/%" PRIu64, cut);
@@ -102,8 +101,7 @@ ab_err ab_cut_allocate(struct ab_controller *controller, const struct ab_catalog
         return err;
     }
     struct ab_json *number = ab_json_integer((int64_t)next + 1);
-    ab_changes_add_json(
-        changes, is_new ? AB_COORDINATION_CREATE : AB_COORDINATION_SET, "/cuts/next", number, version);
+    ab_changes_add_json(changes, is_new ? AB_COORDINATION_CREATE : AB_COORDINATION_SET, "/cuts/next", number, version);
     ab_json_destroy(number);
     ab_hash128_format(catalog->hash, hash);
     struct ab_json *manifest = ab_json_object();
@@ -122,8 +120,8 @@ ab_err ab_cut_allocate(struct ab_controller *controller, const struct ab_catalog
 }
 
 /* What speed is asked: the manifest's numbers and the whole catalog. */
-static ab_err cut_request(struct ab_controller *controller, const struct ab_json *manifest, struct ab_json **request,
-    struct ab_error *error)
+static ab_err cut_request(
+    struct ab_controller *controller, const struct ab_json *manifest, struct ab_json **request, struct ab_error *error)
 {
     struct ab_catalog *catalog = NULL;
     uint64_t catalog_version = ab_json_u64_or(ab_json_get(manifest, "catalog_version"), 0);
@@ -140,8 +138,7 @@ static ab_err cut_request(struct ab_controller *controller, const struct ab_json
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         ab_json_set(made, numbers[i], ab_json_integer(ab_json_integer_or(ab_json_get(manifest, numbers[i]), 0)));
     }
-    ab_json_set(
-        made, "catalog_hash", ab_json_text_of(ab_json_bytes(ab_json_get(manifest, "catalog_hash"))));
+    ab_json_set(made, "catalog_hash", ab_json_text_of(ab_json_bytes(ab_json_get(manifest, "catalog_hash"))));
     ab_json_set(made, "catalog_hex", ab_json_text(ab_buffer_text(&hex)));
     ab_buffer_fini(&encoded);
     ab_buffer_fini(&hex);
@@ -150,8 +147,8 @@ static ab_err cut_request(struct ab_controller *controller, const struct ab_json
 }
 
 /* Asks until every partition has answered; the cut is idempotent by its number. */
-static ab_err cut_send(struct ab_controller *controller, const struct ab_json *request, struct ab_json **reply,
-    struct ab_error *error)
+static ab_err cut_send(
+    struct ab_controller *controller, const struct ab_json *request, struct ab_json **reply, struct ab_error *error)
 {
     int64_t until = ab_time_monotonic_us() + CUT_PATIENCE_US;
     for (;;) {
@@ -304,8 +301,7 @@ static struct ab_json *span_of(const struct ab_json *manifest)
     return span;
 }
 
-ab_err ab_cuts_spans(
-    struct ab_controller *controller, uint64_t cut, struct ab_json **spans, struct ab_error *error)
+ab_err ab_cuts_spans(struct ab_controller *controller, uint64_t cut, struct ab_json **spans, struct ab_error *error)
 {
     struct ab_json *made = ab_json_array();
     for (uint64_t k = 1; k <= cut; k++) {

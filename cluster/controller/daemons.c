@@ -65,7 +65,8 @@ void ab_daemons_open(struct ab_controller *controller)
     }
 }
 
-/* Keeps the log below its bound: what was written is copied aside, the file is emptied; the daemon's descriptor stays good, for it appends. */
+/* Keeps the log below its bound: what was written is copied aside, the file is emptied; the daemon's descriptor stays
+ * good, for it appends. */
 static void log_rotate(const struct ab_controller *controller, const char *name)
 {
     char *path = ab_layout_path(controller->node.directory, "logs/%s.log", name);
@@ -98,7 +99,7 @@ static ab_err daemon_spawn(
     int fd = -1;
     ab_err err = ab_file_open(log, O_WRONLY | O_CREAT | O_APPEND, 0600, &fd, error);
     if (err == AB_OK) {
-        const struct ab_process_options options = {.arguments = arguments, .output_fd = fd, .dies_with_us = true};
+        const struct ab_process_options options = {.arguments = arguments, .output_fd = fd};
         err = ab_process_start(&options, process, error);
     }
     ab_file_close(&fd);
@@ -254,7 +255,8 @@ void ab_daemons_stop(struct ab_controller *controller)
             ab_time_sleep_us(5 * AB_US_PER_MS);
         }
         if (daemon->supervision.is_running) {
-            ab_error_log("daemon did not stop in time", "%s is killed; its log repairs what is unfinished", daemon->name);
+            ab_error_log(
+                "daemon did not stop in time", "%s is killed; its log repairs what is unfinished", daemon->name);
             ab_process_signal(&daemon->process, SIGKILL);
         }
         while (daemon->supervision.is_running) {

@@ -107,8 +107,8 @@ static ab_err job_log_open(const struct ab_controller *controller, const char *i
     return err;
 }
 
-/* Starts `batch/run -n R -- --data DIR --job ID [--full]` in a process group of its own: not bound to us, a job survives nobody's mistake, but
- * a restarted controller ends it before it starts the next attempt. */
+/* Starts `batch/run -n R -- --data DIR --job ID [--full]` in a process group of its own: not bound to us, a job
+ * survives nobody's mistake, but a restarted controller ends it before it starts the next attempt. */
 static ab_err job_spawn(const struct ab_controller *controller, const struct ab_job *job, struct ab_process *process,
     struct ab_error *error)
 {

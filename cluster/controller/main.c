@@ -3,8 +3,10 @@
 
 #include "common/base/logging.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 int main(int argc, char **argv)
@@ -21,6 +23,9 @@ int main(int argc, char **argv)
     if (directory == NULL) {
         (void)fprintf(stderr, "usage: anabranch-controller --data DIR\n");
         return 2;
+    }
+    if (getenv("ANABRANCH_FOREGROUND") != NULL) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* of `anabranch up --foreground`: ends with it */
     }
     ab_logging_init("anabranch-controller", AB_LOG_INFO, STDERR_FILENO);
     struct ab_controller controller;

@@ -77,7 +77,8 @@ static bool is_newer(const struct ab_version_manifest *manifest, const struct ab
     return manifest->attempt > than->attempt;
 }
 
-/* Notes the manifest among those of its view, before the pointer moves: what is newer than the pointer counts for nothing. */
+/* Notes the manifest among those of its view, before the pointer moves: what is newer than the pointer counts for
+ * nothing. */
 static ab_err version_note(
     struct ab_controller *controller, const char *path, const struct ab_json *json, struct ab_error *error)
 {
@@ -136,8 +137,7 @@ static ab_err views_check(struct ab_controller *controller, struct publication *
             err = pointer_move(controller, publication, json, &manifest, error);
         }
         if (err != AB_OK) {
-            err = ab_error_wrap(error, err, "manifest of view '%s'",
-                ab_json_text_or(ab_json_get(json, "view"), "?"));
+            err = ab_error_wrap(error, err, "manifest of view '%s'", ab_json_text_or(ab_json_get(json, "view"), "?"));
         }
         ab_version_manifest_fini(&manifest);
         AB_TRY(err);
@@ -146,8 +146,7 @@ static ab_err views_check(struct ab_controller *controller, struct publication *
 }
 
 /* Pointers of views that the cut's catalog no longer has go in the same step. */
-static ab_err dropped_views(
-    struct ab_controller *controller, struct publication *publication, struct ab_error *error)
+static ab_err dropped_views(struct ab_controller *controller, struct publication *publication, struct ab_error *error)
 {
     char **names = NULL;
     size_t count = 0;
@@ -156,8 +155,8 @@ static ab_err dropped_views(
         if (ab_catalog_view(publication->catalog, ab_bytes_of_text(names[i])) == NULL) {
             char path[PATH_BYTES];
             (void)snprintf(path, sizeof path, "/views/%s", names[i]);
-            ab_changes_add(&publication->changes, AB_COORDINATION_DELETE, path, (struct ab_bytes){0},
-                AB_COORDINATION_ANY_VERSION);
+            ab_changes_add(
+                &publication->changes, AB_COORDINATION_DELETE, path, (struct ab_bytes){0}, AB_COORDINATION_ANY_VERSION);
         }
     }
     ab_coordination_names_free(names, count);
@@ -175,8 +174,8 @@ static ab_err attempt_check(struct ab_controller *controller, const struct ab_js
     ab_lock_take(&controller->lock);
     const struct ab_job *known = ab_jobs_find(&controller->jobs, id);
     *is_repeat = known != NULL && known->state == AB_JOB_DONE && known->attempt == attempt && known->cut == cut;
-    ab_err err = *is_repeat ? AB_OK
-                            : ab_jobs_check(&controller->jobs, id, (uint32_t)attempt, ab_time_now(), &job, error);
+    ab_err err =
+        *is_repeat ? AB_OK : ab_jobs_check(&controller->jobs, id, (uint32_t)attempt, ab_time_now(), &job, error);
     if (err == AB_OK && job != NULL) {
         memcpy(publication->job, job->id, sizeof publication->job);
         publication->attempt = job->attempt;
@@ -189,8 +188,7 @@ static ab_err attempt_check(struct ab_controller *controller, const struct ab_js
     return err;
 }
 
-static ab_err catalog_of_cut(
-    struct ab_controller *controller, struct publication *publication, struct ab_error *error)
+static ab_err catalog_of_cut(struct ab_controller *controller, struct publication *publication, struct ab_error *error)
 {
     struct ab_json *manifest = NULL;
     AB_TRY(ab_cut_read(controller, publication->cut, &manifest, error));

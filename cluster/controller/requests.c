@@ -44,10 +44,11 @@ static ab_err verb_job_submit(
         return ab_error_set(error, AB_USAGE, "unknown kind of job '%.40s'; known: recompute", kind);
     }
     int64_t ranks = ab_json_integer_or(ab_json_get(payload, "ranks"), 0);
-    const struct ab_job_request request = {
-        .request_id = ab_json_text_or(ab_json_get(payload, "request_id"), ""),
+    const struct ab_job_request request = {.request_id = ab_json_text_or(ab_json_get(payload, "request_id"), ""),
         .is_full = ab_json_boolean_or(ab_json_get(payload, "full"), false),
-        .ranks_count = (uint32_t)(ranks == 0 ? ranks_default() : ranks < 0 || ranks > UINT32_MAX ? UINT32_MAX : ranks)};
+        .ranks_count = (uint32_t)(ranks == 0                        ? ranks_default()
+                                  : ranks < 0 || ranks > UINT32_MAX ? UINT32_MAX
+                                                                    : ranks)};
     struct ab_job *job = NULL;
     bool is_new = false;
     ab_lock_take(&controller->lock);

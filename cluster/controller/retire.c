@@ -20,7 +20,7 @@ struct retention {
     struct ab_changes changes; /* removals of manifests that are no longer retained */
     uint64_t oldest_cut;       /* of the versions that may still be served; UINT64_MAX = none seen */
     uint64_t newest_cut;
-    bool has_unpublished;      /* some view has no version: no span may go */
+    bool has_unpublished; /* some view has no version: no span may go */
 };
 
 /* Orders "definition-cut-attempt", newest first. */
@@ -80,7 +80,8 @@ static ab_err pointer_name(struct retention *retention, const char *view, char n
     return err == AB_NOT_FOUND || err == AB_OK ? AB_OK : ab_error_set(error, err, "%s cannot be read", path);
 }
 
-/* Keeps the pointer's version and the newest before it (none of a view that was dropped). Newer ones were never published. */
+/* Keeps the pointer's version and the newest before it (none of a view that was dropped). Newer ones were never
+ * published. */
 static ab_err view_retain(struct retention *retention, const char *view, bool is_dropped, struct ab_error *error)
 {
     char path[PATH_BYTES];
@@ -104,8 +105,8 @@ static ab_err view_retain(struct retention *retention, const char *view, bool is
             kept++;
             err = version_keep(retention, path, error);
         } else {
-            ab_changes_add(&retention->changes, AB_COORDINATION_DELETE, path, (struct ab_bytes){0},
-                AB_COORDINATION_ANY_VERSION);
+            ab_changes_add(
+                &retention->changes, AB_COORDINATION_DELETE, path, (struct ab_bytes){0}, AB_COORDINATION_ANY_VERSION);
             err = removals_commit(retention, false, error);
         }
     }
@@ -172,7 +173,8 @@ static ab_err garbage_remove(struct retention *retention, struct ab_error *error
     return err;
 }
 
-/* Where each partition's log may begin: a published cut is sealed in history, and speed has flushed what a span holds before it drops it. */
+/* Where each partition's log may begin: a published cut is sealed in history, and speed has flushed what a span holds
+ * before it drops it. */
 static ab_err log_offsets(
     struct ab_controller *controller, uint64_t cut, struct ab_json *request, struct ab_error *error)
 {

@@ -89,8 +89,8 @@ static struct ab_json *view_status(struct ab_controller *controller, const struc
                 bytes += manifest.directories[d].shards[s].bytes;
             }
         }
-        (void)snprintf(path, sizeof path, "%u/%" PRIu64 "-%u", manifest.definition_version, manifest.cut,
-            manifest.attempt);
+        (void)snprintf(
+            path, sizeof path, "%u/%" PRIu64 "-%u", manifest.definition_version, manifest.cut, manifest.attempt);
         ab_json_set(entry, "version", ab_json_text(path));
         ab_json_set(entry, "cut", ab_json_integer((int64_t)manifest.cut));
         ab_json_set(entry, "time_us", ab_json_integer(manifest.time_us));

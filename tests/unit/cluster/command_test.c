@@ -20,8 +20,13 @@ static ab_err parse(const char *line, struct ab_arguments *arguments, struct ab_
     int count = 0;
     assert_true(strlen(line) < sizeof text);
     memcpy(text, line, strlen(line) + 1);
-    for (char *word = strtok(text, " "); word != NULL; word = strtok(NULL, " ")) {
-        words[count++] = word;
+    for (char *at = text; *at != '\0';) {
+        size_t bytes = strcspn(at, " ");
+        words[count++] = at;
+        at += bytes;
+        if (*at == ' ') {
+            *at++ = '\0';
+        }
     }
     return ab_arguments_parse(options, count, words, 2, arguments, error);
 }
@@ -152,8 +157,12 @@ static void test_progress_tells_rate_and_time_left(void **state)
 {
     (void)state;
     char text[160];
-    struct ab_import_moment moment = {.rows = 1234567, .raw_bytes = 250, .raw_bytes_total = 1000,
-        .elapsed_us = 25000000, .recent_rows = 80000, .recent_us = 200000};
+    struct ab_import_moment moment = {.rows = 1234567,
+        .raw_bytes = 250,
+        .raw_bytes_total = 1000,
+        .elapsed_us = 25000000,
+        .recent_rows = 80000,
+        .recent_us = 200000};
     ab_import_progress_format(&moment, text, sizeof text);
     assert_string_equal(text, "1,234,567 rows, 400,000 rows/s, 25 %, 1:15 left");
     moment.raw_bytes_total = 0;

@@ -6,7 +6,8 @@
 
 #include <cmocka.h>
 
-/* Feeds `text` with a first window that ends at `split`; writes every row as <field>|<field>…; or !reason; one a line, with its position. */
+/* Feeds `text` with a first window that ends at `split`; writes every row as <field>|<field>…; or !reason; one a line,
+ * with its position. */
 static void scan(const char *text, size_t split, struct ab_buffer *out)
 {
     struct ab_csv csv;
