@@ -163,6 +163,23 @@ static ab_err marks_fetch(struct anabranch_producer *producer)
     return err;
 }
 
+/* Opens the way to speed; while it is starting, nobody knows yet where it answers. */
+static ab_err sender_open(struct anabranch_producer *producer, const struct client_sender_options *options)
+{
+    struct anabranch_client *client = producer->client;
+    int64_t until_us = ab_time_monotonic_us() + (int64_t)client->timeout_ms * AB_US_PER_MS;
+    for (;;) {
+        ab_err err = client_sender_create(client, options, &producer->counts, &producer->sender);
+        if (err != AB_UNAVAILABLE || ab_time_monotonic_us() >= until_us) {
+            return err;
+        }
+        struct ab_error before = client->error;
+        ab_time_sleep_us(MARKS_PAUSE_MS * AB_US_PER_MS);
+        ab_err_ignore(client_refresh(client, MARKS_TRY_MS)); /* else it is tried again with what is known */
+        client->error = before;
+    }
+}
+
 static ab_err producer_set_up(struct anabranch_producer *producer, const struct anabranch_producer_options *options)
 {
     struct anabranch_client *client = producer->client;
@@ -180,7 +197,7 @@ static ab_err producer_set_up(struct anabranch_producer *producer, const struct 
     const struct client_sender_options sender = {
         .memory_bytes = producer->memory_bytes - producer->memory_bytes / GATHERED_SHARE,
         .deadline_ms = options->deadline_ms <= 0 ? DEADLINE_MS_DEFAULT : options->deadline_ms};
-    AB_TRY(client_sender_create(client, &sender, &producer->counts, &producer->sender));
+    AB_TRY(sender_open(producer, &sender));
     return producer->source == NULL ? AB_OK : marks_fetch(producer);
 }
 
