@@ -74,7 +74,8 @@ bool ab_parquet_reader_bounds(const struct ab_parquet_reader *reader, size_t gro
     struct ab_value *max, uint64_t *nulls_count);
 
 /* Reads the wanted columns (wanted[i] true) of a whole row group into the arena: columns[i] for field i, untouched for
- * others. TEXT columns come dictionary coded; dictionary pages are reused, not expanded. AB_CORRUPT, AB_FULL. */
+ * others. TEXT columns come dictionary coded; dictionary pages are reused, not expanded. The reader's working memory is
+ * charged to the arena's budget, which must outlive the reader. AB_CORRUPT, AB_FULL. */
 AB_MUST_USE ab_err ab_parquet_reader_read(struct ab_parquet_reader *reader, size_t group, const bool *wanted,
     struct ab_arena *arena, struct ab_column *columns, struct ab_error *error);
 

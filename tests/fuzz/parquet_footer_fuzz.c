@@ -45,7 +45,7 @@ static void groups_read(struct ab_parquet_reader *reader)
     size_t count = ab_parquet_reader_fields(reader, &fields);
     struct ab_column *columns = ab_new_array(struct ab_column, count + 1);
     bool *wanted = ab_new_array(bool, count + 1);
-    struct ab_memory memory;
+    static struct ab_memory memory; /* outlives the reader, whose working memory it pays for */
     struct ab_arena arena;
     memset(wanted, 1, count);
     ab_memory_init(&memory, (size_t)64 << 20, NULL);
