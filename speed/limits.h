@@ -28,6 +28,12 @@
 /* A query reads an active table of at most so many groups under the lock (some 100 us); larger ones are frozen. */
 #define AB_QUERY_LOCKED_GROUPS 1024u
 
+/* The same when keys are pinned: groups that differ are passed over at some nanoseconds each. */
+#define AB_QUERY_LOCKED_GROUPS_PINNED 32768u
+
+/* Groups that a query names one by one are looked up under the lock, however large the table is. */
+#define AB_QUERY_LOOKUPS_MAX 1024u
+
 /* Cuts that are not retired yet. */
 #define AB_SPANS_MAX 1024u
 

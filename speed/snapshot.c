@@ -16,7 +16,8 @@ struct snapshot {
     struct snapshot_span *spans; /* owned */
     size_t spans_count;
     uint32_t uid;
-    bool is_merge_wanted; /* some share has many frozen tables */
+    size_t groups_in_place; /* active tables of at most so many groups are read under the lock */
+    bool is_merge_wanted;   /* some share has many frozen tables */
 };
 
 static void snapshot_fini(struct snapshot *snapshot)
@@ -30,6 +31,34 @@ static void snapshot_fini(struct snapshot *snapshot)
         ab_delete(span->frozen);
     }
     ab_delete(snapshot->spans);
+}
+
+/* Panes between a query's bounds; 0 = open, or too many to look up. */
+static uint64_t panes_named(const struct ab_query *query)
+{
+    int64_t pane_us = query->view->pane_us;
+    int64_t width = 0;
+    if (pane_us == 0) {
+        return 1;
+    }
+    if (query->window_from_us == INT64_MIN || query->window_until_us == INT64_MAX ||
+        __builtin_sub_overflow(query->window_until_us, query->window_from_us, &width) || width <= 0) {
+        return 0;
+    }
+    return (uint64_t)(width / pane_us) <= AB_QUERY_LOOKUPS_MAX ? (uint64_t)(width / pane_us) : 0;
+}
+
+/* How large an active table may be to be read in place: what matters is how long the lock is held. */
+static size_t groups_in_place(const struct ab_query *query)
+{
+    if (query->pins_count == 0) {
+        return AB_QUERY_LOCKED_GROUPS;
+    }
+    uint64_t named = query->pins_count == query->view->keys_count ? panes_named(query) : 0;
+    for (uint32_t p = 0; p < query->pins_count && named > 0 && named <= AB_QUERY_LOOKUPS_MAX; p++) {
+        named *= query->pins[p].values_count;
+    }
+    return named > 0 && named <= AB_QUERY_LOOKUPS_MAX ? SIZE_MAX : AB_QUERY_LOCKED_GROUPS_PINNED;
 }
 
 /* ---- taking, under the lock ---- */
@@ -53,7 +82,7 @@ static ab_err take_active_locked(
     if (share->active == NULL || ab_group_table_count(share->active) == 0) {
         return AB_OK;
     }
-    if (ab_group_table_count(share->active) <= AB_QUERY_LOCKED_GROUPS || share->frozen_count >= AB_FROZEN_MAX) {
+    if (ab_group_table_count(share->active) <= snapshot->groups_in_place || share->frozen_count >= AB_FROZEN_MAX) {
         return ab_rollup_add_table(rollup, share->active);
     }
     ab_share_freeze(share, partition->applied_offset);
@@ -186,7 +215,7 @@ ab_err ab_snapshot_add(struct ab_partition *partition, const struct ab_plan *pla
     const struct ab_group_scan *scan, struct ab_rollup *rollup, struct ab_snapshot_position *position,
     struct ab_error *error)
 {
-    struct snapshot snapshot = {.uid = plan->query->view->uid};
+    struct snapshot snapshot = {.uid = plan->query->view->uid, .groups_in_place = groups_in_place(plan->query)};
     ab_err err = snapshot_take(partition, cut, &snapshot, rollup, position, error);
     for (size_t i = 0; i < snapshot.spans_count && err == AB_OK; i++) {
         err = add_span(&snapshot.spans[i], snapshot.uid, scan, rollup, error);

@@ -6,7 +6,7 @@
 #include "speed/partition.h"
 #include "speed/snapshot.h"
 
-#define RIG_USERS 50u
+#define RIG_USERS 2000u
 
 /* The stream of all tests: events(usr, amount, at); view by_user over hours with count, sum, min, max; view everything
  * without keys. */
