@@ -6,6 +6,7 @@
 #include "common/wire/node.h"
 
 #define POLL_MS 50
+#define WARN_EVERY_US (10 * AB_US_PER_SECOND)
 
 struct ab_snapshot_source {
     char *directory; /* owned */
@@ -16,6 +17,7 @@ struct ab_snapshot_source {
     struct ab_snapshot *current;          /* owned reference; guarded by lock */
     struct ab_lock refresh_lock;          /* one refresh at a time; taken before lock */
     uint64_t revision;                    /* guarded by refresh_lock: what current was made of */
+    atomic_int_fast64_t warned_us;        /* when a failure was last told of: they repeat with every poll */
     struct ab_thread thread;
     atomic_bool is_stopping;
 };
@@ -67,7 +69,8 @@ static ab_err catalog_read(
     return err;
 }
 
-/* The newest stored catalog in which a view has this uid; NULL when there is none any more. */
+/* The newest stored catalog in which a view has this uid (their names are numbers, but sorted as text); NULL when there
+ * is none any more. */
 static struct ab_catalog *catalog_with_uid(struct ab_coordination *coordination, uint32_t uid)
 {
     char **names = NULL;
@@ -77,16 +80,15 @@ static struct ab_catalog *catalog_with_uid(struct ab_coordination *coordination,
     if (ab_coordination_children(coordination, "/catalogs", &names, &count, &error) != AB_OK) {
         return NULL;
     }
-    for (size_t i = count; found == NULL && i > 0; i--) {
-        char *path = ab_new_format("/catalogs/%s", names[i - 1]);
+    for (size_t i = 0; i < count; i++) {
+        char *path = ab_new_format("/catalogs/%s", names[i]);
         struct ab_catalog *catalog = NULL;
-        if (catalog_read(coordination, path, &catalog, &error) == AB_OK) {
-            if (ab_catalog_view_by_uid(catalog, uid) != NULL) {
-                found = catalog;
-            } else {
-                ab_catalog_release(catalog);
-            }
+        if (catalog_read(coordination, path, &catalog, &error) == AB_OK &&
+            ab_catalog_view_by_uid(catalog, uid) != NULL && (found == NULL || catalog->version > found->version)) {
+            ab_catalog_release(found);
+            found = ab_catalog_acquire(catalog);
         }
+        ab_catalog_release(catalog);
         ab_delete(path);
     }
     ab_coordination_names_free(names, count);
@@ -101,19 +103,20 @@ static ab_err version_read(
     struct ab_buffer value = {0};
     struct ab_json *manifest = NULL;
     ab_err err = ab_coordination_get(source->coordination, path, &value, NULL, error);
-    ab_delete(path);
-    if (err == AB_NOT_FOUND) {
-        return AB_OK;
-    }
+    bool exists = err != AB_NOT_FOUND;
     if (err == AB_OK) {
         err = ab_json_parse(ab_buffer_view(&value), &manifest, error);
     }
     if (err == AB_OK) {
         err = ab_served_version_open(source->versions, manifest, version, error);
     }
+    if (err != AB_OK && exists) {
+        err = ab_error_wrap(error, err, "the version that %s names", path);
+    }
     ab_json_destroy(manifest);
     ab_buffer_fini(&value);
-    return err;
+    ab_delete(path);
+    return exists ? err : AB_OK;
 }
 
 /* Decides under which definition a view is answered: the newest one that is whole. */
@@ -204,7 +207,9 @@ static ab_err source_refresh(struct ab_snapshot_source *source, struct ab_error 
 void ab_snapshot_source_refresh(struct ab_snapshot_source *source)
 {
     struct ab_error error = {0};
-    if (source_refresh(source, &error) != AB_OK) {
+    int64_t now = ab_time_monotonic_us();
+    if (source_refresh(source, &error) != AB_OK && now - atomic_load(&source->warned_us) > WARN_EVERY_US) {
+        atomic_store(&source->warned_us, now);
         ab_warn("snapshot not refreshed", "%s", error.text); /* queries go on with the one before */
     }
 }
@@ -225,6 +230,7 @@ ab_err ab_snapshot_source_open(const char *directory, uint32_t partitions_count,
     made->directory = ab_new_text(directory);
     made->partitions_count = partitions_count;
     made->versions = versions;
+    atomic_init(&made->warned_us, -WARN_EVERY_US);
     ab_lock_init(&made->lock);
     ab_lock_init(&made->refresh_lock);
     char *address = ab_new_format("local:%s/coordination", directory);

@@ -82,24 +82,21 @@ static void reader_release(struct ab_versions *versions, struct shared_reader *e
     }
 }
 
-/* Opens a directory and compares it with what the version's manifest promises. */
-static ab_err reader_open(struct ab_versions *versions, const char *path, const struct ab_version_shard *promised,
-    struct ab_version_reader **reader, struct ab_error *error)
+/* Compares an open directory with what a version's manifest promises. */
+static ab_err reader_check(const struct ab_version_reader *reader, const char *path,
+    const struct ab_version_shard *promised, struct ab_error *error)
 {
-    struct ab_version_reader *opened = NULL;
-    AB_TRY(ab_version_reader_open(path, versions->cache, false, &opened, error));
     struct ab_version_summary summary;
-    ab_version_reader_summary(opened, &summary);
+    ab_version_reader_summary(reader, &summary);
     if (summary.rows_count != promised->rows_count || !ab_hash128_equal(summary.content, promised->content)) {
-        ab_version_reader_close(opened);
         return ab_error_set(error, AB_CORRUPT, "%s is not the directory that the version was published with", path);
     }
-    *reader = opened;
     return AB_OK;
 }
 
-static ab_err reader_acquire(struct ab_versions *versions, const char *path, const struct ab_version_shard *promised,
-    struct shared_reader **result, struct ab_error *error)
+/* Gives the directory's reader, opened if nobody has it open. */
+static ab_err reader_acquire(
+    struct ab_versions *versions, const char *path, struct shared_reader **result, struct ab_error *error)
 {
     ab_lock_take(&versions->lock);
     struct shared_reader *found = reader_find_locked(versions, path);
@@ -109,7 +106,7 @@ static ab_err reader_acquire(struct ab_versions *versions, const char *path, con
         return AB_OK;
     }
     struct ab_version_reader *reader = NULL;
-    AB_TRY(reader_open(versions, path, promised, &reader, error));
+    AB_TRY(ab_version_reader_open(path, versions->cache, false, &reader, error));
     struct shared_reader *made = ab_new(struct shared_reader);
     made->path = ab_new_text(path);
     made->reader = reader;
@@ -135,9 +132,11 @@ static ab_err readers_acquire(struct ab_served_version *version, struct ab_error
     size_t next = 0;
     for (uint32_t d = 0; d < manifest->directories_count; d++) {
         for (uint32_t s = 0; s < manifest->shards_count; s++) {
+            const struct ab_version_shard *promised = &manifest->directories[d].shards[s];
+            struct shared_reader **place = &version->readers[next++];
             char *path = ab_version_shard_path(version->versions->root, &manifest->directories[d], s);
-            ab_err err = reader_acquire(
-                version->versions, path, &manifest->directories[d].shards[s], &version->readers[next++], error);
+            ab_err err = reader_acquire(version->versions, path, place, error);
+            err = err != AB_OK ? err : reader_check((*place)->reader, path, promised, error);
             ab_delete(path);
             AB_TRY(err);
         }
