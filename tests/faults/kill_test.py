@@ -2,7 +2,7 @@
 """kill_test: kill -9 of any process at random moments of import and batch; the answers equal the truth all the same.
 
 Each round brings new rows (a new source, or a source that grows), starts an import and often a batch job, and kills one victim
-after a random time: speed, serving, the controller (then `up` again), a rank, or the import itself. Then the import is run again until
+after a random time: speed, serving, the controller (then `up` again), a rank, mpirun, the import itself, or all servers at once. Then the import is run again until
 it succeeds, and what is answered is compared with what this test counted in the generated rows: nothing lost, nothing twice, no
 dead letter missing, no version half published. At the end everything is computed anew from history and compared group by group.
 
@@ -24,8 +24,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from harness import (SLOW, Cluster, append_file, check, check_equal, command, drifts, environment, main, need_programs, run, say,  # noqa: E402
                      wait_until, write_file)
 
-VICTIMS = ("speed", "serving", "controller", "rank", "import")
-PROGRAMS = {"speed": "anabranch-speed", "serving": "anabranch-serving", "controller": "anabranch-controller", "rank": "anabranch-batch"}
+VICTIMS = ("speed", "serving", "controller", "rank", "mpirun", "import", "all")
+PROGRAMS = {"speed": "anabranch-speed", "serving": "anabranch-serving", "controller": "anabranch-controller", "rank": "anabranch-batch", "mpirun": "mpirun"}
 
 
 class Truth:
@@ -62,8 +62,8 @@ class Source:
     """Generated rows, handed out in pieces; and the files in which they are given to the import."""
 
     def __init__(self, directory, seed, rows):
-        text = run([command("anabranch-bench"), "generate", "--rows", str(rows), "--seed", str(seed), "--users", "500", "--broken", "0.01",
-                    "--rows-a-day", "40000"]).out
+        text = run([command("anabranch-bench"), "generate", "--rows", str(rows), "--seed", str(seed), "--users", "500", "--broken", "0.003",
+                    "--rows-a-day", "400000"]).out
         self.header, _, body = text.partition("\n")
         self.lines = body.splitlines(keepends=True)
         self.directory, self.next, self.path, self.files = directory, 0, None, 0
@@ -105,13 +105,13 @@ class Round:
         begun = time.monotonic()
         victim = VICTIMS[number % len(VICTIMS)] if number < 2 * len(VICTIMS) else self.rng.choice(VICTIMS)
         self.truth.add(self.source.give(self.options.rows, self.rng.random() < 0.3))
-        with_batch = victim == "rank" or self.rng.random() < 0.4
+        with_batch = victim in ("rank", "mpirun") or self.rng.random() < 0.4
         batch = start(self.cluster, "job", "submit", "recompute", "--wait", "--ranks", str(self.rng.choice((1, 2)))) if with_batch else None
         importer = start(self.cluster, "import", "payments", self.source.path)
-        delay = self.rng.random() ** 2 * (1.2 if with_batch else 0.5) * SLOW
+        delay = self.rng.random() * (0.6 if with_batch else 0.3) * SLOW
         time.sleep(delay)
         killed = self.kill(victim, importer)
-        if victim == "controller":
+        if victim in ("controller", "all"):
             self.revive()
         code, _ = end(importer)
         if batch is not None:
@@ -122,8 +122,11 @@ class Round:
             f"import ended with {code}, {self.truth.rows} rows are right, {time.monotonic() - begun:.1f} s")
 
     def kill(self, victim, importer):
-        pids = [importer.pid] if victim == "import" else self.cluster.pids(PROGRAMS[victim])
-        if victim == "rank":
+        if victim == "all":
+            pids = [pid for program in ("controller", "speed", "serving", "mpirun", "rank") for pid in self.cluster.pids(PROGRAMS[program])]
+        else:
+            pids = [importer.pid] if victim == "import" else self.cluster.pids(PROGRAMS[victim])
+        if victim in ("rank", "mpirun"):
             if not pids:  # not begun yet: whoever comes first
                 end_of_wait = time.monotonic() + 3 * SLOW
                 while not pids and time.monotonic() < end_of_wait:
@@ -188,7 +191,7 @@ def check_report(record, what):
 def test(directory):
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--rows", type=int, default=8000)
+    parser.add_argument("--rows", type=int, default=30000)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1000000)
     options = parser.parse_args()
     say(f"{options.rounds} rounds of {options.rows} rows, --seed {options.seed}")
