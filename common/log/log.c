@@ -330,10 +330,12 @@ static ab_err segment_remove(const struct ab_log *log, uint64_t first_offset, st
 
 ab_err ab_log_trim(struct ab_log *log, uint64_t offset, struct ab_error *error)
 {
-    /* Oldest first, so that whatever is left after a crash is still without a gap. */
+    /* Oldest first, so that whatever is left after a crash is still without a gap. The last record stays: the chain
+     * goes on from it, and a new segment that nothing was written to yet does not hold it. */
     size_t removed = 0;
+    size_t kept = log->segment_bytes == 0 ? 2 : 1;
     ab_err err = AB_OK;
-    while (err == AB_OK && removed + 1 < log->segments_count && log->first_offsets[removed + 1] <= offset) {
+    while (err == AB_OK && removed + kept < log->segments_count && log->first_offsets[removed + 1] <= offset) {
         err = segment_remove(log, log->first_offsets[removed], error);
         removed += err == AB_OK;
     }

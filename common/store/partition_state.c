@@ -391,7 +391,11 @@ ab_err ab_partition_state_ingest(
         return absent(state, span, error);
     }
     family_release(state, family);
-    return message == NULL ? AB_OK : ab_rocks_error(message, "ingest", error);
+    if (message == NULL) {
+        return AB_OK;
+    }
+    (void)unlink(path); /* it is staged anew when it is tried again: on a full disk leftovers would pile up */
+    return ab_rocks_error(message, "ingest", error);
 }
 
 uint64_t ab_partition_state_files(struct ab_partition_state *state, uint64_t span)

@@ -104,6 +104,34 @@ static void test_log_rolls_segments_and_trims_whole_ones(void **state)
     fixture_directory_remove(directory);
 }
 
+/* A process may die between making a segment and writing to it. */
+static void test_log_trim_keeps_the_last_record_behind_an_empty_segment(void **state)
+{
+    (void)state;
+    char *directory = fixture_directory();
+    struct ab_log_recovery recovery;
+    struct ab_log *log = fixture_open(directory, SMALL_SEGMENT, &recovery);
+    for (int group = 0; group < 50; group++) {
+        fixture_append_durably(log, 3);
+    }
+    struct ab_hash128 chain = ab_log_chain(log);
+    ab_log_close(log);
+    char *path = ab_segment_path(directory, 150);
+    fixture_file_write(path, ab_bytes_of(NULL, 0));
+    ab_delete(path);
+    log = fixture_open(directory, SMALL_SEGMENT, &recovery);
+    assert_int_equal(ab_log_trim(log, 150, NULL), AB_OK);
+    assert_true(ab_log_start_offset(log) < 150);
+    ab_log_close(log);
+    log = fixture_open(directory, SMALL_SEGMENT, &recovery);
+    assert_int_equal(recovery.end_offset, 150);
+    assert_true(ab_hash128_equal(ab_log_chain(log), chain));
+    fixture_append_durably(log, 3);
+    fixture_read_all(directory, ab_log_start_offset(log), 153);
+    ab_log_close(log);
+    fixture_directory_remove(directory);
+}
+
 static void test_log_record_larger_than_a_segment_is_kept(void **state)
 {
     (void)state;
@@ -381,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_log_append_is_not_durable_before_sync),
         cmocka_unit_test(test_log_abandon_gives_offsets_again),
         cmocka_unit_test(test_log_rolls_segments_and_trims_whole_ones),
+        cmocka_unit_test(test_log_trim_keeps_the_last_record_behind_an_empty_segment),
         cmocka_unit_test(test_log_record_larger_than_a_segment_is_kept),
         cmocka_unit_test(test_log_refuses_what_it_could_not_read),
         cmocka_unit_test(test_log_staging_stays_in_its_budget),

@@ -255,6 +255,25 @@ static void test_state_open_sweeps_staged_files(void **unused)
     fixture_directory_remove(directory);
 }
 
+/* Flushing tries again with a file of its own: a full disk must not fill with those before. */
+static void test_state_refused_file_is_not_left_behind(void **unused)
+{
+    (void)unused;
+    char *directory = fixture_directory();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    char *path = ab_partition_state_stage(state);
+    struct ab_error error = {0};
+    assert_int_equal(ab_partition_state_span_create(state, 1, &error), AB_OK);
+    assert_int_equal(ab_file_replace(path, ab_bytes_of_text("not a sorted file"), 0600, &error), AB_OK);
+    assert_int_not_equal(ab_partition_state_ingest(state, 1, path, &error), AB_OK);
+    assert_false(ab_file_exists(path));
+    assert_int_equal(fixture_flush(state, 1, 5, 0, 10), AB_OK);
+    assert_int_equal(fixture_offset(state, 1), 5);
+    ab_partition_state_close(state);
+    ab_delete(path);
+    fixture_directory_remove(directory);
+}
+
 static void test_state_open_twice_is_busy(void **unused)
 {
     (void)unused;
@@ -381,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_state_iterator_outlives_ingest_and_drop),
         cmocka_unit_test(test_state_iterator_bounds_and_jumps),
         cmocka_unit_test(test_state_open_sweeps_staged_files),
+        cmocka_unit_test(test_state_refused_file_is_not_left_behind),
         cmocka_unit_test(test_state_open_twice_is_busy),
         cmocka_unit_test(test_state_damaged_database_is_corrupt),
         cmocka_unit_test(test_state_threads_ingest_read_and_drop_together),
