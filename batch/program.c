@@ -27,7 +27,7 @@ static void usage_print(FILE *to)
                       "  --data DIR      the cluster's directory (or ANABRANCH_DATA)\n"
                       "  --full          build every view from the sealed history alone\n"
                       "  --job ID        the job to work on, as the controller gave it; else a new one\n"
-                      "  --memory-mb N   memory budget of a rank\n");
+                      "  --memory-mb N   memory budget of a rank, at least 64\n");
 }
 
 /* False for wrong usage. */
@@ -53,7 +53,7 @@ static bool options_parse(int argc, char **argv, struct options *options, bool *
             break;
         case 'm':
             options->memory_mb = strtoull(optarg, &end, 10);
-            if (*end != 0 || options->memory_mb < 16 || options->memory_mb > (1u << 24)) {
+            if (*end != 0 || options->memory_mb < 64 || options->memory_mb > (1u << 24)) {
                 return false;
             }
             break;

@@ -19,22 +19,46 @@ struct pass {
     struct ab_error *error;
 };
 
+/* Spills the largest table; *is_spilled is false when none holds anything. */
+static ab_err largest_spill(struct pass *pass, bool *is_spilled)
+{
+    struct ab_combine *largest = NULL;
+    for (size_t v = 0; v < pass->unit->plan->views_count; v++) {
+        struct ab_combine *combine = pass->combines[v];
+        if (combine != NULL && ab_combine_bytes(combine) > (largest == NULL ? 0 : ab_combine_bytes(largest))) {
+            largest = combine;
+        }
+    }
+    *is_spilled = largest != NULL;
+    return largest == NULL ? AB_OK : ab_combine_spill(largest, pass->error);
+}
+
 static ab_err spill_until_within(struct pass *pass)
 {
-    while (ab_memory_is_over(pass->unit->memory)) {
-        struct ab_combine *largest = NULL;
-        for (size_t v = 0; v < pass->unit->plan->views_count; v++) {
-            struct ab_combine *combine = pass->combines[v];
-            if (combine != NULL && ab_combine_bytes(combine) > (largest == NULL ? 0 : ab_combine_bytes(largest))) {
-                largest = combine;
-            }
-        }
-        if (largest == NULL) {
-            return AB_OK; /* what is left is not in tables: the reader's allocations are refused by themselves */
-        }
-        AB_TRY(ab_combine_spill(largest, pass->error));
+    bool is_spilled = true;
+    while (ab_memory_is_over(pass->unit->memory) && is_spilled) {
+        AB_TRY(largest_spill(pass, &is_spilled));
     }
     return AB_OK;
+}
+
+/* The next rows; tables make room for them when the budget has none left. */
+static ab_err rows_next(struct pass *pass, struct ab_scan *scan, struct ab_rows *rows)
+{
+    for (;;) {
+        bool is_spilled = false;
+        ab_err err = ab_scan_next(scan, rows, pass->error);
+        if (err != AB_FULL) {
+            return err;
+        }
+        struct ab_error refusal = *pass->error;
+        *pass->error = (struct ab_error){0};
+        AB_TRY(largest_spill(pass, &is_spilled));
+        if (!is_spilled) {
+            *pass->error = refusal;
+            return AB_FULL;
+        }
+    }
 }
 
 static ab_err rows_combine(struct pass *pass, struct ab_scan *scan)
@@ -43,7 +67,7 @@ static ab_err rows_combine(struct pass *pass, struct ab_scan *scan)
     struct ab_arena scratch;
     struct ab_rows rows;
     ab_arena_init(&scratch, NULL, 1u << 20);
-    ab_err err = ab_scan_next(scan, &rows, pass->error);
+    ab_err err = rows_next(pass, scan, &rows);
     while (err == AB_OK) {
         for (size_t v = 0; v < plan->views_count; v++) {
             if (pass->combines[v] != NULL) {
@@ -54,7 +78,7 @@ static ab_err rows_combine(struct pass *pass, struct ab_scan *scan)
         }
         err = spill_until_within(pass);
         if (err == AB_OK) {
-            err = ab_scan_next(scan, &rows, pass->error);
+            err = rows_next(pass, scan, &rows);
         }
     }
     ab_arena_fini(&scratch);

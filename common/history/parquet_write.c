@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* A group ends early when its columns hold this much, so that memory stays bounded whatever the texts. */
-#define GROUP_BYTES_MAX (64u << 20)
+#define GROUP_BYTES_MAX (24u << 20)
 #define ZSTD_LEVEL 1
 
 struct ab_parquet_writer {

@@ -246,6 +246,21 @@ static void combine_with_spills(struct both *both, const char *path, bool has_sp
     ab_arena_fini(&scratch);
 }
 
+/* A budget that holds a row group or the tables, not both: the tables make room. */
+static void test_combine_tables_make_room_for_rows(void **state)
+{
+    struct both *both = *state;
+    struct ab_error error = {0};
+    struct ab_hash128 hashes[2][FIXTURE_VIEWS * FIXTURE_PARTITIONS];
+    for (size_t kib = 1500; kib <= 3000; kib += 250) {
+        char *work = ab_new_format("%s/work-%zu", both->fixture.directory, kib);
+        assert_ok(ab_file_make_directory(work, 0700, &error));
+        combine_all(both, work, kib << 10, hashes[kib > 1500]);
+        ab_delete(work);
+    }
+    assert_memory_equal(hashes[0], hashes[1], sizeof hashes[0]);
+}
+
 static void test_combine_many_spills_are_folded(void **state)
 {
     struct both *both = *state;
@@ -369,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_seal_again_gives_the_same_bytes),
         cmocka_unit_test(test_seal_other_records_than_told_are_refused),
         cmocka_unit_test(test_combine_spills_change_no_byte),
+        cmocka_unit_test(test_combine_tables_make_room_for_rows),
         cmocka_unit_test(test_combine_many_spills_are_folded),
         cmocka_unit_test(test_sort_merges_equal_keys),
         cmocka_unit_test(test_run_damaged_files_are_refused),
