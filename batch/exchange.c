@@ -3,8 +3,9 @@
 #include "common/base/assert.h"
 #include "common/base/time.h"
 
-#include <limits.h>
 #include <mpi.h>
+
+#include <limits.h>
 
 #define POLL_US 500
 #define POLLS_PER_WAIT 200

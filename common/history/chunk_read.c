@@ -1,8 +1,9 @@
 #include "common/history/chunk_read.h"
 
+#include "common/history/encoding.h"
+
 #include "common/base/decimal.h"
 #include "common/compress/compress.h"
-#include "common/history/encoding.h"
 
 /* Where decoding stands. */
 struct state {

@@ -1,8 +1,9 @@
 #include "common/history/column_buffer.h"
 
+#include "common/history/encoding.h"
+
 #include "common/base/decimal.h"
 #include "common/base/hash.h"
-#include "common/history/encoding.h"
 
 void ab_column_buffer_init(
     struct ab_column_buffer *buffer, struct ab_type type, bool is_required, struct ab_memory *memory)

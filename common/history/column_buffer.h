@@ -8,8 +8,9 @@
 #ifndef ANABRANCH_COMMON_HISTORY_COLUMN_BUFFER_H
 #define ANABRANCH_COMMON_HISTORY_COLUMN_BUFFER_H
 
-#include "common/base/map.h"
 #include "common/history/footer.h"
+
+#include "common/base/map.h"
 
 #define AB_COLUMN_DICTIONARY_MAX 65536u
 #define AB_COLUMN_BOUND_BYTES_MAX 128u /* longer texts give no min and max */

@@ -11,8 +11,9 @@
 #ifndef ANABRANCH_COMMON_HISTORY_FOOTER_H
 #define ANABRANCH_COMMON_HISTORY_FOOTER_H
 
-#include "common/base/buffer.h"
 #include "common/history/parquet.h"
+
+#include "common/base/buffer.h"
 
 #define AB_PARQUET_FOOTER_BYTES_MAX (64u << 20)
 #define AB_PARQUET_PAGE_BYTES_MAX (256u << 20)

@@ -1,9 +1,9 @@
 #include "common/history/layout.h"
 
-#include <inttypes.h>
-
 #include "common/base/buffer.h"
 #include "common/base/memory.h"
+
+#include <inttypes.h>
 
 static bool is_plain(char c, bool is_first)
 {

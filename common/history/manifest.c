@@ -1,8 +1,8 @@
 #include "common/history/manifest.h"
 
-#include <inttypes.h>
-
 #include "common/base/memory.h"
+
+#include <inttypes.h>
 
 static void set_hash(struct ab_json *object, const char *key, struct ab_hash128 hash)
 {
