@@ -2,8 +2,9 @@
 #ifndef ANABRANCH_COMMON_CLIENT_CLIENT_PRIVATE_H
 #define ANABRANCH_COMMON_CLIENT_CLIENT_PRIVATE_H
 
-#include "common/catalog/catalog.h"
 #include "common/client/anabranch.h"
+
+#include "common/catalog/catalog.h"
 #include "common/wire/wire.h"
 
 #define CLIENT_TIMEOUT_MS_DEFAULT 30000

@@ -1,11 +1,11 @@
 #include "common/client/client_private.h"
 
-#include <inttypes.h>
-
 #include "common/base/json.h"
 #include "common/base/random.h"
 #include "common/block/block.h"
 #include "common/block/key.h"
+
+#include <inttypes.h>
 
 #define BLOCK_ROWS_DEFAULT 8192u
 #define BLOCK_BYTES_TARGET (1u << 20)

@@ -11,6 +11,7 @@
 #define BACK_OFF_FIRST_US (20 * AB_US_PER_MS)
 #define BACK_OFF_MOST_US (320 * AB_US_PER_MS)
 #define NO_SPACE_TRIES 5u
+#define QUIET_US (1 * AB_US_PER_SECOND)
 #define REFRESH_EVERY_US (500 * AB_US_PER_MS)
 #define REFRESH_MS 500
 /* Messages that wait in the socket while nobody is connected: copies, beside the memory bound. */
@@ -54,6 +55,7 @@ struct client_sender {
     size_t pending_count;
     int64_t deadline_us;
     int64_t refreshed_us;
+    int64_t heard_us; /* last answer, or when blocks began to wait for one */
     struct ab_arena scratch;
     anabranch_on_rejected_fn on_rejected;
     void *on_rejected_context;
@@ -185,6 +187,7 @@ void client_sender_take(struct client_sender *sender, struct client_outgoing *ou
         queue->last->next = pending;
     }
     queue->last = pending;
+    sender->heard_us = sender->pending_count == 0 ? ab_time_monotonic_us() : sender->heard_us;
     sender->pending_bytes += outgoing_bytes(&pending->block);
     sender->pending_count++;
 }
@@ -420,6 +423,10 @@ void client_sender_step(struct client_sender *sender, int wait_ms)
     while (sender->pending_count > 0 && ab_channel_receive(sender->channel, wait_ms, &answer) == AB_OK) {
         answer_take_in(sender, &answer);
         ab_answer_free(&answer);
+        sender->heard_us = ab_time_monotonic_us();
         wait_ms = 0;
+    }
+    if (sender->pending_count > 0 && ab_time_monotonic_us() - sender->heard_us > QUIET_US) {
+        client_sender_refresh(sender); /* long before a block's own time to go again may have come */
     }
 }
