@@ -12,9 +12,9 @@
 #ifndef ANABRANCH_SPEED_DEDUP_H
 #define ANABRANCH_SPEED_DEDUP_H
 
+#include "speed/table_puts.h"
 #include "common/base/hash.h"
 #include "common/base/memory.h"
-#include "speed/table_puts.h"
 
 struct ab_dedup;
 

@@ -2,9 +2,9 @@
 #ifndef ANABRANCH_SPEED_DIGEST_H
 #define ANABRANCH_SPEED_DIGEST_H
 
+#include "speed/partition.h"
 #include "common/aggregate/aggregation.h"
 #include "common/aggregate/state_row.h"
-#include "speed/partition.h"
 
 /* Walks the span's stored states with their operands merged. AB_NOT_FOUND: no such cut, or the view is not in the span;
  * AB_STALE: retired; AB_AGAIN: closed but not stored yet. Any thread; does I/O. */

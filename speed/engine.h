@@ -12,9 +12,9 @@
 #ifndef ANABRANCH_SPEED_ENGINE_H
 #define ANABRANCH_SPEED_ENGINE_H
 
-#include "common/wire/wire.h"
 #include "speed/partition.h"
 #include "speed/plans.h"
+#include "common/wire/wire.h"
 
 struct ab_engine;
 

@@ -3,13 +3,13 @@
 #ifndef ANABRANCH_SPEED_ENGINE_PRIVATE_H
 #define ANABRANCH_SPEED_ENGINE_PRIVATE_H
 
-#include <stdatomic.h>
-
-#include "common/base/queue.h"
-#include "common/base/thread.h"
 #include "speed/engine.h"
 #include "speed/flusher.h"
 #include "speed/limits.h"
+#include "common/base/queue.h"
+#include "common/base/thread.h"
+
+#include <stdatomic.h>
 
 struct ab_worker;
 struct ab_query_pool;

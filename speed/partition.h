@@ -21,11 +21,11 @@
 #ifndef ANABRANCH_SPEED_PARTITION_H
 #define ANABRANCH_SPEED_PARTITION_H
 
-#include "common/base/memory.h"
-#include "common/store/partition_state.h"
 #include "speed/dedup.h"
 #include "speed/judge.h"
 #include "speed/span.h"
+#include "common/base/memory.h"
+#include "common/store/partition_state.h"
 
 struct ab_partition;
 

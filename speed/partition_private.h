@@ -3,9 +3,9 @@
 #ifndef ANABRANCH_SPEED_PARTITION_PRIVATE_H
 #define ANABRANCH_SPEED_PARTITION_PRIVATE_H
 
+#include "speed/partition.h"
 #include "common/base/thread.h"
 #include "common/log/log.h"
-#include "speed/partition.h"
 
 /* One freeze on its way to the store; made by the worker, done by a flush thread. */
 struct flush_job {

@@ -6,8 +6,8 @@
 #ifndef ANABRANCH_SPEED_PLANS_H
 #define ANABRANCH_SPEED_PLANS_H
 
-#include "common/catalog/query.h"
 #include "speed/catalogs.h"
+#include "common/catalog/query.h"
 
 /* One parsed query; read-only. */
 struct ab_plan {

@@ -9,9 +9,9 @@
 #ifndef ANABRANCH_SPEED_SNAPSHOT_H
 #define ANABRANCH_SPEED_SNAPSHOT_H
 
-#include "common/aggregate/rollup.h"
 #include "speed/partition.h"
 #include "speed/plans.h"
+#include "common/aggregate/rollup.h"
 
 /* Up to where an answer goes in a partition. */
 struct ab_snapshot_position {

@@ -17,10 +17,10 @@
 #ifndef ANABRANCH_SPEED_SPAN_H
 #define ANABRANCH_SPEED_SPAN_H
 
-#include <stdatomic.h>
-
-#include "common/aggregate/group_table.h"
 #include "speed/catalogs.h"
+#include "common/aggregate/group_table.h"
+
+#include <stdatomic.h>
 
 #define AB_SHARE_NUMBER 0u
 
