@@ -307,23 +307,22 @@ static ab_err tables_store(struct ab_partition *partition, const struct flush_jo
     return err;
 }
 
-/* Drops the families of retired spans and forgets the spans. */
+/* Drops the families of retired spans and forgets the spans. Nobody reads them: their cuts are refused by now. */
 static ab_err spans_drop(struct ab_partition *partition, uint64_t cut, struct ab_error *error)
 {
     for (;;) {
         ab_lock_take(&partition->lock);
         struct ab_span *span = partition->spans[0]->number <= cut ? partition->spans[0] : NULL;
-        if (span != NULL) {
-            partition->spans_count--;
-            memmove(partition->spans, partition->spans + 1, partition->spans_count * sizeof(struct ab_span *));
-        }
         ab_lock_give(&partition->lock);
         if (span == NULL) {
             return AB_OK;
         }
-        uint64_t family = span->family;
+        AB_TRY(ab_partition_state_span_drop(partition->state, span->family, error));
+        ab_lock_take(&partition->lock);
+        partition->spans_count--;
+        memmove(partition->spans, partition->spans + 1, partition->spans_count * sizeof(struct ab_span *));
+        ab_lock_give(&partition->lock);
         ab_span_destroy(span);
-        AB_TRY(ab_partition_state_span_drop(partition->state, family, error));
     }
 }
 
@@ -385,10 +384,10 @@ static ab_err job_run(struct ab_partition *partition, struct flush_job *job, str
 {
     AB_TRY(job_store_span(partition, job, error));
     AB_TRY(tables_store(partition, job, error));
-    job_finish(partition, job);
-    if (job->retire_cut != 0) {
+    if (job->retire_cut != 0) { /* while the job is listed: on a full disk it is tried again */
         AB_TRY(spans_drop(partition, job->retire_cut, error));
     }
+    job_finish(partition, job);
     job_tell(partition, job);
     return AB_OK;
 }

@@ -66,15 +66,11 @@ static ab_err manifest_check(const struct ab_controller *controller, const struc
     return directories_check(controller, manifest, error);
 }
 
+/* The cut decides: a later definition has later cuts, and a view that was dropped and made anew counts its definitions
+ * from 1 again. */
 static bool is_newer(const struct ab_version_manifest *manifest, const struct ab_version_manifest *than)
 {
-    if (manifest->definition_version != than->definition_version) {
-        return manifest->definition_version > than->definition_version;
-    }
-    if (manifest->cut != than->cut) {
-        return manifest->cut > than->cut;
-    }
-    return manifest->attempt > than->attempt;
+    return manifest->cut != than->cut ? manifest->cut > than->cut : manifest->attempt > than->attempt;
 }
 
 /* Notes the manifest among those of its view, before the pointer moves: what is newer than the pointer counts for
@@ -145,22 +141,38 @@ static ab_err views_check(struct ab_controller *controller, struct publication *
     return AB_OK;
 }
 
-/* Pointers of views that the cut's catalog no longer has go in the same step. */
+/* The pointer of a view that the cut's catalog does not have goes, unless that catalog is the older one. */
+static ab_err dropped_view(
+    struct ab_controller *controller, struct publication *publication, const char *view, struct ab_error *error)
+{
+    char path[PATH_BYTES];
+    struct ab_json *current = NULL;
+    uint64_t version = 0;
+    (void)snprintf(path, sizeof path, "/views/%s", view);
+    AB_TRY(ab_coordination_get_json(controller->coordination, path, &current, &version, error));
+    uint64_t cut = ab_json_u64_or(ab_json_get(current, "cut"), 0);
+    ab_json_destroy(current);
+    if (cut > publication->cut) {
+        return ab_error_set(error, AB_STALE, "view '%s' was published at cut %" PRIu64 " already", view, cut);
+    }
+    ab_changes_add(&publication->changes, AB_COORDINATION_DELETE, path, (struct ab_bytes){0}, version);
+    return AB_OK;
+}
+
+/* Pointers of dropped views go in the same step. */
 static ab_err dropped_views(struct ab_controller *controller, struct publication *publication, struct ab_error *error)
 {
     char **names = NULL;
     size_t count = 0;
     AB_TRY(ab_coordination_list(controller->coordination, "/views", &names, &count, error));
-    for (size_t i = 0; i < count; i++) {
+    ab_err err = AB_OK;
+    for (size_t i = 0; err == AB_OK && i < count; i++) {
         if (ab_catalog_view(publication->catalog, ab_bytes_of_text(names[i])) == NULL) {
-            char path[PATH_BYTES];
-            (void)snprintf(path, sizeof path, "/views/%s", names[i]);
-            ab_changes_add(
-                &publication->changes, AB_COORDINATION_DELETE, path, (struct ab_bytes){0}, AB_COORDINATION_ANY_VERSION);
+            err = dropped_view(controller, publication, names[i], error);
         }
     }
     ab_coordination_names_free(names, count);
-    return AB_OK;
+    return err;
 }
 
 /* May this attempt publish? *is_repeat: it has, and only the answer was lost. */

@@ -23,16 +23,19 @@ struct retention {
     bool has_unpublished; /* some view has no version: no span may go */
 };
 
-/* Orders "definition-cut-attempt", newest first. */
+/* Orders "definition-cut-attempt" by cut, newest first: definitions of a view that was dropped and made anew count from
+ * 1 again. */
 static int version_order(const void *left, const void *right)
 {
+    static const int members[] = {1, 2, 0};
     uint64_t a[3] = {0};
     uint64_t b[3] = {0};
     (void)sscanf(*(char *const *)left, "%" SCNu64 "-%" SCNu64 "-%" SCNu64, &a[0], &a[1], &a[2]);
     (void)sscanf(*(char *const *)right, "%" SCNu64 "-%" SCNu64 "-%" SCNu64, &b[0], &b[1], &b[2]);
     for (int i = 0; i < 3; i++) {
-        if (a[i] != b[i]) {
-            return a[i] > b[i] ? -1 : 1;
+        int member = members[i];
+        if (a[member] != b[member]) {
+            return a[member] > b[member] ? -1 : 1;
         }
     }
     return 0;

@@ -308,7 +308,7 @@ static void test_partition_damaged_state_is_rebuilt_from_the_log(void **state)
     send(fixture, 100);
     rig_flush(&fixture->rig);
     rig_close(&fixture->rig);
-    char *path = scratch_path(fixture->directory, "partition-0/state/CURRENT");
+    char *path = scratch_path(fixture->directory, "partition-0/state/db/CURRENT");
     scratch_write(path, ab_bytes_of_text("nonsense"), 0600);
     ab_delete(path);
     open_again(fixture);
