@@ -7,10 +7,10 @@
 #ifndef ANABRANCH_CLUSTER_PROCESS_H
 #define ANABRANCH_CLUSTER_PROCESS_H
 
+#include "common/base/error.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-#include "common/base/error.h"
 
 /* A process, or a group by its leader. pid 0 = none. */
 struct ab_process {

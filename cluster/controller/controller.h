@@ -17,8 +17,6 @@
 #ifndef ANABRANCH_CLUSTER_CONTROLLER_CONTROLLER_H
 #define ANABRANCH_CLUSTER_CONTROLLER_CONTROLLER_H
 
-#include <stdatomic.h>
-
 #include "cluster/controller/changes.h"
 #include "cluster/jobs.h"
 #include "cluster/process.h"
@@ -27,6 +25,8 @@
 #include "common/base/thread.h"
 #include "common/catalog/catalog.h"
 #include "common/wire/node.h"
+
+#include <stdatomic.h>
 
 #define AB_CONTROLLER_QUEUE_MAX 256u
 #define AB_CONTROLLER_TICK_US (50 * AB_US_PER_MS)
