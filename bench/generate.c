@@ -1,12 +1,11 @@
+#include "bench/options.h"
+#include "bench/payments.h"
 #include "bench/verbs.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "bench/options.h"
-#include "bench/payments.h"
 
 #define CHUNK_BYTES (256u << 10)
 

@@ -1,14 +1,14 @@
-#include "bench/verbs.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "bench/events.h"
 #include "bench/limits.h"
 #include "bench/options.h"
 #include "bench/report.h"
 #include "bench/temporary_cluster.h"
+#include "bench/verbs.h"
+
 #include "common/base/random.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 #define WINDOW_BLOCKS 4u
 #define RETRY_US (2 * AB_US_PER_MS)

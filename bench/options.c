@@ -1,9 +1,9 @@
 #include "bench/options.h"
 
+#include "common/base/decimal.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#include "common/base/decimal.h"
 
 static void help_print(
     FILE *out, const char *verb, const char *purpose, const struct ab_bench_option *options, int count)

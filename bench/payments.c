@@ -1,8 +1,8 @@
 #include "bench/payments.h"
 
-#include <inttypes.h>
-
 #include "common/base/memory.h"
+
+#include <inttypes.h>
 
 #define USERS_DEFAULT 10000u
 #define ROWS_A_DAY_DEFAULT 200000u

@@ -1,13 +1,13 @@
-#include "bench/verbs.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "bench/events.h"
 #include "bench/options.h"
 #include "bench/report.h"
 #include "bench/temporary_cluster.h"
+#include "bench/verbs.h"
+
 #include "common/base/random.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 #define CALL_MS 10000
 
@@ -18,7 +18,8 @@ struct query_options {
 };
 
 /* Sends a block to its partition and waits for the acknowledgement. */
-static ab_err block_produce(struct ab_channel *channel, uint32_t partition, struct ab_bytes block, struct ab_error *error)
+static ab_err block_produce(
+    struct ab_channel *channel, uint32_t partition, struct ab_bytes block, struct ab_error *error)
 {
     struct ab_envelope envelope = {.verb = AB_VERB_PRODUCE, .partition = partition};
     struct ab_answer answer = {0};

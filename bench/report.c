@@ -1,12 +1,12 @@
 #include "bench/report.h"
 
+#include "common/base/file.h"
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/utsname.h>
 #include <unistd.h>
-
-#include "common/base/file.h"
 
 #define PROC_BYTES_MAX (1u << 20)
 

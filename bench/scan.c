@@ -1,15 +1,15 @@
-#include "bench/verbs.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "bench/events.h"
 #include "bench/limits.h"
 #include "bench/options.h"
 #include "bench/report.h"
+#include "bench/verbs.h"
+
 #include "common/aggregate/group_table.h"
 #include "common/base/file.h"
 #include "common/history/parquet.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 #define BLOCK_ROWS 8192u
 #define BLOCKS 64u

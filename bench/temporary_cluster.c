@@ -1,14 +1,15 @@
 #include "bench/temporary_cluster.h"
 
+#include "bench/report.h"
+
+#include "common/base/file.h"
+
 #include <inttypes.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "bench/report.h"
-#include "common/base/file.h"
 
 extern char **environ;
 

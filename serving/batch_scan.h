@@ -2,8 +2,9 @@
 #ifndef ANABRANCH_SERVING_BATCH_SCAN_H
 #define ANABRANCH_SERVING_BATCH_SCAN_H
 
-#include "common/aggregate/rollup.h"
 #include "serving/versions.h"
+
+#include "common/aggregate/rollup.h"
 
 /* Adds every stored group of the wanted shards that can match; skips by key order. AB_TIMEOUT past the monotonic
  * deadline, AB_CORRUPT naming the directory, AB_FULL when the result does not fit the query's memory. */

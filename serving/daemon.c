@@ -1,5 +1,14 @@
 #include "serving/daemon.h"
 
+#include "serving/execute.h"
+
+#include "common/base/histogram.h"
+#include "common/base/logging.h"
+#include "common/base/queue.h"
+#include "common/base/thread.h"
+#include "common/crypto/crypto.h"
+#include "common/wire/node.h"
+
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
@@ -7,14 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-
-#include "serving/execute.h"
-#include "common/base/histogram.h"
-#include "common/base/logging.h"
-#include "common/base/queue.h"
-#include "common/base/thread.h"
-#include "common/crypto/crypto.h"
-#include "common/wire/node.h"
 
 #define QUEUE_REQUESTS 1024u
 #define QUEUE_BYTES (16u << 20)

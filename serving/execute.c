@@ -1,12 +1,13 @@
 #include "serving/execute.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include "serving/batch_scan.h"
+#include "serving/route.h"
 
 #include "common/aggregate/rollup.h"
 #include "common/block/column_codec.h"
-#include "serving/batch_scan.h"
-#include "serving/route.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 #define PREPARED_QUERIES 64u
 #define ATTEMPTS_MAX 5

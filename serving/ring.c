@@ -1,10 +1,10 @@
 #include "serving/ring.h"
 
-#include <stdlib.h>
-
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
 #include "common/base/memory.h"
+
+#include <stdlib.h>
 
 struct ring_point {
     uint64_t place;

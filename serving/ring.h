@@ -11,9 +11,9 @@
 #ifndef ANABRANCH_SERVING_RING_H
 #define ANABRANCH_SERVING_RING_H
 
-#include <stdint.h>
-
 #include "common/base/error.h"
+
+#include <stdint.h>
 
 #define AB_RING_NODES_MAX 4096u
 #define AB_RING_VIRTUAL_NODES 128u

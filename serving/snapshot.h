@@ -10,9 +10,10 @@
 #ifndef ANABRANCH_SERVING_SNAPSHOT_H
 #define ANABRANCH_SERVING_SNAPSHOT_H
 
+#include "serving/versions.h"
+
 #include "common/aggregate/aggregation.h"
 #include "common/wire/wire.h"
-#include "serving/versions.h"
 
 /* One view as it is answered now. */
 struct ab_served_view {

@@ -1,8 +1,8 @@
 #include "serving/versions.h"
 
-#include <stdatomic.h>
-
 #include "common/base/thread.h"
+
+#include <stdatomic.h>
 
 /* A reader that several versions may use. */
 struct shared_reader {

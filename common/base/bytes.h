@@ -6,11 +6,11 @@
 #ifndef ANABRANCH_COMMON_BASE_BYTES_H
 #define ANABRANCH_COMMON_BASE_BYTES_H
 
+#include "common/base/error.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-
-#include "common/base/error.h"
 
 struct ab_bytes {
     const uint8_t *data; /* borrowed; may be NULL when bytes is 0 */

@@ -10,12 +10,12 @@
 #ifndef ANABRANCH_COMMON_BASE_MEMORY_H
 #define ANABRANCH_COMMON_BASE_MEMORY_H
 
+#include "common/base/bytes.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "common/base/bytes.h"
 
 /* A budget. Zeroed memory is an unlimited one. A child's charges count in its parents too. */
 struct ab_memory {

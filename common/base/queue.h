@@ -6,10 +6,10 @@
 #ifndef ANABRANCH_COMMON_BASE_QUEUE_H
 #define ANABRANCH_COMMON_BASE_QUEUE_H
 
+#include "common/base/error.h"
+
 #include <stddef.h>
 #include <stdint.h>
-
-#include "common/base/error.h"
 
 struct ab_queue;
 

@@ -5,9 +5,9 @@
 #ifndef ANABRANCH_COMMON_BASE_TIME_H
 #define ANABRANCH_COMMON_BASE_TIME_H
 
-#include <stdint.h>
-
 #include "common/base/bytes.h"
+
+#include <stdint.h>
 
 typedef int64_t ab_time_us; /* microseconds since 1970-01-01T00:00:00Z */
 

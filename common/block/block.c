@@ -1,8 +1,9 @@
 #include "common/block/block.h"
 
-#include "common/base/decimal.h"
 #include "common/block/column_codec.h"
 #include "common/block/validate.h"
+
+#include "common/base/decimal.h"
 #include "common/compress/compress.h"
 #include "common/wire/envelope.h"
 

@@ -10,9 +10,10 @@
 #ifndef ANABRANCH_COMMON_BLOCK_BLOCK_H
 #define ANABRANCH_COMMON_BLOCK_BLOCK_H
 
+#include "common/block/column.h"
+
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
-#include "common/block/column.h"
 
 #define AB_BLOCK_ROWS_MAX 65536u
 #define AB_BLOCK_BYTES_MAX (8u << 20)

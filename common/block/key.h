@@ -13,9 +13,10 @@
 #ifndef ANABRANCH_COMMON_BLOCK_KEY_H
 #define ANABRANCH_COMMON_BLOCK_KEY_H
 
+#include "common/block/column.h"
+
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
-#include "common/block/column.h"
 
 /* Appends the encoding of one value. */
 void ab_key_put(struct ab_buffer *out, const struct ab_value *value);

@@ -4,10 +4,10 @@
 #ifndef ANABRANCH_COMMON_BLOCK_VALIDATE_H
 #define ANABRANCH_COMMON_BLOCK_VALIDATE_H
 
+#include "common/base/bytes.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-#include "common/base/bytes.h"
 
 /* Expands a bitmap (least significant bit first) into one byte a row; `nulls` has room for rows_count rounded up to 8.
  * False when a bit past the last row is set. *any: whether any row is set. */

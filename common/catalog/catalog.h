@@ -10,10 +10,11 @@
 #ifndef ANABRANCH_COMMON_CATALOG_CATALOG_H
 #define ANABRANCH_COMMON_CATALOG_CATALOG_H
 
+#include "common/catalog/expression.h"
+
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
 #include "common/block/column.h"
-#include "common/catalog/expression.h"
 
 #define AB_CATALOG_NAME_BYTES_MAX 63
 #define AB_CATALOG_COLUMNS_MAX 512

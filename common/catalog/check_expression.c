@@ -1,8 +1,8 @@
 #include "common/catalog/node.h"
+#include "common/catalog/words.h"
 
 #include "common/base/buffer.h"
 #include "common/base/decimal.h"
-#include "common/catalog/words.h"
 
 static const struct ab_type boolean = {.kind = AB_TYPE_BOOLEAN};
 static const struct ab_type unknown; /* of a bare NULL, until its place says */

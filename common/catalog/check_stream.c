@@ -1,9 +1,9 @@
 #include "common/catalog/check.h"
-
-#include <stdio.h>
+#include "common/catalog/words.h"
 
 #include "common/base/decimal.h"
-#include "common/catalog/words.h"
+
+#include <stdio.h>
 
 const char *ab_check_copy_name(struct ab_catalog *catalog, struct ab_bytes name)
 {

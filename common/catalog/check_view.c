@@ -1,9 +1,9 @@
 #include "common/catalog/check.h"
-
-#include <stdio.h>
+#include "common/catalog/words.h"
 
 #include "common/base/buffer.h"
-#include "common/catalog/words.h"
+
+#include <stdio.h>
 
 /* What is known of a view while it is checked. */
 struct view_check {

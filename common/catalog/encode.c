@@ -6,8 +6,9 @@
  *   blob text       u64 u64 hash of all before (AB_HASH_CATALOG, low then high)
  *
  * The text gives everything else back. Another first four bytes are another format, which this reader refuses. */
-#include "common/base/buffer.h"
 #include "common/catalog/check.h"
+
+#include "common/base/buffer.h"
 
 static const char magic[4] = {'A', 'B', 'C', '1'};
 

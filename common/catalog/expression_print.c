@@ -1,7 +1,8 @@
-#include "common/base/buffer.h"
-#include "common/base/decimal.h"
 #include "common/catalog/node.h"
 #include "common/catalog/words.h"
+
+#include "common/base/buffer.h"
+#include "common/base/decimal.h"
 
 /* How tightly an operation binds: what stands below a tighter one needs brackets. */
 enum binding {

@@ -1,12 +1,12 @@
 #include "common/catalog/ast.h"
-
-#include <stdarg.h>
-#include <stdio.h>
-
-#include "common/base/buffer.h"
 #include "common/catalog/catalog.h"
 #include "common/catalog/grammar.h"
 #include "common/catalog/words.h"
+
+#include "common/base/buffer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
 
 #define TREE_BYTES_MAX ((size_t)512 << 20)
 

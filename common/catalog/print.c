@@ -1,6 +1,7 @@
-#include "common/base/buffer.h"
 #include "common/catalog/check.h"
 #include "common/catalog/words.h"
+
+#include "common/base/buffer.h"
 
 static void put_text(struct ab_buffer *out, const char *text)
 {

@@ -1,11 +1,12 @@
 #include "common/catalog/query.h"
 
-#include <stdio.h>
+#include "common/catalog/query_check.h"
+#include "common/catalog/words.h"
 
 #include "common/base/buffer.h"
 #include "common/base/decimal.h"
-#include "common/catalog/query_check.h"
-#include "common/catalog/words.h"
+
+#include <stdio.h>
 
 /* What is known of a query while it is checked. */
 struct query_check {

@@ -1,8 +1,7 @@
 #include "common/catalog/query_check.h"
+#include "common/catalog/words.h"
 
 #include <stdlib.h>
-
-#include "common/catalog/words.h"
 
 /* One comparison of a window column with a time, turned so that the column is on the left. */
 struct bound {

@@ -35,8 +35,8 @@ function(ab_test)
     set_tests_properties(${ARG_NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()
 
-# ab_fuzz(NAME catalog SOURCES catalog_fuzz.c LINKS ... CORPUS dir): LLVMFuzzerTestOneInput; driven by libFuzzer when the
-# compiler has it (-DAB_FUZZ=ON with clang), else by tests/support/fuzz_main.c, which replays and mutates the corpus.
+# ab_fuzz(NAME catalog SOURCES catalog_fuzz.c LINKS ... CORPUS dir): LLVMFuzzerTestOneInput; driven by libFuzzer when
+# the compiler has it (-DAB_FUZZ=ON with clang), else by tests/support/fuzz_main.c: it replays and mutates the corpus.
 function(ab_fuzz)
     cmake_parse_arguments(ARG "" "NAME;CORPUS" "SOURCES;LINKS" ${ARGN})
     add_executable(fuzz_${ARG_NAME} ${ARG_SOURCES})

@@ -3,11 +3,12 @@
 #include "common/base/assert.h"
 #include "common/base/memory.h"
 
+#include <zlib.h>
+#include <zstd.h>
+
 #include <errno.h>
 #include <limits.h>
 #include <unistd.h>
-#include <zlib.h>
-#include <zstd.h>
 
 #define INPUT_BYTES ((size_t)128 * 1024)
 #define MAGIC_BYTES 4

@@ -23,9 +23,9 @@
 #ifndef ANABRANCH_COMMON_CONFIG_CONFIG_H
 #define ANABRANCH_COMMON_CONFIG_CONFIG_H
 
-#include <stdint.h>
-
 #include "common/base/bytes.h"
+
+#include <stdint.h>
 
 #define AB_CONFIG_PATH_BYTES 1024
 #define AB_CONFIG_ADDRESS_BYTES 256

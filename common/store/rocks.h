@@ -7,8 +7,9 @@
 #ifndef ANABRANCH_COMMON_STORE_ROCKS_H
 #define ANABRANCH_COMMON_STORE_ROCKS_H
 
-#include "common/base/buffer.h"
 #include "common/store/partition_state.h"
+
+#include "common/base/buffer.h"
 
 #include <rocksdb/c.h>
 

@@ -5,9 +5,10 @@
 #ifndef ANABRANCH_COMMON_WIRE_ENVELOPE_H
 #define ANABRANCH_COMMON_WIRE_ENVELOPE_H
 
+#include "common/wire/roles.h"
+
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
-#include "common/wire/roles.h"
 
 #define AB_PROTOCOL_VERSION 1u
 #define AB_ENVELOPE_ERROR_BYTES 1024

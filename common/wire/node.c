@@ -1,12 +1,12 @@
 #include "common/wire/node.h"
 
-#include <inttypes.h>
-#include <unistd.h>
-
 #include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/base/time.h"
 #include "common/crypto/key_file.h"
+
+#include <inttypes.h>
+#include <unistd.h>
 
 #define FILE_BYTES_MAX (1u << 20)
 

@@ -7,8 +7,9 @@
 #ifndef ANABRANCH_COMMON_WIRE_NODE_H
 #define ANABRANCH_COMMON_WIRE_NODE_H
 
-#include "common/config/config.h"
 #include "common/wire/wire.h"
+
+#include "common/config/config.h"
 
 #define AB_CLUSTER_FORMAT 1
 #define AB_CLUSTER_HASH "xxh3-64/1"

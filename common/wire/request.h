@@ -6,9 +6,10 @@
 #ifndef ANABRANCH_COMMON_WIRE_REQUEST_H
 #define ANABRANCH_COMMON_WIRE_REQUEST_H
 
+#include "common/wire/internal.h"
+
 #include "common/base/queue.h"
 #include "common/base/thread.h"
-#include "common/wire/internal.h"
 
 #include <zmq.h>
 

@@ -2,9 +2,9 @@
 #ifndef ANABRANCH_COMMON_WIRE_ROLES_H
 #define ANABRANCH_COMMON_WIRE_ROLES_H
 
-#include <stdbool.h>
-
 #include "common/base/error.h"
+
+#include <stdbool.h>
 
 /* Numbers are part of key files' meaning; never reused. */
 enum ab_role {

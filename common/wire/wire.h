@@ -12,10 +12,11 @@
 #ifndef ANABRANCH_COMMON_WIRE_WIRE_H
 #define ANABRANCH_COMMON_WIRE_WIRE_H
 
-#include "common/base/buffer.h"
-#include "common/base/hash.h"
 #include "common/wire/envelope.h"
 #include "common/wire/roles.h"
+
+#include "common/base/buffer.h"
+#include "common/base/hash.h"
 
 #define AB_WIRE_KEY_BYTES 32
 #define AB_WIRE_MESSAGE_BYTES_MAX (16u << 20)

@@ -2,10 +2,10 @@
 """Checks the style rules that a machine can check; prints one line per breach and exits 1 if there is any.
 
 usage: tidy.py [--headers] [SOURCE_DIRECTORY]
+       tidy.py --sort-includes FILE...
 
---headers also compiles every header alone (needs the compiler and the generated files' include paths are not needed:
-headers never include generated code). Known exceptions stand in exceptions.txt, `rule path [detail]`, and may only shrink:
-an exception that is not needed any more is a breach too.
+--headers also compiles every header alone. Known exceptions stand in exceptions.txt, `rule path [detail]`, and may
+only shrink: an exception that is not needed any more is a breach too.
 """
 import os
 import re
@@ -13,8 +13,8 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-COMMON_ORDER = ["base", "config", "crypto", "compress", "linear", "wire", "http", "block", "catalog", "aggregate", "log",
-                "history", "store", "model", "coordination", "client"]
+COMMON_ORDER = ["base", "config", "crypto", "compress", "linear", "wire", "http", "block", "catalog", "aggregate",
+                "log", "history", "store", "model", "coordination", "client"]
 LAYERS = ["speed", "serving", "batch", "cluster"]
 # Third-party header -> the one folder that may include it.
 OWNERS = {
@@ -35,7 +35,7 @@ BANNED = {
 # Where memory of the system allocator is met: base wraps it, and libraries hand it out.
 ALLOCATOR_FOLDERS = ("common/base/", "common/store/", "common/wire/", "common/config/", "common/catalog/")
 README_HEADINGS = ["## Files in reading order", "## Types to know", "## Threads", "## Invariants", "## Must not know"]
-LINE_MAX, FUNCTION_MAX, FILE_MAX, HEADER_MAX = 120, 70, 1000, 250
+LINE_MAX, FUNCTION_MAX, FILE_MAX, HEADER_MAX, CMAKE_MAX = 120, 70, 1000, 250, 40
 PROMISES = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 FOREIGN_WORDS = re.compile(r"(?i)\b(language model|LLM|chatbot|/work/|subagent)\b")
 
@@ -47,7 +47,8 @@ def breach(rule, path, line, text):
 
 
 def source_files(root):
-    listed = subprocess.run(["git", "-C", root, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True)
+    listed = subprocess.run(["git", "-C", root, "ls-files", "-co", "--exclude-standard"], capture_output=True,
+                            text=True)
     names = listed.stdout.split("\n") if listed.returncode == 0 else [
         os.path.relpath(os.path.join(d, f), root) for d, _, fs in os.walk(root) for f in fs]
     return sorted(n for n in names if n and os.path.isfile(os.path.join(root, n)))
@@ -76,6 +77,54 @@ def check_includes(path, text):
                 breach("owner", path, number, f"{name} belongs to {owner}")
         if found.group(1) == '"' and not path.startswith("tests/"):
             check_direction(path, folder, number, name)
+
+
+def include_rank(path, bracket, name):
+    """Place of an include in the block: own header, own folder, the project, third party, C library."""
+    if bracket == '"':
+        own = re.sub(r"\.c$", ".h", path)
+        if name == own:
+            return 0
+        return 1 if os.path.dirname(name) == os.path.dirname(path) else 2
+    third_party = any(name.startswith(h) if h.endswith("/") else name == h for h in OWNERS if not h.startswith("."))
+    return 3 if third_party else 4
+
+
+def check_include_order(path, text):
+    last, last_name = 0, ""
+    for number, line in enumerate(text.split("\n"), 1):
+        found = re.match(r'\s*#\s*include\s+([<"])([^>"]+)[>"]', line)
+        if not found:
+            continue
+        rank = include_rank(path, found.group(1), found.group(2))
+        if rank < last:
+            breach("include-order", path, number, f"{found.group(2)} stands after {last_name}: own header, own folder, "
+                   "common/, third party, C library")
+            return
+        last, last_name = rank, found.group(2)
+
+
+def sort_includes(path):
+    """Puts the first block of includes of a file in order, one group for each rank."""
+    lines = open(path, encoding="utf-8").read().split("\n")
+    pattern = re.compile(r'#\s*include\s+([<"])([^>"]+)[>"]')
+    first = next((n for n, line in enumerate(lines) if pattern.match(line)), None)
+    if first is None:
+        return
+    last = first
+    while last + 1 < len(lines) and (lines[last + 1] == "" or pattern.match(lines[last + 1])):
+        last += 1
+    while lines[last] == "":
+        last -= 1
+    groups = [[], [], [], [], []]
+    for line in lines[first:last + 1]:
+        if line:
+            found = pattern.match(line)
+            groups[include_rank(path, found.group(1), found.group(2))].append(line)
+    block = "\n\n".join("\n".join(sorted(group)) for group in groups if group).split("\n")
+    text = "\n".join(lines[:first] + block + lines[last + 1:])
+    if text != "\n".join(lines):
+        open(path, "w", encoding="utf-8").write(text)
 
 
 def check_direction(path, folder, number, name):
@@ -201,18 +250,44 @@ def check_folders(root, files):
         if not os.path.isfile(os.path.join(root, path)):
             breach("readme", folder, 1, "the folder has no README.md")
             continue
-        content = open(os.path.join(root, path), encoding="utf-8").read()
-        for heading in README_HEADINGS:
-            if heading not in content:
-                breach("readme", path, 1, f"heading \"{heading}\" is missing")
+        check_readme(root, folder, path, files)
+
+
+def check_readme(root, folder, path, files):
+    content = open(os.path.join(root, path), encoding="utf-8").read()
+    for heading in README_HEADINGS:
+        if heading not in content:
+            breach("readme", path, 1, f"heading \"{heading}\" is missing")
+    if not content.startswith(f"# {folder}\n"):
+        breach("readme", path, 1, f"the title is not \"# {folder}\"")
+    for number, line in enumerate(content.split("\n"), 1):
+        for name in re.findall(r"`([\w./-]+\.(?:c|h|y|l|proto))`", line):
+            if not any(f == name or f.endswith("/" + name) for f in files) and not is_public(name):
+                breach("readme", path, number, f"{name} does not exist")
+
+
+def is_public(name):
+    """Headers of libraries, which a README may speak of."""
+    return any(name.startswith(h) if h.endswith("/") else name == h for h in OWNERS)
+
+
+def check_cmake(path, text):
+    lines = text.count("\n")
+    if os.path.dirname(path) and lines > CMAKE_MAX:
+        breach("cmake", path, 1, f"{lines} lines, at most {CMAKE_MAX}")
+    if re.search(r"\bfile\s*\(\s*GLOB", text):
+        breach("cmake", path, 1, "sources are listed, not globbed")
+    if re.search(r"\badd_(definitions|compile_options)\s*\(", text) and os.path.dirname(path):
+        breach("cmake", path, 1, "options belong to targets")
 
 
 def check_headers_alone(root, files):
     headers = [f for f in files if f.endswith(".h") and not f.startswith("tests/")]
 
     def compile_one(header):
-        run = subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-fsyntax-only", "-Wall", "-Werror", "-I", root, "-x", "c", "-"],
-                             input=f'#include "{header}"\n', capture_output=True, text=True)
+        command = ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-fsyntax-only", "-Wall", "-Werror", "-I", root]
+        command += ["-x", "c", "-"]
+        run = subprocess.run(command, input=f'#include "{header}"\n', capture_output=True, text=True)
         return header, run.returncode, run.stderr
 
     with ThreadPoolExecutor(2) as pool:
@@ -244,6 +319,10 @@ def apply_exceptions(root):
 
 def main():
     arguments = [a for a in sys.argv[1:] if not a.startswith("--")]
+    if "--sort-includes" in sys.argv:
+        for path in arguments:
+            sort_includes(os.path.normpath(path))
+        return 0
     root = os.path.abspath(arguments[0] if arguments else os.path.join(os.path.dirname(__file__), "../.."))
     files = source_files(root)
     totals = {"client": [0, 0, []], "internal": [0, 0, []]}
@@ -255,12 +334,16 @@ def main():
             check_lines(path, text)
         elif PROMISES.search(text) or FOREIGN_WORDS.search(text):
             breach("words", path, 1, "the text speaks of the project alone, and promises nothing")
+        if path.endswith("CMakeLists.txt"):
+            check_cmake(path, text)
         if path.endswith((".c", ".h")):
             code = strip_comments_and_strings(text)
             check_includes(path, text)
             check_calls(path, code)
             if text.count("\n") > FILE_MAX:
                 breach("file", path, 1, f"{text.count(chr(10))} lines, at most {FILE_MAX}")
+            if not path.startswith("tests/"):
+                check_include_order(path, text)
             if path.endswith(".c") and not path.startswith("tests/"):
                 check_functions(path, code)
             if path.endswith(".h") and not path.startswith("tests/"):
@@ -272,8 +355,9 @@ def main():
     kept = apply_exceptions(root)
     for rule, path, line, text in sorted(kept):
         print(f"{path}:{line}: [{rule}] {text}")
+    internal, public = totals["internal"], totals["client"]
     print(f"tidy: {len(files)} files, {len(kept)} breaches, prototypes documented: "
-          f"{totals['internal'][1]} of {totals['internal'][0]} internal, {totals['client'][1]} of {totals['client'][0]} public")
+          f"{internal[1]} of {internal[0]} internal, {public[1]} of {public[0]} public")
     return 1 if kept else 0
 
 
