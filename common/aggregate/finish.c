@@ -134,12 +134,12 @@ static void finish_selected(const struct entry_view *view, uint32_t primitive, s
 {
     uint32_t place = view->places[primitive];
     const struct ab_primitive_context *context = &view->store->contexts[place];
-    const union ab_cell *cell = ab_primitive_cell(context, state_of(view, primitive));
-    if (cell == NULL) {
+    union ab_cell cell;
+    if (!ab_primitive_cell(context, state_of(view, primitive), &cell)) {
         value->is_null = true;
         return;
     }
-    *value = ab_cell_value(value->type, cell);
+    *value = ab_cell_value(value->type, &cell);
 }
 
 static bool finish_count(uint64_t count, struct ab_value *value)

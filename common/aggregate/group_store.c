@@ -5,11 +5,16 @@
 #include "common/base/random.h"
 #include "common/block/key.h"
 
+#include <sys/mman.h>
+
 #define INDEX_FIRST 256u
 #define ENTRIES_FIRST 64u
 /* How far ahead of the comparison an entry is fetched. */
 #define PREFETCH_AHEAD 12u
 #define CACHE_LINE_BYTES 64u
+/* Tables from this size on ask for huge pages: random rows would miss the address cache more than the memory cache. */
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+#define HUGE_FROM_BYTES (2 * HUGE_PAGE_BYTES)
 
 static void layout_init(
     struct ab_group_layout *layout, const struct ab_type *key_types, uint32_t keys_count, bool has_pane)
@@ -110,10 +115,21 @@ static inline uint32_t words_hash(const uint64_t *words, uint32_t count, uint64_
     return (uint32_t)(mix(hash, UINT64_C(0xa0761d6478bd642f)) >> 32);
 }
 
+/* Zeroed memory of a table, charged past the limit. */
+static void *table_alloc(struct ab_group_store *store, size_t bytes)
+{
+    uint8_t *table = ab_memory_alloc_total(&store->memory, bytes);
+    if (bytes >= HUGE_FROM_BYTES) {
+        size_t skipped = (size_t)(-(uintptr_t)table & (HUGE_PAGE_BYTES - 1));
+        (void)madvise(table + skipped, (bytes - skipped) & ~(HUGE_PAGE_BYTES - 1), MADV_HUGEPAGE); /* only a wish */
+    }
+    return table;
+}
+
 static void index_grow(struct ab_group_store *store)
 {
     size_t count = store->index_count == 0 ? INDEX_FIRST : store->index_count * 2;
-    uint64_t *index = ab_memory_alloc_total(&store->memory, count * sizeof(*index));
+    uint64_t *index = table_alloc(store, count * sizeof(*index));
     for (size_t i = 0; i < store->index_count; i++) {
         if (store->index[i] == 0) {
             continue;
@@ -134,8 +150,12 @@ static void entries_grow(struct ab_group_store *store)
     size_t old = store->entries_capacity;
     size_t capacity = old == 0 ? ENTRIES_FIRST : old + old / 2;
     AB_ASSERT(capacity < UINT32_MAX);
-    ab_memory_charge(&store->memory, (capacity - old) * store->layout.entry_bytes);
-    store->entries = ab_renew_bytes(store->entries, capacity * store->layout.entry_bytes);
+    uint8_t *entries = table_alloc(store, capacity * store->layout.entry_bytes);
+    if (old > 0) {
+        memcpy(entries, store->entries, old * store->layout.entry_bytes);
+    }
+    ab_memory_free(&store->memory, store->entries, old * store->layout.entry_bytes);
+    store->entries = entries;
     store->entries_capacity = capacity;
 }
 
@@ -163,7 +183,8 @@ static inline bool words_equal(const uint64_t *a, const uint64_t *b, uint32_t co
     return difference == 0;
 }
 
-static inline uint32_t entry_find(struct ab_group_store *store, const uint64_t *words, uint32_t hash)
+static inline __attribute__((always_inline)) uint32_t entry_find(
+    struct ab_group_store *store, const uint64_t *words, uint32_t words_count, uint32_t hash)
 {
     size_t mask = store->index_count - 1;
     size_t slot = (size_t)hash & mask;
@@ -173,8 +194,7 @@ static inline uint32_t entry_find(struct ab_group_store *store, const uint64_t *
             return entry_add(store, words, hash, slot);
         }
         uint32_t entry = (uint32_t)held - 1;
-        if ((uint32_t)(held >> 32) == hash &&
-            words_equal(ab_group_store_words(store, entry), words, store->layout.words_count)) {
+        if ((uint32_t)(held >> 32) == hash && words_equal(ab_group_store_words(store, entry), words, words_count)) {
             return entry;
         }
     }
@@ -190,15 +210,12 @@ static inline void entry_prefetch(const struct ab_group_store *store, uint32_t h
     for (uint32_t line = 0; line < store->layout.entry_bytes; line += CACHE_LINE_BYTES) {
         __builtin_prefetch(at + line, 1);
     }
+    __builtin_prefetch(at + store->layout.entry_bytes - 1, 1);
 }
 
-void ab_group_store_find(struct ab_group_store *store, const uint64_t *words, size_t count, uint32_t *entries)
+static inline __attribute__((always_inline)) void batch_find(
+    struct ab_group_store *store, const uint64_t *words, uint32_t words_count, size_t count, uint32_t *entries)
 {
-    AB_ASSERT(count <= AB_GROUP_BATCH_ROWS);
-    uint32_t words_count = store->layout.words_count;
-    while (store->index_count < 2 * (store->entries_count + count)) {
-        index_grow(store);
-    }
     uint32_t hashes[AB_GROUP_BATCH_ROWS];
     size_t mask = store->index_count - 1;
     for (size_t i = 0; i < count; i++) {
@@ -212,7 +229,30 @@ void ab_group_store_find(struct ab_group_store *store, const uint64_t *words, si
         if (i + PREFETCH_AHEAD < count) {
             entry_prefetch(store, hashes[i + PREFETCH_AHEAD]);
         }
-        entries[i] = entry_find(store, words + i * words_count, hashes[i]);
+        entries[i] = entry_find(store, words + i * words_count, words_count, hashes[i]);
+    }
+}
+
+void ab_group_store_find(struct ab_group_store *store, const uint64_t *words, size_t count, uint32_t *entries)
+{
+    AB_ASSERT(count <= AB_GROUP_BATCH_ROWS);
+    while (store->index_count < 2 * (store->entries_count + count)) {
+        index_grow(store);
+    }
+    /* Few words are the rule: with their number a constant, hashing and comparing are straight code. */
+    switch (store->layout.words_count) {
+    case 1:
+        batch_find(store, words, 1, count, entries);
+        break;
+    case 2:
+        batch_find(store, words, 2, count, entries);
+        break;
+    case 3:
+        batch_find(store, words, 3, count, entries);
+        break;
+    default:
+        batch_find(store, words, store->layout.words_count, count, entries);
+        break;
     }
 }
 

@@ -3,6 +3,7 @@
 #include "common/aggregate/group_table_private.h"
 #include "common/aggregate/pane.h"
 #include "common/aggregate/primitive_distinct.h"
+#include "common/aggregate/primitive_walk.h"
 #include "common/base/assert.h"
 
 /* One call of update. */
@@ -128,6 +129,54 @@ static void rows_filter(struct update *update)
     update->counts->filtered += filtered;
 }
 
+/* Leaves out the selected rows that have no time. */
+static void rows_drop_timeless(struct update *update, const struct ab_column *times)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < update->selected_count; i++) {
+        uint32_t row = update->selected[i];
+        update->selected[count] = row;
+        count += !ab_column_is_null(times, row);
+    }
+    update->counts->filtered += update->selected_count - count;
+    update->selected_count = count;
+}
+
+/* Pane starts of the selected rows. Panes count from `origin`, the start of the first row's pane, so that a product
+ * takes the place of the division: with `inverse` = 2^64 / width rounded down, the quotient is at most one too small.
+ */
+static void panes_fill(struct update *update, const int64_t *times, int64_t width)
+{
+    int64_t low = INT64_MAX;
+    int64_t high = INT64_MIN;
+    const uint32_t *selected = update->selected;
+    for (size_t i = 0; i < update->selected_count; i++) {
+        int64_t time = times[selected[i]];
+        low = time < low ? time : low;
+        high = time > high ? time : high;
+    }
+    int64_t origin = ab_pane_floor(low, width);
+    int64_t *panes = update->panes;
+    if (origin == INT64_MIN) { /* perhaps not the true start, which may be out of range */
+        for (size_t i = 0; i < update->selected_count; i++) {
+            panes[i] = ab_pane_floor(times[selected[i]], width);
+        }
+    } else if (high < ab_pane_add(origin, width)) {
+        for (size_t i = 0; i < update->selected_count; i++) {
+            panes[i] = origin;
+        }
+    } else {
+        uint64_t divisor = (uint64_t)width;
+        uint64_t inverse = UINT64_MAX / divisor;
+        for (size_t i = 0; i < update->selected_count; i++) {
+            uint64_t offset = (uint64_t)times[selected[i]] - (uint64_t)origin;
+            uint64_t rest = offset - (uint64_t)((ab_uint128)offset * inverse >> 64) * divisor;
+            rest -= rest >= divisor ? divisor : 0;
+            panes[i] = (int64_t)((uint64_t)times[selected[i]] - rest);
+        }
+    }
+}
+
 /* Gives each selected row its pane; rows without a time and rows of expired panes are left out. */
 static void rows_place(struct update *update)
 {
@@ -138,34 +187,27 @@ static void rows_place(struct update *update)
         update->selected_count = 0;
         return;
     }
-    const int64_t *values = times->values;
-    int64_t *panes = scratch_alloc(update, update->selected_count * sizeof(*panes));
-    int64_t expired_until = update->rows->expired_until_us;
-    int64_t start = 0;
-    int64_t end = 0;
-    size_t count = 0;
-    size_t expired = 0;
-    for (size_t i = 0; i < update->selected_count; i++) {
-        uint32_t row = update->selected[i];
-        if (ab_column_is_null(times, row)) {
-            update->counts->filtered++;
-            continue;
-        }
-        int64_t time = values[row];
-        if (time < start || time >= end) {
-            start = ab_pane_floor(time, view->pane_us);
-            end = ab_pane_add(start, view->pane_us);
-        }
-        if (end <= expired_until) {
-            expired++;
-            continue;
-        }
-        update->selected[count] = row;
-        panes[count++] = start;
+    if (times->nulls != NULL) {
+        rows_drop_timeless(update, times);
     }
-    update->panes = panes;
+    if (update->selected_count == 0) {
+        return;
+    }
+    update->panes = scratch_alloc(update, update->selected_count * sizeof(*update->panes));
+    panes_fill(update, times->values, view->pane_us);
+    int64_t expired_until = update->rows->expired_until_us;
+    if (expired_until == INT64_MIN) {
+        return;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < update->selected_count; i++) {
+        int64_t start = update->panes[i];
+        update->selected[count] = update->selected[i];
+        update->panes[count] = start;
+        count += ab_pane_add(start, view->pane_us) > expired_until;
+    }
+    update->counts->expired += update->selected_count - count;
     update->selected_count = count;
-    update->counts->expired += expired;
 }
 
 /* ---- keys ---- */
@@ -336,31 +378,59 @@ static void feed_select(const struct update *update, const struct ab_plan_feed *
     *out = (struct feed_rows){.rows = room, .groups = kept_groups, .count = kept};
 }
 
-static void states_update(struct update *update, const uint32_t *rows, const uint32_t *groups, size_t count)
+/* Updates the primitives of a feed: the common ones in one walk, the others one after the other. */
+static void feed_update(struct update *update, uint32_t f, const struct feed_rows *feed, bool counts_rows)
 {
     const struct ab_aggregation *aggregation = update->aggregation;
     struct ab_group_store *store = &update->table->store;
+    uint32_t argument = aggregation->feeds[f].argument;
+    struct ab_primitive_walk walk = {0};
+    struct ab_primitive_batch batch = {
+        .stride = store->layout.entry_bytes,
+        .groups = feed->groups,
+        .rows = feed->rows,
+        .count = feed->count,
+        .column = argument == AB_PLAN_NONE ? NULL : &update->arguments[argument],
+        .identity = &update->identity,
+    };
+    if (counts_rows) {
+        ab_primitive_walk_take(&walk, &store->contexts[0], store->offsets[0]);
+    }
+    for (uint32_t i = 1; i < aggregation->primitives_count; i++) {
+        if (aggregation->primitives[i].feed != f ||
+            ab_primitive_walk_take(&walk, &store->contexts[i], store->offsets[i])) {
+            continue;
+        }
+        batch.states = store->entries + store->offsets[i];
+        batch.hashes = update->hashes[i];
+        store->ops[i]->update(&store->contexts[i], &batch);
+    }
+    batch.states = store->entries;
+    ab_primitive_walk_run(&walk, &batch);
+}
+
+/* The first primitive counts all rows: it goes with the first feed that lets all of them through, since its own feed
+ * has nothing else. */
+static void states_update(struct update *update, const uint32_t *rows, const uint32_t *groups, size_t count)
+{
+    const struct ab_aggregation *aggregation = update->aggregation;
+    uint32_t own_feed = aggregation->primitives[0].feed;
     uint32_t room[2 * AB_GROUP_BATCH_ROWS];
+    bool is_counted = false;
     for (uint32_t f = 0; f < aggregation->feeds_count; f++) {
         struct feed_rows feed;
-        feed_select(update, &aggregation->feeds[f], rows, groups, count, room, &feed);
-        uint32_t argument = aggregation->feeds[f].argument;
-        for (uint32_t i = 0; feed.count > 0 && i < aggregation->primitives_count; i++) {
-            if (aggregation->primitives[i].feed != f) {
-                continue;
-            }
-            struct ab_primitive_batch batch = {
-                .states = store->entries + store->offsets[i],
-                .stride = store->layout.entry_bytes,
-                .groups = feed.groups,
-                .rows = feed.rows,
-                .count = feed.count,
-                .column = argument == AB_PLAN_NONE ? NULL : &update->arguments[argument],
-                .hashes = update->hashes[i],
-                .identity = &update->identity,
-            };
-            store->ops[i]->update(&store->contexts[i], &batch);
+        if (f == own_feed) {
+            continue;
         }
+        feed_select(update, &aggregation->feeds[f], rows, groups, count, room, &feed);
+        if (feed.count > 0) {
+            feed_update(update, f, &feed, !is_counted && feed.count == count);
+            is_counted |= feed.count == count;
+        }
+    }
+    if (!is_counted) {
+        struct feed_rows all = {.rows = rows, .groups = groups, .count = count};
+        feed_update(update, own_feed, &all, true);
     }
 }
 

@@ -23,10 +23,10 @@ const struct ab_primitive_ops *ab_primitive_ops_of(uint8_t kind)
     return kind < sizeof(ops_by_kind) / sizeof(ops_by_kind[0]) ? ops_by_kind[kind] : NULL;
 }
 
-const union ab_cell *ab_primitive_cell(const struct ab_primitive_context *context, const void *state)
+bool ab_primitive_cell(const struct ab_primitive_context *context, const void *state, union ab_cell *cell)
 {
     bool is_identity = context->kind == AB_PRIMITIVE_FIRST || context->kind == AB_PRIMITIVE_LAST;
-    return is_identity ? ab_primitive_identity_cell(state) : ab_primitive_extreme_cell(state);
+    return is_identity ? ab_primitive_identity_cell(state, cell) : ab_primitive_extreme_cell(context, state, cell);
 }
 
 static void print_integer(const struct ab_exact *exact, struct ab_buffer *out)

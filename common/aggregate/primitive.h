@@ -102,16 +102,16 @@ struct ab_primitive_ops {
 /* The functions of a kind; NULL for an unknown number. */
 const struct ab_primitive_ops *ab_primitive_ops_of(uint8_t kind);
 
-/* The value held by a MIN, MAX, FIRST or LAST state, borrowed from it; NULL when there is none. */
+/* The value held by a MIN, MAX, FIRST or LAST state, text borrowed from it; false when there is none. */
 union ab_cell;
-const union ab_cell *ab_primitive_cell(const struct ab_primitive_context *context, const void *state);
+bool ab_primitive_cell(const struct ab_primitive_context *context, const void *state, union ab_cell *cell);
 
 /* Appends a primitive's finished state for a person. */
 void ab_primitive_print(uint8_t kind, struct ab_bytes payload, struct ab_buffer *out);
 
 /* From the files that implement kinds; registered in primitive.c. */
-const union ab_cell *ab_primitive_extreme_cell(const void *state);
-const union ab_cell *ab_primitive_identity_cell(const void *state);
+bool ab_primitive_extreme_cell(const struct ab_primitive_context *context, const void *state, union ab_cell *cell);
+bool ab_primitive_identity_cell(const void *state, union ab_cell *cell);
 extern const struct ab_primitive_ops ab_primitive_count;
 extern const struct ab_primitive_ops ab_primitive_sum_integer;
 extern const struct ab_primitive_ops ab_primitive_squares_integer;

@@ -7,13 +7,13 @@
  */
 #include "common/aggregate/primitive_exact.h"
 
+#include "common/aggregate/primitive_exact_add.h"
 #include "common/base/assert.h"
 
 #define SUM_WORDS 3
 #define SQUARES_WORDS 4
-#define WORDS_MAX SQUARES_WORDS
-/* How far above the base the lowest bit of a value (53 bits) or of a square (106 bits) may stand. */
-#define SUM_SHIFT_MAX 74
+#define WORDS_MAX AB_EXACT_STATE_WORDS_MAX
+/* How far above the base the lowest bit of a square (106 bits) may stand. */
 #define SQUARES_SHIFT_MAX 84
 /* Bases taken when the first data fits: values of about 4e-12 .. 1e11 and 4e-6 .. 3e7. Equal bases make merges cheap.
  */
@@ -31,18 +31,12 @@
 #define SUM_LOWEST (-1074)
 
 /* The accumulator outside: two's complement words from word `first` on; the top word is only sign. */
-struct outside {
+struct ab_exact_outside {
     uint32_t flags;
     uint32_t first;
     uint32_t count;
     uint32_t capacity;
     uint64_t words[];
-};
-
-/* A state; `words` has 3 or 4 places, so a sum is 8 bytes shorter than this. */
-struct exact_state {
-    struct outside *outside; /* owned; NULL until needed */
-    uint64_t words[WORDS_MAX];
 };
 
 static bool is_squares(const struct ab_primitive_context *context)
@@ -57,16 +51,16 @@ static uint32_t words_of(const struct ab_primitive_context *context)
 
 static size_t outside_bytes(uint32_t capacity)
 {
-    return sizeof(struct outside) + capacity * sizeof(uint64_t);
+    return sizeof(struct ab_exact_outside) + capacity * sizeof(uint64_t);
 }
 
 /* ---- the accumulator outside ---- */
 
 /* Makes words [low, high) part of it. */
-static struct outside *outside_cover(
-    struct ab_primitive_context *context, struct outside **place, uint32_t low, uint32_t high)
+static struct ab_exact_outside *outside_cover(
+    struct ab_primitive_context *context, struct ab_exact_outside **place, uint32_t low, uint32_t high)
 {
-    struct outside *old = *place;
+    struct ab_exact_outside *old = *place;
     if (old != NULL && old->count > 0) {
         low = old->first < low ? old->first : low;
         high = old->first + old->count > high ? old->first + old->count : high;
@@ -75,7 +69,7 @@ static struct outside *outside_cover(
     uint32_t count = high - low;
     if (old == NULL || old->capacity < count) {
         uint32_t capacity = count + (count > 0 ? 2 : 0);
-        struct outside *grown = ab_memory_alloc_total(context->memory, outside_bytes(capacity));
+        struct ab_exact_outside *grown = ab_memory_alloc_total(context->memory, outside_bytes(capacity));
         grown->capacity = capacity;
         if (old != NULL) {
             grown->flags = old->flags;
@@ -100,9 +94,9 @@ static struct outside *outside_cover(
     return old;
 }
 
-static void outside_flag(struct ab_primitive_context *context, struct outside **place, uint32_t flags)
+static void outside_flag(struct ab_primitive_context *context, struct ab_exact_outside **place, uint32_t flags)
 {
-    struct outside *outside = *place;
+    struct ab_exact_outside *outside = *place;
     if (outside == NULL) {
         outside = ab_memory_alloc_total(context->memory, outside_bytes(0));
         *place = outside;
@@ -111,7 +105,8 @@ static void outside_flag(struct ab_primitive_context *context, struct outside **
 }
 
 /* Adds a number; its position is at least ORIGIN and its top stays far below the last word. */
-static void outside_add(struct ab_primitive_context *context, struct outside **place, const struct ab_exact *exact)
+static void outside_add(
+    struct ab_primitive_context *context, struct ab_exact_outside **place, const struct ab_exact *exact)
 {
     if (exact->words_count == 0) {
         return;
@@ -119,7 +114,7 @@ static void outside_add(struct ab_primitive_context *context, struct outside **p
     uint32_t bit = (uint32_t)(exact->position - ORIGIN);
     uint32_t low = bit / 64;
     uint32_t count = exact->words_count + 2;
-    struct outside *outside = outside_cover(context, place, low, low + count);
+    struct ab_exact_outside *outside = outside_cover(context, place, low, low + count);
     uint64_t addend[AB_EXACT_WORDS_MAX];
     AB_ASSERT(count <= AB_EXACT_WORDS_MAX && ab_exact_to_words(exact, bit % 64, addend, count));
     uint64_t extension = exact->is_negative ? UINT64_MAX : 0;
@@ -156,8 +151,7 @@ static void exact_of_double(double number, bool squared, struct ab_exact *exact)
     exact->is_negative = !squared && (bits >> 63) != 0 && exact->words_count > 0;
 }
 
-static __attribute__((noinline)) void state_add_outside(
-    struct ab_primitive_context *context, struct exact_state *state, double number)
+void ab_exact_add_outside(struct ab_primitive_context *context, struct ab_exact_state *state, double number)
 {
     if (number != number) {
         outside_flag(context, &state->outside, AB_EXACT_NAN);
@@ -177,7 +171,7 @@ static __attribute__((noinline)) void state_add_outside(
 static void base_choose(struct ab_primitive_context *context, int32_t low, int32_t high)
 {
     bool squares = is_squares(context);
-    int32_t shift_max = squares ? SQUARES_SHIFT_MAX : SUM_SHIFT_MAX;
+    int32_t shift_max = squares ? SQUARES_SHIFT_MAX : AB_EXACT_SUM_SHIFT_MAX;
     int32_t base = squares ? SQUARES_BASE_USUAL : SUM_BASE_USUAL;
     if (low < base || high > base + shift_max) {
         int32_t lowest = squares ? SQUARES_LOWEST : SUM_LOWEST;
@@ -211,44 +205,28 @@ static void base_choose_of_batch(struct ab_primitive_context *context, const str
     }
 }
 
-static inline void sum_add(struct ab_primitive_context *context, struct exact_state *state, double number, int32_t base)
-{
-    uint64_t bits;
-    memcpy(&bits, &number, sizeof(bits));
-    uint32_t biased = (uint32_t)(bits >> 52) & 0x7ff;
-    uint32_t shift = (uint32_t)((int32_t)(biased + (biased == 0)) - 1075 - base);
-    if (__builtin_expect(shift > SUM_SHIFT_MAX, 0)) {
-        if (bits << 1 != 0) {
-            state_add_outside(context, state, number);
-        }
-        return;
-    }
-    uint64_t mantissa = (bits & ((UINT64_C(1) << 52) - 1)) | (uint64_t)(biased != 0) << 52;
-    ab_int128 sign = -(ab_int128)(bits >> 63);
-    ab_uint128 value = (ab_uint128)(((ab_int128)((ab_uint128)mantissa << shift) ^ sign) - sign);
-    ab_uint128 low = (ab_uint128)state->words[1] << 64 | state->words[0];
-    ab_uint128 sum = low + value;
-    state->words[0] = (uint64_t)sum;
-    state->words[1] = (uint64_t)(sum >> 64);
-    state->words[2] += (uint64_t)(sum < low) + (uint64_t)((ab_int128)value >> 127);
-}
-
-static void sum_update(struct ab_primitive_context *context, const struct ab_primitive_batch *batch)
+int32_t ab_primitive_exact_base(struct ab_primitive_context *context, const struct ab_primitive_batch *batch)
 {
     if (!context->has_base) {
         base_choose_of_batch(context, batch);
     }
     /* Without a base there were only zeros, NaN and infinities so far: all of them miss this window. */
-    int32_t base = context->has_base ? context->base : SUM_BASE_MAX;
+    int32_t highest = is_squares(context) ? SQUARES_BASE_MAX : SUM_BASE_MAX;
+    return context->has_base ? context->base : highest;
+}
+
+static void sum_update(struct ab_primitive_context *context, const struct ab_primitive_batch *batch)
+{
+    int32_t base = ab_primitive_exact_base(context, batch);
     const double *values = batch->column->values;
     for (size_t i = 0; i < batch->count; i++) {
-        struct exact_state *state = (void *)(batch->states + batch->stride * batch->groups[i]);
-        sum_add(context, state, values[batch->rows[i]], base);
+        struct ab_exact_state *state = (void *)(batch->states + batch->stride * batch->groups[i]);
+        ab_exact_sum_add(context, state, values[batch->rows[i]], base);
     }
 }
 
 static inline void squares_add(
-    struct ab_primitive_context *context, struct exact_state *state, double number, int32_t base)
+    struct ab_primitive_context *context, struct ab_exact_state *state, double number, int32_t base)
 {
     uint64_t bits;
     memcpy(&bits, &number, sizeof(bits));
@@ -256,7 +234,7 @@ static inline void squares_add(
     uint32_t shift = (uint32_t)(2 * ((int32_t)(biased + (biased == 0)) - 1075) - base);
     if (__builtin_expect(shift > SQUARES_SHIFT_MAX, 0)) {
         if (bits << 1 != 0) {
-            state_add_outside(context, state, number);
+            ab_exact_add_outside(context, state, number);
         }
         return;
     }
@@ -279,18 +257,15 @@ static inline void squares_add(
 
 static void squares_update(struct ab_primitive_context *context, const struct ab_primitive_batch *batch)
 {
-    if (!context->has_base) {
-        base_choose_of_batch(context, batch);
-    }
-    int32_t base = context->has_base ? context->base : SQUARES_BASE_MAX;
+    int32_t base = ab_primitive_exact_base(context, batch);
     const double *values = batch->column->values;
     for (size_t i = 0; i < batch->count; i++) {
-        struct exact_state *state = (void *)(batch->states + batch->stride * batch->groups[i]);
+        struct ab_exact_state *state = (void *)(batch->states + batch->stride * batch->groups[i]);
         squares_add(context, state, values[batch->rows[i]], base);
     }
 }
 
-static void outside_value(const struct outside *outside, struct ab_exact *exact)
+static void outside_value(const struct ab_exact_outside *outside, struct ab_exact *exact)
 {
     ab_exact_from_words(exact, outside->words, outside->count, ORIGIN + (int32_t)(outside->first * 64));
 }
@@ -298,7 +273,7 @@ static void outside_value(const struct outside *outside, struct ab_exact *exact)
 uint32_t ab_primitive_exact_value(
     const struct ab_primitive_context *context, const void *state_bytes, struct ab_exact *finite)
 {
-    const struct exact_state *state = state_bytes;
+    const struct ab_exact_state *state = state_bytes;
     if (state->outside == NULL || state->outside->count == 0) {
         ab_exact_from_words(finite, state->words, words_of(context), context->base);
         return state->outside == NULL ? 0 : state->outside->flags;
@@ -324,7 +299,7 @@ bool ab_primitive_exact_special(uint32_t flags, double *number)
 }
 
 /* Keeps the words below a quarter of their range, so that 2^63 rows more cannot overflow them. */
-static void state_spill(struct ab_primitive_context *context, struct exact_state *state)
+static void state_spill(struct ab_primitive_context *context, struct ab_exact_state *state)
 {
     uint32_t count = words_of(context);
     uint64_t top = state->words[count - 1];
@@ -337,7 +312,7 @@ static void state_spill(struct ab_primitive_context *context, struct exact_state
     memset(state->words, 0, count * sizeof(uint64_t));
 }
 
-static void state_add_words(struct ab_primitive_context *context, struct exact_state *state, const uint64_t *words)
+static void state_add_words(struct ab_primitive_context *context, struct ab_exact_state *state, const uint64_t *words)
 {
     uint32_t count = words_of(context);
     uint64_t carry = 0;
@@ -350,7 +325,7 @@ static void state_add_words(struct ab_primitive_context *context, struct exact_s
 }
 
 static void state_add_exact(
-    struct ab_primitive_context *context, struct exact_state *state, const struct ab_exact *exact)
+    struct ab_primitive_context *context, struct ab_exact_state *state, const struct ab_exact *exact)
 {
     if (exact->words_count == 0) {
         return;
@@ -371,8 +346,8 @@ static void state_add_exact(
 static void exact_merge(struct ab_primitive_context *context, void *state_bytes,
     const struct ab_primitive_context *other_context, const void *other_bytes)
 {
-    struct exact_state *state = state_bytes;
-    const struct exact_state *other = other_bytes;
+    struct ab_exact_state *state = state_bytes;
+    const struct ab_exact_state *other = other_bytes;
     struct ab_exact exact;
     if (!context->has_base && other_context->has_base) {
         context->has_base = true;
@@ -484,7 +459,7 @@ uint32_t ab_primitive_exact_decode(struct ab_bytes payload, struct ab_exact *fin
 
 static void exact_absorb(struct ab_primitive_context *context, void *state_bytes, struct ab_bytes payload)
 {
-    struct exact_state *state = state_bytes;
+    struct ab_exact_state *state = state_bytes;
     struct ab_exact finite;
     uint32_t flags = ab_primitive_exact_decode(payload, &finite);
     if (flags != 0) {
@@ -495,23 +470,23 @@ static void exact_absorb(struct ab_primitive_context *context, void *state_bytes
 
 static void exact_release(struct ab_primitive_context *context, void *state_bytes)
 {
-    struct exact_state *state = state_bytes;
+    struct ab_exact_state *state = state_bytes;
     if (state->outside != NULL) {
         ab_memory_free(context->memory, state->outside, outside_bytes(state->outside->capacity));
     }
-    memset(state, 0, sizeof(struct outside *) + words_of(context) * sizeof(uint64_t));
+    memset(state, 0, sizeof(struct ab_exact_outside *) + words_of(context) * sizeof(uint64_t));
 }
 
 static size_t sum_state_bytes(struct ab_type type)
 {
     (void)type;
-    return sizeof(struct outside *) + SUM_WORDS * sizeof(uint64_t);
+    return sizeof(struct ab_exact_outside *) + SUM_WORDS * sizeof(uint64_t);
 }
 
 static size_t squares_state_bytes(struct ab_type type)
 {
     (void)type;
-    return sizeof(struct outside *) + SQUARES_WORDS * sizeof(uint64_t);
+    return sizeof(struct ab_exact_outside *) + SQUARES_WORDS * sizeof(uint64_t);
 }
 
 const struct ab_primitive_ops ab_primitive_sum_double = {

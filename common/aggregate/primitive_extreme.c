@@ -1,8 +1,8 @@
 /* MIN and MAX: the least or greatest value in value order. */
-#include "common/aggregate/cell.h"
-#include "common/aggregate/primitive.h"
+#include "common/aggregate/primitive_extreme.h"
 
-/* A state. DECIMAL and TEXT use all of it, the other types only the first two words. */
+/* A state. DECIMAL and TEXT use all of it, BOOLEAN, BIGINT and TIMESTAMP the first two words; DOUBLE has one word of
+ * its own (primitive_extreme.h). */
 struct extreme_state {
     uint64_t has_value;
     union ab_cell cell;
@@ -11,7 +11,9 @@ struct extreme_state {
 static size_t extreme_state_bytes(struct ab_type type)
 {
     bool is_wide = type.kind == AB_TYPE_DECIMAL || type.kind == AB_TYPE_TEXT;
-    return is_wide ? sizeof(struct extreme_state) : 2 * sizeof(uint64_t);
+    return is_wide                       ? sizeof(struct extreme_state)
+           : type.kind == AB_TYPE_DOUBLE ? sizeof(uint64_t)
+                                         : 2 * sizeof(uint64_t);
 }
 
 /* +1 keeps the greater, -1 the lesser. */
@@ -20,9 +22,14 @@ static inline int direction_of(const struct ab_primitive_context *context)
     return context->kind == AB_PRIMITIVE_MAX ? 1 : -1;
 }
 
-static void extreme_take(struct ab_primitive_context *context, struct extreme_state *state, const union ab_cell *cell)
+static void extreme_take(struct ab_primitive_context *context, void *state_bytes, const union ab_cell *cell)
 {
+    struct extreme_state *state = state_bytes;
     uint8_t kind = context->type.kind;
+    if (kind == AB_TYPE_DOUBLE) {
+        ab_extreme_take(state_bytes, ab_extreme_word(context->kind, cell->word.low));
+        return;
+    }
     bool is_wide = kind == AB_TYPE_DECIMAL || kind == AB_TYPE_TEXT;
     if (!is_wide) {
         bool wins = state->has_value == 0 || (direction_of(context) > 0 ? cell->word.low > state->cell.word.low
@@ -54,12 +61,12 @@ static inline void bigint_update(const struct ab_primitive_batch *batch, bool is
     }
 }
 
-static inline void double_update(const struct ab_primitive_batch *batch, bool is_max)
+static void double_update(struct ab_primitive_context *context, const struct ab_primitive_batch *batch)
 {
     const double *values = batch->column->values;
     for (size_t i = 0; i < batch->count; i++) {
-        word_take(
-            (void *)(batch->states + batch->stride * batch->groups[i]), ab_cell_double(values[batch->rows[i]]), is_max);
+        uint64_t *state = (void *)(batch->states + batch->stride * batch->groups[i]);
+        ab_extreme_take(state, ab_extreme_word(context->kind, ab_cell_double(values[batch->rows[i]])));
     }
 }
 
@@ -75,11 +82,7 @@ static void extreme_update(struct ab_primitive_context *context, const struct ab
         return;
     }
     if (context->type.kind == AB_TYPE_DOUBLE) {
-        if (is_max) {
-            double_update(batch, true);
-        } else {
-            double_update(batch, false);
-        }
+        double_update(context, batch);
         return;
     }
     for (size_t i = 0; i < batch->count; i++) {
@@ -88,22 +91,36 @@ static void extreme_update(struct ab_primitive_context *context, const struct ab
     }
 }
 
-static void extreme_merge(struct ab_primitive_context *context, void *state,
-    const struct ab_primitive_context *other_context, const void *other_bytes)
+bool ab_primitive_extreme_cell(const struct ab_primitive_context *context, const void *state_bytes, union ab_cell *cell)
 {
-    (void)other_context;
-    const struct extreme_state *other = other_bytes;
-    if (other->has_value != 0) {
-        extreme_take(context, state, &other->cell);
+    const struct extreme_state *state = state_bytes;
+    if (context->type.kind == AB_TYPE_DOUBLE) {
+        uint64_t word = *(const uint64_t *)state_bytes;
+        cell->word.low = ab_extreme_word(context->kind, word);
+        return word != 0;
+    }
+    if (state->has_value == 0) {
+        return false;
+    }
+    memcpy(cell, &state->cell, extreme_state_bytes(context->type) - sizeof(state->has_value));
+    return true;
+}
+
+static void extreme_merge(struct ab_primitive_context *context, void *state,
+    const struct ab_primitive_context *other_context, const void *other)
+{
+    union ab_cell cell;
+    if (ab_primitive_extreme_cell(other_context, other, &cell)) {
+        extreme_take(context, state, &cell);
     }
 }
 
-static void extreme_encode(const struct ab_primitive_context *context, const void *state_bytes, struct ab_buffer *out)
+static void extreme_encode(const struct ab_primitive_context *context, const void *state, struct ab_buffer *out)
 {
-    const struct extreme_state *state = state_bytes;
-    if (state->has_value != 0) {
+    union ab_cell cell;
+    if (ab_primitive_extreme_cell(context, state, &cell)) {
         ab_buffer_put_u8(out, context->type.kind);
-        ab_cell_put(context->type.kind, &state->cell, out);
+        ab_cell_put(context->type.kind, &cell, out);
     }
 }
 
@@ -133,12 +150,6 @@ static void extreme_release(struct ab_primitive_context *context, void *state_by
         ab_cell_release(context->type.kind, &state->cell, context->memory);
     }
     memset(state, 0, extreme_state_bytes(context->type));
-}
-
-const union ab_cell *ab_primitive_extreme_cell(const void *state_bytes)
-{
-    const struct extreme_state *state = state_bytes;
-    return state->has_value != 0 ? &state->cell : NULL;
 }
 
 const struct ab_primitive_ops ab_primitive_min = {

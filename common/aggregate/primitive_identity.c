@@ -143,10 +143,11 @@ static void identity_release(struct ab_primitive_context *context, void *state_b
     memset(state, 0, sizeof(*state));
 }
 
-const union ab_cell *ab_primitive_identity_cell(const void *state_bytes)
+bool ab_primitive_identity_cell(const void *state_bytes, union ab_cell *cell)
 {
     const struct identity_state *state = state_bytes;
-    return state->has_value != 0 ? &state->cell : NULL;
+    *cell = state->cell;
+    return state->has_value != 0;
 }
 
 const struct ab_primitive_ops ab_primitive_first = {

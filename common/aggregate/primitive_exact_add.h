@@ -1,0 +1,50 @@
+/* primitive_exact_add: adding a double to the state of SUM_DOUBLE, for loops that update several primitives at once;
+ * primitive_exact.c tells what a state is. Threads: as primitive.h. */
+#ifndef ANABRANCH_COMMON_AGGREGATE_PRIMITIVE_EXACT_ADD_H
+#define ANABRANCH_COMMON_AGGREGATE_PRIMITIVE_EXACT_ADD_H
+
+#include "common/aggregate/primitive.h"
+
+#define AB_EXACT_STATE_WORDS_MAX 4
+/* How far above the base the lowest bit of a value (53 bits) may stand. */
+#define AB_EXACT_SUM_SHIFT_MAX 74
+
+struct ab_exact_outside;
+
+/* A state of SUM_DOUBLE or SQUARES_DOUBLE. A sum has 3 words and ends there. */
+struct ab_exact_state {
+    struct ab_exact_outside *outside; /* owned; NULL until needed */
+    uint64_t words[AB_EXACT_STATE_WORDS_MAX];
+};
+
+/* The base to add the rows of a batch at; chosen now if these are the first. */
+int32_t ab_primitive_exact_base(struct ab_primitive_context *context, const struct ab_primitive_batch *batch);
+
+/* Adds a number (SQUARES: its square) that misses the window to the accumulator outside. */
+void ab_exact_add_outside(struct ab_primitive_context *context, struct ab_exact_state *state, double number);
+
+/* Adds a number to a sum. */
+static inline void ab_exact_sum_add(
+    struct ab_primitive_context *context, struct ab_exact_state *state, double number, int32_t base)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof(bits));
+    uint32_t biased = (uint32_t)(bits >> 52) & 0x7ff;
+    uint32_t shift = (uint32_t)((int32_t)(biased + (biased == 0)) - 1075 - base);
+    if (__builtin_expect(shift > AB_EXACT_SUM_SHIFT_MAX, 0)) {
+        if (bits << 1 != 0) {
+            ab_exact_add_outside(context, state, number);
+        }
+        return;
+    }
+    uint64_t mantissa = (bits & ((UINT64_C(1) << 52) - 1)) | (uint64_t)(biased != 0) << 52;
+    ab_int128 sign = -(ab_int128)(bits >> 63);
+    ab_uint128 value = (ab_uint128)(((ab_int128)((ab_uint128)mantissa << shift) ^ sign) - sign);
+    ab_uint128 low = (ab_uint128)state->words[1] << 64 | state->words[0];
+    ab_uint128 sum = low + value;
+    state->words[0] = (uint64_t)sum;
+    state->words[1] = (uint64_t)(sum >> 64);
+    state->words[2] += (uint64_t)(sum < low) + (uint64_t)((ab_int128)value >> 127);
+}
+
+#endif
