@@ -265,74 +265,55 @@ void anabranch_set_null(struct anabranch_producer *producer, uint32_t column)
     }
 }
 
-/* The place of a value of the given kind, or NULL with the error set. */
-static struct ab_value *row_place(struct anabranch_producer *producer, uint32_t column, enum ab_type_kind kind)
+/* Puts a value of a kind into the row; the column's own precision and scale stay. */
+static enum anabranch_result row_set(struct anabranch_producer *producer, uint32_t column, struct ab_value value)
 {
-    if (column >= producer->stream->columns_count || producer->row[column].type.kind != kind) {
+    if (column >= producer->stream->columns_count || producer->row[column].type.kind != value.type.kind) {
         (void)ab_error_set(&producer->client->error, AB_USAGE, "column %" PRIu32 " does not have that type", column);
-        return NULL;
+        return ANABRANCH_USAGE;
     }
-    producer->row[column].is_null = false;
-    return &producer->row[column];
+    value.type = producer->row[column].type;
+    producer->row[column] = value;
+    return ANABRANCH_OK;
 }
 
 enum anabranch_result anabranch_set_boolean(struct anabranch_producer *producer, uint32_t column, bool value)
 {
-    struct ab_value *place = row_place(producer, column, AB_TYPE_BOOLEAN);
-    if (place == NULL) {
-        return ANABRANCH_USAGE;
-    }
-    place->boolean = value;
-    return ANABRANCH_OK;
+    return row_set(producer, column, (struct ab_value){.type = {.kind = AB_TYPE_BOOLEAN}, .boolean = value});
 }
 
 enum anabranch_result anabranch_set_bigint(struct anabranch_producer *producer, uint32_t column, int64_t value)
 {
-    struct ab_value *place = row_place(producer, column, AB_TYPE_BIGINT);
-    if (place == NULL) {
-        return ANABRANCH_USAGE;
-    }
-    place->bigint = value;
-    return ANABRANCH_OK;
+    return row_set(producer, column, (struct ab_value){.type = {.kind = AB_TYPE_BIGINT}, .bigint = value});
 }
 
 enum anabranch_result anabranch_set_double(struct anabranch_producer *producer, uint32_t column, double value)
 {
-    struct ab_value *place = row_place(producer, column, AB_TYPE_DOUBLE);
-    if (place == NULL) {
-        return ANABRANCH_USAGE;
-    }
-    place->real = value;
-    return ANABRANCH_OK;
+    return row_set(producer, column, (struct ab_value){.type = {.kind = AB_TYPE_DOUBLE}, .real = value});
 }
 
 enum anabranch_result anabranch_set_timestamp(
     struct anabranch_producer *producer, uint32_t column, int64_t microseconds)
 {
-    struct ab_value *place = row_place(producer, column, AB_TYPE_TIMESTAMP);
-    if (place == NULL) {
-        return ANABRANCH_USAGE;
-    }
-    place->bigint = microseconds;
-    return ANABRANCH_OK;
+    return row_set(producer, column, (struct ab_value){.type = {.kind = AB_TYPE_TIMESTAMP}, .bigint = microseconds});
 }
 
 enum anabranch_result anabranch_set_text(
     struct anabranch_producer *producer, uint32_t column, const char *text, size_t bytes)
 {
-    struct ab_value *place = row_place(producer, column, AB_TYPE_TEXT);
-    if (place == NULL) {
-        return ANABRANCH_USAGE;
+    struct ab_value value = {.type = {.kind = AB_TYPE_TEXT}, .is_null = true};
+    enum anabranch_result result = row_set(producer, column, value);
+    if (result != ANABRANCH_OK) {
+        return result;
     }
-    place->is_null = true;
     if (!ab_bytes_is_utf8(ab_bytes_of(text, bytes))) {
         (void)ab_error_set(&producer->client->error, AB_INVALID, "column %s: the text is not UTF-8",
             producer->stream->columns[column].name);
         return ANABRANCH_DEFINITELY_NOT;
     }
-    place->text = ab_arena_copy(&producer->row_arena, ab_bytes_of(text, bytes));
-    place->is_null = false;
-    return ANABRANCH_OK;
+    value.is_null = false;
+    value.text = ab_arena_copy(&producer->row_arena, ab_bytes_of(text, bytes));
+    return row_set(producer, column, value);
 }
 
 enum anabranch_result anabranch_set_parsed(

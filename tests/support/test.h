@@ -32,6 +32,20 @@ static inline void scratch_remove(char *path)
     ab_delete(path);
 }
 
+/* Setup and teardown of a case whose state is a directory. Faults of file operations end with the case. */
+static inline int scratch_setup(void **state)
+{
+    *state = scratch_make();
+    return 0;
+}
+
+static inline int scratch_teardown(void **state)
+{
+    ab_file_fault_clear();
+    scratch_remove(*state);
+    return 0;
+}
+
 /* "<directory>/<name>", freed with ab_delete. */
 static inline char *scratch_path(const char *directory, const char *name)
 {

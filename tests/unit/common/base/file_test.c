@@ -8,19 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int setup(void **state)
-{
-    *state = scratch_make();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    ab_file_fault_clear();
-    scratch_remove(*state);
-    return 0;
-}
-
 static void test_file_write_read_sync(void **state)
 {
     char *path = scratch_path(*state, "f");
@@ -264,18 +251,19 @@ static void test_file_faults_repeat_and_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_file_write_read_sync, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_open_names_the_path, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_read_all_respects_the_maximum, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_replace_swaps_content_and_leaves_no_rest, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_replace_survives_every_fault, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_make_directory_makes_parents, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_remove_tree_does_not_follow_links, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_list_is_sorted, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_lock_is_exclusive, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_hash_equals_the_bytes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_space, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_file_faults_repeat_and_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_file_write_read_sync, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_file_open_names_the_path, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_file_read_all_respects_the_maximum, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_file_replace_swaps_content_and_leaves_no_rest, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_file_replace_survives_every_fault, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_file_make_directory_makes_parents, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_file_remove_tree_does_not_follow_links, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_file_list_is_sorted, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_file_lock_is_exclusive, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_file_hash_equals_the_bytes, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_file_space, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_file_faults_repeat_and_end, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,19 +2,6 @@
 
 #include "tests/support/test.h"
 
-static int setup(void **state)
-{
-    *state = scratch_make();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    ab_file_fault_clear();
-    scratch_remove(*state);
-    return 0;
-}
-
 static ab_err decode(const char *text, struct ab_config *config, struct ab_error *error)
 {
     memset(error, 0, sizeof(*error));
@@ -191,8 +178,8 @@ int main(void)
         cmocka_unit_test(test_config_errors_name_their_place),
         cmocka_unit_test(test_config_any_truncation_or_flip_is_safe),
         cmocka_unit_test(test_config_long_texts_are_refused),
-        cmocka_unit_test_setup_teardown(test_config_written_reads_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_config_write_and_load_fail_cleanly, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_config_written_reads_back, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_config_write_and_load_fail_cleanly, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

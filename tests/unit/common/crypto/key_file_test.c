@@ -11,19 +11,6 @@ static int group_setup(void **state)
     return ab_crypto_init(NULL) == AB_OK ? 0 : 1;
 }
 
-static int setup(void **state)
-{
-    *state = scratch_make();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    ab_file_fault_clear();
-    scratch_remove(*state);
-    return 0;
-}
-
 static struct ab_key_file key_make(void)
 {
     struct ab_key_file key = {.role = "operator", .name = "laptop-1.home"};
@@ -277,15 +264,18 @@ static void test_allow_list_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_key_file_written_reads_back_with_tight_modes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_key_file_readable_by_others_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_key_file_must_be_a_plain_file, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_key_file_in_a_directory_others_write_to_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_key_file_wants_words, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_key_file_damaged_is_corrupt, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_key_file_write_survives_every_fault, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_allow_list_written_reads_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_allow_list_refuses_to_write_what_it_would_not_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_key_file_written_reads_back_with_tight_modes, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_key_file_readable_by_others_is_refused, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_key_file_must_be_a_plain_file, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_key_file_in_a_directory_others_write_to_is_refused, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_key_file_wants_words, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_key_file_damaged_is_corrupt, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_key_file_write_survives_every_fault, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_allow_list_written_reads_back, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_allow_list_refuses_to_write_what_it_would_not_read, scratch_setup, scratch_teardown),
         cmocka_unit_test(test_allow_list_decodes_comments_and_spaces),
         cmocka_unit_test(test_allow_list_refuses_with_the_line),
         cmocka_unit_test(test_allow_list_is_bounded),

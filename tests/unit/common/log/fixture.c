@@ -12,19 +12,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-char *fixture_directory(void)
-{
-    char *directory = ab_new_text("/tmp/anabranch-log-XXXXXX");
-    assert_non_null(mkdtemp(directory));
-    return directory;
-}
-
-void fixture_directory_remove(char *directory)
-{
-    assert_int_equal(ab_file_remove_tree(directory, NULL), AB_OK);
-    ab_delete(directory);
-}
-
 struct ab_log_options fixture_options(uint64_t segment_bytes)
 {
     return (struct ab_log_options){.cluster_id = "a test's cluster", .partition = 3, .segment_bytes = segment_bytes};

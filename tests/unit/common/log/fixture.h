@@ -4,9 +4,7 @@
 
 #include "common/log/log.h"
 
-/* Makes a new directory under /tmp; freed with ab_delete after fixture_directory_remove. */
-char *fixture_directory(void);
-void fixture_directory_remove(char *directory);
+#include "tests/support/test.h"
 
 /* Options of the test's cluster and partition 3. */
 struct ab_log_options fixture_options(uint64_t segment_bytes);

@@ -4,6 +4,7 @@
 #include "common/base/time.h"
 #include "common/log/log.h"
 #include "common/log/segment.h"
+#include "tests/support/crash.h"
 #include "tests/unit/common/log/fixture.h"
 
 #include <setjmp.h>
@@ -47,37 +48,13 @@ static uint64_t child_run_and_kill(const char *directory, struct ab_random *rand
         child_append(directory, ends[1]);
     }
     close(ends[1]);
-    assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
-    uint64_t acknowledged = 0;
-    int64_t until = ab_time_monotonic_us() + 2000 + (int64_t)ab_random_below(random, 60000);
-    bool is_killed = false;
-    for (;;) {
-        uint64_t durable = 0;
-        ssize_t got = read(ends[0], &durable, sizeof(durable));
-        if (got == 0) {
-            break;
-        }
-        if (got == sizeof(durable)) {
-            acknowledged = durable;
-        } else {
-            ab_time_sleep_us(200);
-        }
-        if (!is_killed && ab_time_monotonic_us() >= until) {
-            assert_int_equal(kill(child, SIGKILL), 0);
-            is_killed = true;
-        }
-    }
-    close(ends[0]);
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
-    return acknowledged;
+    return crash_watch(ends[0], child, ab_time_monotonic_us() + 2000 + (int64_t)ab_random_below(random, 60000));
 }
 
 static void invariant_1_durable_test(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_random random;
     ab_random_init(&random, 20130601);
     uint64_t acknowledged = 0;
@@ -91,7 +68,7 @@ static void invariant_1_durable_test(void **state)
         ab_log_close(log);
     }
     assert_true(acknowledged > 100);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 /* ---- torn tails ---- */
@@ -99,7 +76,7 @@ static void invariant_1_durable_test(void **state)
 static void test_log_torn_at_every_byte_keeps_whole_records(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     char *path = ab_segment_path(directory, 0);
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
@@ -134,13 +111,13 @@ static void test_log_torn_at_every_byte_keeps_whole_records(void **state)
     ab_buffer_fini(&before);
     ab_buffer_fini(&whole);
     ab_delete(path);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_torn_tail_is_kept_aside_and_the_log_goes_on(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     char *path = ab_segment_path(directory, 0);
     char *torn_path = ab_new_format("%s.torn", path);
     struct ab_log_recovery recovery;
@@ -162,13 +139,13 @@ static void test_log_torn_tail_is_kept_aside_and_the_log_goes_on(void **state)
     ab_buffer_fini(&whole);
     ab_delete(torn_path);
     ab_delete(path);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_zeros_at_the_end_are_torn(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     char *path = ab_segment_path(directory, 0);
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
@@ -180,7 +157,7 @@ static void test_log_zeros_at_the_end_are_torn(void **state)
     assert_true(recovery.torn_bytes > 1000000);
     ab_log_close(log);
     ab_delete(path);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 /* ---- corruption ---- */
@@ -206,7 +183,7 @@ static void open_expect_corrupt(const char *directory, const char *path, struct 
 static void test_log_any_byte_changed_before_the_last_record_is_corrupt(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     char *path = ab_segment_path(directory, 0);
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
@@ -228,13 +205,13 @@ static void test_log_any_byte_changed_before_the_last_record_is_corrupt(void **s
     }
     ab_buffer_fini(&content);
     ab_delete(path);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_bad_end_of_a_segment_that_was_left_is_corrupt(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, KILL_SEGMENT_BYTES, &recovery);
     while (ab_log_end_offset(log) < 200) {
@@ -267,13 +244,13 @@ static void test_log_bad_end_of_a_segment_that_was_left_is_corrupt(void **state)
     ab_buffer_fini(&content);
     ab_delete(lost);
     ab_delete(first_offsets);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_of_another_partition_is_refused(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     fixture_append_durably(log, 1);
@@ -287,7 +264,7 @@ static void test_log_of_another_partition_is_refused(void **state)
     log = fixture_open(directory, 0, &recovery);
     assert_int_equal(recovery.end_offset, 1);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 /* ---- failing calls ---- */
@@ -295,7 +272,7 @@ static void test_log_of_another_partition_is_refused(void **state)
 static void test_log_open_survives_the_nth_call_failing(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, KILL_SEGMENT_BYTES, &recovery);
     while (ab_log_end_offset(log) < 200) {
@@ -313,13 +290,13 @@ static void test_log_open_survives_the_nth_call_failing(void **state)
     assert_int_equal(recovery.end_offset, 200);
     ab_log_close(log);
     fixture_read_all(directory, 0, 200);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_first_open_survives_the_nth_call_failing(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_options options = fixture_options(0);
     struct ab_log *log = NULL;
     struct ab_log_recovery recovery;
@@ -333,13 +310,13 @@ static void test_log_first_open_survives_the_nth_call_failing(void **state)
     fixture_append_durably(log, 3);
     ab_log_close(log);
     fixture_read_all(directory, 0, 3);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 /* Appends groups with the n-th call failing; what was acknowledged must be there after reopening. */
 static void append_with_fault(int countdown, ab_err code, bool *was_hit)
 {
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 10000, &recovery);
     ab_file_fault_set(countdown, 1, code);
@@ -370,7 +347,7 @@ static void append_with_fault(int countdown, ab_err code, bool *was_hit)
     assert_true(recovery.end_offset >= durable);
     fixture_read_all(directory, 0, recovery.end_offset);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_append_survives_the_nth_call_failing(void **state)
@@ -388,7 +365,7 @@ static void test_log_append_survives_the_nth_call_failing(void **state)
 static void test_log_no_space_is_not_poison(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     fixture_append_durably(log, 2);
@@ -400,16 +377,16 @@ static void test_log_no_space_is_not_poison(void **state)
     fixture_append_durably(log, 2);
     ab_log_close(log);
     fixture_read_all(directory, 0, 4);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_on_a_full_disk_refuses_and_goes_on_when_there_is_room(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     if (mount("tmpfs", directory, "tmpfs", 0, "size=512k") != 0) {
         print_message("mounting a small tmpfs is not permitted here: skipped\n");
-        fixture_directory_remove(directory);
+        scratch_remove(directory);
         skip();
     }
     struct ab_log_recovery recovery;
@@ -443,7 +420,7 @@ static void test_log_on_a_full_disk_refuses_and_goes_on_when_there_is_room(void 
     assert_int_equal(umount(directory), 0);
     ab_delete(zeros);
     ab_delete(ballast);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 int main(void)

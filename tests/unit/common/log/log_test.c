@@ -17,7 +17,7 @@ enum { SMALL_SEGMENT = 20000 };
 static void test_log_reopened_goes_on_where_it_ended(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     assert_int_equal(recovery.end_offset, 0);
@@ -33,13 +33,13 @@ static void test_log_reopened_goes_on_where_it_ended(void **state)
     fixture_append_durably(log, 5);
     fixture_read_all(directory, 0, 15);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_append_is_not_durable_before_sync(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     fixture_append(log, 3);
@@ -52,13 +52,13 @@ static void test_log_append_is_not_durable_before_sync(void **state)
     assert_int_equal(ab_log_sync(log, NULL), AB_OK);
     assert_int_equal(ab_log_durable_offset(log), 3);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_abandon_gives_offsets_again(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     fixture_append_durably(log, 2);
@@ -70,13 +70,13 @@ static void test_log_abandon_gives_offsets_again(void **state)
     fixture_append_durably(log, 4);
     fixture_read_all(directory, 0, 6);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_rolls_segments_and_trims_whole_ones(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, SMALL_SEGMENT, &recovery);
     for (int group = 0; group < 50; group++) {
@@ -101,14 +101,14 @@ static void test_log_rolls_segments_and_trims_whole_ones(void **state)
     fixture_read_all(directory, ab_log_start_offset(log), 151);
     ab_delete(first_offsets);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 /* A process may die between making a segment and writing to it. */
 static void test_log_trim_keeps_the_last_record_behind_an_empty_segment(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, SMALL_SEGMENT, &recovery);
     for (int group = 0; group < 50; group++) {
@@ -129,13 +129,13 @@ static void test_log_trim_keeps_the_last_record_behind_an_empty_segment(void **s
     fixture_append_durably(log, 3);
     fixture_read_all(directory, ab_log_start_offset(log), 153);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_record_larger_than_a_segment_is_kept(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 100, &recovery);
     fixture_append_durably(log, 1);
@@ -145,13 +145,13 @@ static void test_log_record_larger_than_a_segment_is_kept(void **state)
     log = fixture_open(directory, 100, &recovery);
     fixture_read_all(directory, 0, 4);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_refuses_what_it_could_not_read(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     uint8_t *large = ab_new_bytes(AB_RECORD_BYTES_MAX);
@@ -182,13 +182,13 @@ static void test_log_refuses_what_it_could_not_read(void **state)
     ab_log_reader_close(reader);
     ab_delete(large);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_staging_stays_in_its_budget(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_memory memory;
     ab_memory_init(&memory, 100000, NULL);
     struct ab_log_options options = fixture_options(0);
@@ -212,20 +212,20 @@ static void test_log_staging_stays_in_its_budget(void **state)
     ab_log_close(log);
     assert_int_equal(ab_memory_used(&memory), 0);
     ab_delete(body);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_log_has_one_writer(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     struct ab_log_options options = fixture_options(0);
     struct ab_log *second = NULL;
     assert_int_equal(ab_log_open(directory, &options, &second, &recovery, NULL), AB_BUSY);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 /* ---- reading ---- */
@@ -233,7 +233,7 @@ static void test_log_has_one_writer(void **state)
 static void test_reader_ignores_what_lies_beyond_its_end(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     fixture_append_durably(log, 4);
@@ -265,13 +265,13 @@ static void test_reader_ignores_what_lies_beyond_its_end(void **state)
     ab_buffer_fini(&longer);
     ab_delete(path);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_reader_never_returns_a_record_that_was_cut_off(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     char *path = ab_segment_path(directory, 0);
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
@@ -299,13 +299,13 @@ static void test_reader_never_returns_a_record_that_was_cut_off(void **state)
     ab_buffer_fini(&kept);
     ab_delete(path);
     ab_log_close(log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_reader_reports_corruption_with_its_place(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     fixture_append_durably(log, 5);
@@ -328,7 +328,7 @@ static void test_reader_reports_corruption_with_its_place(void **state)
     ab_log_reader_close(reader);
     ab_buffer_fini(&content);
     ab_delete(path);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_reader_of_an_absent_directory_finds_nothing(void **state)
@@ -382,7 +382,7 @@ static void reader_run(void *context)
 static void test_log_writer_syncer_and_reader_run_together(void **state)
 {
     (void)state;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_log_recovery recovery;
     struct shared shared = {.log = fixture_open(directory, 200000, &recovery), .directory = directory};
     struct ab_thread syncer = {0};
@@ -399,7 +399,7 @@ static void test_log_writer_syncer_and_reader_run_together(void **state)
     ab_thread_join(&reader);
     assert_int_equal(ab_log_durable_offset(shared.log), 1200);
     ab_log_close(shared.log);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 int main(void)

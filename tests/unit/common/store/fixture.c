@@ -11,19 +11,6 @@
 
 static const struct ab_bytes offset_key = {.data = (const uint8_t *)"\0offset", .bytes = 7};
 
-char *fixture_directory(void)
-{
-    char *directory = ab_new_text("/tmp/anabranch-store-XXXXXX");
-    assert_non_null(mkdtemp(directory));
-    return directory;
-}
-
-void fixture_directory_remove(char *directory)
-{
-    assert_int_equal(ab_file_remove_tree(directory, NULL), AB_OK);
-    ab_delete(directory);
-}
-
 static ab_err number_add(struct ab_bytes bytes, uint64_t *sum)
 {
     struct ab_reader reader = ab_reader_of(bytes);

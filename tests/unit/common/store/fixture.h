@@ -4,9 +4,7 @@
 
 #include "common/store/partition_state.h"
 
-/* Makes a new directory under /tmp; freed with ab_delete after fixture_directory_remove. */
-char *fixture_directory(void);
-void fixture_directory_remove(char *directory);
+#include "tests/support/test.h"
 
 /* Adds 8-byte numbers; AB_CORRUPT for any other operand. */
 ab_err fixture_merge(struct ab_bytes existing, const struct ab_bytes *operands, size_t operands_count,

@@ -2,6 +2,7 @@
  * fork after a database was opened. */
 #include "common/base/random.h"
 #include "common/base/time.h"
+#include "tests/support/crash.h"
 #include "tests/unit/common/store/fixture.h"
 
 #include <setjmp.h>
@@ -42,31 +43,7 @@ static uint64_t child_run_and_kill(const char *directory, struct ab_random *rand
         _exit(127);
     }
     close(ends[1]);
-    assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
-    int64_t until = ab_time_monotonic_us() + 50000 + (int64_t)ab_random_below(random, 250000);
-    uint64_t acknowledged = 0;
-    bool is_killed = false;
-    for (;;) {
-        uint64_t offset = 0;
-        ssize_t got = read(ends[0], &offset, sizeof(offset));
-        if (got == 0) {
-            break;
-        }
-        if (got == sizeof(offset)) {
-            acknowledged = offset;
-        } else {
-            ab_time_sleep_us(500);
-        }
-        if (!is_killed && ab_time_monotonic_us() >= until) {
-            assert_int_equal(kill(child, SIGKILL), 0);
-            is_killed = true;
-        }
-    }
-    close(ends[0]);
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
-    return acknowledged;
+    return crash_watch(ends[0], child, ab_time_monotonic_us() + 50000 + (int64_t)ab_random_below(random, 250000));
 }
 
 /* Every key holds the sum of k + offset over all offsets up to the stored one. */
@@ -84,7 +61,7 @@ static uint64_t state_check(const char *directory)
 static void test_ingest_killed_at_any_moment_keeps_state_and_offset_together(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_random random;
     ab_random_init(&random, 20131231);
     uint64_t acknowledged = 0;
@@ -96,7 +73,7 @@ static void test_ingest_killed_at_any_moment_keeps_state_and_offset_together(voi
         assert_true(stored >= acknowledged);
     }
     assert_true(stored > 20);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 int main(int argc, char **argv)

@@ -18,7 +18,7 @@
 static void test_state_merges_operands_of_all_files(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_partition_state *state = fixture_open(directory, NULL);
     assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
     assert_int_equal(fixture_flush(state, 1, 10, 0, 100), AB_OK);
@@ -32,13 +32,13 @@ static void test_state_merges_operands_of_all_files(void **unused)
     assert_int_equal(fixture_number(state, 1, 60), 2 * 60 + 10 + 20);
     assert_int_equal(fixture_offset(state, 1), 20);
     ab_partition_state_close(state);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_state_compacts_many_files_to_the_same_sums(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_store_cache *cache = ab_store_cache_create(4 << 20, 2);
     struct ab_partition_state *state = fixture_open(directory, cache);
     assert_int_equal(ab_partition_state_span_create(state, 3, NULL), AB_OK);
@@ -57,13 +57,13 @@ static void test_state_compacts_many_files_to_the_same_sums(void **unused)
     assert_true(ab_partition_state_is_healthy(state, NULL));
     ab_partition_state_close(state);
     ab_store_cache_destroy(cache);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_operand_file_refuses_keys_that_do_not_rise(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_partition_state *state = fixture_open(directory, NULL);
     char *path = ab_partition_state_stage(state);
     struct ab_operand_file *file = NULL;
@@ -85,13 +85,13 @@ static void test_operand_file_refuses_keys_that_do_not_rise(void **unused)
     ab_operand_file_abandon(NULL);
     ab_delete(path);
     ab_partition_state_close(state);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_state_failing_merge_fails_the_read_alone(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_partition_state *state = fixture_open(directory, NULL);
     assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
     char *path = ab_partition_state_stage(state);
@@ -117,7 +117,7 @@ static void test_state_failing_merge_fails_the_read_alone(void **unused)
     ab_buffer_fini(&out);
     ab_delete(path);
     ab_partition_state_close(state);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 /* ---- spans ---- */
@@ -137,7 +137,7 @@ static void expect_spans(struct ab_partition_state *state, const uint64_t *expec
 static void test_state_spans_come_and_go(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_partition_state *state = fixture_open(directory, NULL);
     static const uint64_t order[] = {10, 2, 7};
     expect_spans(state, NULL, 0);
@@ -163,13 +163,13 @@ static void test_state_spans_come_and_go(void **unused)
     expect_spans(state, (uint64_t[]){2, 10}, 2);
     assert_int_equal(fixture_offset(state, AB_STATE_TABLES), 5);
     ab_partition_state_close(state);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_state_iterator_outlives_ingest_and_drop(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_partition_state *state = fixture_open(directory, NULL);
     assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
     assert_int_equal(fixture_flush(state, 1, 10, 0, 5000), AB_OK);
@@ -196,13 +196,13 @@ static void test_state_iterator_outlives_ingest_and_drop(void **unused)
     ab_state_iterator_close(iterator);
     assert_int_equal(fixture_offset(state, 1), 0);
     ab_partition_state_close(state);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_state_iterator_bounds_and_jumps(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_partition_state *state = fixture_open(directory, NULL);
     assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
     assert_int_equal(fixture_flush(state, 1, 0, 0, 1000), AB_OK);
@@ -230,7 +230,7 @@ static void test_state_iterator_bounds_and_jumps(void **unused)
     assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_END);
     ab_state_iterator_close(iterator);
     ab_partition_state_close(state);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 /* ---- opening ---- */
@@ -238,7 +238,7 @@ static void test_state_iterator_bounds_and_jumps(void **unused)
 static void test_state_open_sweeps_staged_files(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_partition_state *state = fixture_open(directory, NULL);
     char *path = ab_partition_state_stage(state);
     struct ab_operand_file *file = NULL;
@@ -252,14 +252,14 @@ static void test_state_open_sweeps_staged_files(void **unused)
     assert_false(ab_file_exists(path));
     ab_partition_state_close(state);
     ab_delete(path);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 /* Flushing tries again with a file of its own: a full disk must not fill with those before. */
 static void test_state_refused_file_is_not_left_behind(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_partition_state *state = fixture_open(directory, NULL);
     char *path = ab_partition_state_stage(state);
     struct ab_error error = {0};
@@ -271,18 +271,18 @@ static void test_state_refused_file_is_not_left_behind(void **unused)
     assert_int_equal(fixture_offset(state, 1), 5);
     ab_partition_state_close(state);
     ab_delete(path);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 static void test_state_open_twice_is_busy(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_partition_state *state = fixture_open(directory, NULL);
     struct ab_partition_state *second = NULL;
     assert_int_equal(fixture_try_open(directory, NULL, &second), AB_BUSY);
     ab_partition_state_close(state);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 /* Removes or truncates the first file of the database whose name ends in `suffix`. */
@@ -314,7 +314,7 @@ static void test_state_damaged_database_is_corrupt(void **unused)
         bool is_removed;
     } damages[] = {{".sst", true}, {".sst", false}, {"MANIFEST-", true}, {"MANIFEST-", false}};
     for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
-        char *directory = fixture_directory();
+        char *directory = scratch_make();
         struct ab_partition_state *state = fixture_open(directory, NULL);
         assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
         assert_int_equal(fixture_flush(state, 1, 1, 0, 1000), AB_OK);
@@ -323,7 +323,7 @@ static void test_state_damaged_database_is_corrupt(void **unused)
         state = NULL;
         assert_int_equal(fixture_try_open(directory, NULL, &state), AB_CORRUPT);
         assert_null(state);
-        fixture_directory_remove(directory);
+        scratch_remove(directory);
     }
 }
 
@@ -366,7 +366,7 @@ static void changer_run(void *context)
 static void test_state_threads_ingest_read_and_drop_together(void **unused)
 {
     (void)unused;
-    char *directory = fixture_directory();
+    char *directory = scratch_make();
     struct ab_store_cache *cache = ab_store_cache_create(1 << 20, 2);
     struct shared shared = {.state = fixture_open(directory, cache)};
     for (uint64_t span = 1; span <= 4; span++) {
@@ -386,7 +386,7 @@ static void test_state_threads_ingest_read_and_drop_together(void **unused)
     assert_int_equal(fixture_number(shared.state, 1, 0), 4 + 8 + 12 + 16 + 20 + 24 + 28 + 32 + 36 + 40);
     ab_partition_state_close(shared.state);
     ab_store_cache_destroy(cache);
-    fixture_directory_remove(directory);
+    scratch_remove(directory);
 }
 
 int main(void)

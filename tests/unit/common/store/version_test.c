@@ -66,7 +66,7 @@ static void listing(const char *directory, struct ab_buffer *out)
 static void test_version_gives_back_what_was_written(void **unused)
 {
     (void)unused;
-    char *parent = fixture_directory();
+    char *parent = scratch_make();
     char *directory = ab_new_format("%s/shard-0", parent);
     struct ab_store_cache *cache = ab_store_cache_create(4 << 20, 1);
     struct ab_version_summary written = version_write(directory, 5000);
@@ -99,13 +99,13 @@ static void test_version_gives_back_what_was_written(void **unused)
     ab_store_cache_destroy(cache);
     ab_buffer_fini(&out);
     ab_delete(directory);
-    fixture_directory_remove(parent);
+    scratch_remove(parent);
 }
 
 static void test_version_content_does_not_depend_on_the_build(void **unused)
 {
     (void)unused;
-    char *parent = fixture_directory();
+    char *parent = scratch_make();
     char *first = ab_new_format("%s/a", parent);
     char *second = ab_new_format("%s/b", parent);
     char *other = ab_new_format("%s/c", parent);
@@ -117,13 +117,13 @@ static void test_version_content_does_not_depend_on_the_build(void **unused)
     ab_delete(first);
     ab_delete(second);
     ab_delete(other);
-    fixture_directory_remove(parent);
+    scratch_remove(parent);
 }
 
 static void test_version_without_rows_is_legal(void **unused)
 {
     (void)unused;
-    char *parent = fixture_directory();
+    char *parent = scratch_make();
     char *directory = ab_new_format("%s/empty", parent);
     struct ab_version_summary summary = version_write(directory, 0);
     assert_int_equal(summary.rows_count, 0);
@@ -140,13 +140,13 @@ static void test_version_without_rows_is_legal(void **unused)
     ab_version_iterator_close(iterator);
     ab_version_reader_close(reader);
     ab_delete(directory);
-    fixture_directory_remove(parent);
+    scratch_remove(parent);
 }
 
 static void test_version_reader_writes_nothing(void **unused)
 {
     (void)unused;
-    char *parent = fixture_directory();
+    char *parent = scratch_make();
     char *directory = ab_new_format("%s/v", parent);
     (void)version_write(directory, 1000);
     struct ab_buffer before = {0};
@@ -164,13 +164,13 @@ static void test_version_reader_writes_nothing(void **unused)
     ab_buffer_fini(&before);
     ab_buffer_fini(&after);
     ab_delete(directory);
-    fixture_directory_remove(parent);
+    scratch_remove(parent);
 }
 
 static void test_version_writer_refuses_keys_that_do_not_rise_and_finished_directories(void **unused)
 {
     (void)unused;
-    char *parent = fixture_directory();
+    char *parent = scratch_make();
     char *directory = ab_new_format("%s/v", parent);
     struct ab_version_writer *writer = NULL;
     struct ab_bytes b = ab_bytes_of_text("b");
@@ -193,7 +193,7 @@ static void test_version_writer_refuses_keys_that_do_not_rise_and_finished_direc
     assert_int_equal(ab_version_writer_create(directory, &writer, NULL), AB_EXISTS);
     ab_delete(left);
     ab_delete(directory);
-    fixture_directory_remove(parent);
+    scratch_remove(parent);
 }
 
 /* Flips one bit in the middle of a file, or cuts its last byte. */
@@ -217,7 +217,7 @@ static void file_damage(const char *path, bool is_cut)
 static void test_version_every_damaged_file_is_corrupt(void **unused)
 {
     (void)unused;
-    char *parent = fixture_directory();
+    char *parent = scratch_make();
     char *directory = ab_new_format("%s/v", parent);
     (void)version_write(directory, 3000);
     char **names = NULL;
@@ -247,7 +247,7 @@ static void test_version_every_damaged_file_is_corrupt(void **unused)
     }
     ab_file_names_free(names, count);
     ab_delete(directory);
-    fixture_directory_remove(parent);
+    scratch_remove(parent);
 }
 
 static void test_version_nonsense_manifests_are_refused(void **unused)
@@ -266,7 +266,7 @@ static void test_version_nonsense_manifests_are_refused(void **unused)
          "\"files\":[{\"name\":\"../etc/passwd\",\"bytes\":\"1\",\"hash\":\"00000000000000000000000000000000\"}]}",
             AB_CORRUPT},
     };
-    char *parent = fixture_directory();
+    char *parent = scratch_make();
     char *path = ab_new_format("%s/manifest.json", parent);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct ab_version_reader *reader = NULL;
@@ -274,13 +274,13 @@ static void test_version_nonsense_manifests_are_refused(void **unused)
         assert_int_equal(ab_version_reader_open(parent, NULL, true, &reader, NULL), cases[i].err);
     }
     ab_delete(path);
-    fixture_directory_remove(parent);
+    scratch_remove(parent);
 }
 
 static void test_version_writer_survives_the_nth_call_failing(void **unused)
 {
     (void)unused;
-    char *parent = fixture_directory();
+    char *parent = scratch_make();
     char *directory = ab_new_format("%s/v", parent);
     ab_err err = AB_IO;
     for (int countdown = 0; err != AB_OK; countdown++) {
@@ -306,7 +306,7 @@ static void test_version_writer_survives_the_nth_call_failing(void **unused)
     }
     ab_version_reader_close(version_open(directory, NULL, true));
     ab_delete(directory);
-    fixture_directory_remove(parent);
+    scratch_remove(parent);
 }
 
 int main(void)
