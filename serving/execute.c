@@ -44,6 +44,7 @@ struct execution {
     uint64_t *offsets;        /* in the arena; per partition, as the speed side was read */
     int64_t as_of_us;
     uint64_t request_id;
+    bool is_planned;
     bool has_speed;
     int64_t deadline_us;
     struct ab_error *error;
@@ -96,12 +97,34 @@ static ab_err query_prepare(struct ab_executor *executor, struct ab_catalog *cat
     return AB_OK;
 }
 
+/* Parses under the newest catalog, or under that of a view whose definition before still answers: the newest one may
+ * not have its measures any more. */
+static ab_err execution_parse(struct execution *execution)
+{
+    const struct ab_snapshot *snapshot = execution->snapshot;
+    struct ab_bytes sql = execution->request->sql;
+    ab_err err = query_prepare(execution->executor, snapshot->catalog, sql, &execution->query, execution->error);
+    for (uint32_t v = 0; err != AB_OK && v < snapshot->views_count; v++) {
+        const struct ab_served_view *served = &snapshot->views[v];
+        const struct ab_query *query = NULL;
+        struct ab_error ignored = {0};
+        if (served->catalog != snapshot->catalog &&
+            query_prepare(execution->executor, served->catalog, sql, &query, &ignored) == AB_OK &&
+            query->view == served->view) {
+            execution->query = query;
+            *execution->error = (struct ab_error){0};
+            return AB_OK;
+        }
+    }
+    return err;
+}
+
 /* Finds the view that answers; a definition that is not whole yet gives way to the one before. */
 static ab_err execution_plan(struct execution *execution)
 {
     struct ab_executor *executor = execution->executor;
     const struct ab_snapshot *snapshot = execution->snapshot;
-    AB_TRY(query_prepare(executor, snapshot->catalog, execution->request->sql, &execution->query, execution->error));
+    AB_TRY(execution_parse(execution));
     struct ab_bytes name = ab_bytes_of_text(execution->query->view->name);
     execution->served = ab_snapshot_view(snapshot, name);
     if (execution->served == NULL) {
@@ -118,6 +141,7 @@ static ab_err execution_plan(struct execution *execution)
     if (execution->wanted_partitions == NULL || execution->wanted_shards == NULL || execution->offsets == NULL) {
         return ab_error_set(execution->error, AB_FULL, "no memory for another query now");
     }
+    execution->is_planned = true;
     ab_route_query(execution->query, count, execution->wanted_partitions, execution->wanted_shards);
     struct ab_served_version *version = execution->served->version;
     ab_time_us hidden_until = version == NULL ? INT64_MIN : ab_served_version_manifest(version)->horizon_us;
@@ -160,7 +184,7 @@ static ab_err speed_ask(struct execution *execution)
         return ab_error_set(execution->error, AB_FULL, "no memory for another query now");
     }
     struct ab_wire_state_query question = {.sql = execution->request->sql,
-        .catalog_hash = execution->served->catalog->hash,
+        .catalog_hash = execution->served->catalog_key,
         .cut = execution_cut(execution),
         .partitions = partitions};
     for (uint32_t p = 0; p < execution->snapshot->partitions_count; p++) {
@@ -306,6 +330,16 @@ static ab_err execution_run(struct execution *execution, struct ab_buffer *out)
     return execution_finish(execution, out);
 }
 
+/* True when the cluster has moved on since the snapshot was made. */
+static bool snapshot_is_old(struct ab_executor *executor, const struct ab_snapshot *snapshot)
+{
+    ab_snapshot_source_refresh(executor->source);
+    struct ab_snapshot *current = ab_snapshot_source_current(executor->source);
+    bool is_old = current != snapshot;
+    ab_snapshot_release(current);
+    return is_old;
+}
+
 static ab_err executor_attempt(struct ab_executor *executor, const struct ab_wire_query *request, int64_t deadline_us,
     struct ab_buffer *reply, struct ab_error *error)
 {
@@ -313,6 +347,9 @@ static ab_err executor_attempt(struct ab_executor *executor, const struct ab_wir
     struct execution execution = {
         .executor = executor, .snapshot = snapshot, .request = request, .deadline_us = deadline_us, .error = error};
     ab_err err = execution_run(&execution, reply);
+    if (err != AB_OK && !execution.is_planned && snapshot_is_old(executor, snapshot)) {
+        err = AB_STALE; /* what is not known yet may be known now */
+    }
     ab_rollup_destroy(execution.rollup);
     ab_arena_reset(&executor->arena);
     ab_snapshot_release(snapshot);

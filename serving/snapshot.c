@@ -69,6 +69,16 @@ static ab_err catalog_read(
     return err;
 }
 
+/* By what a node knows a catalog: the hash of its encoded form. */
+static struct ab_hash128 catalog_key(const struct ab_catalog *catalog)
+{
+    struct ab_buffer encoded = {0};
+    ab_catalog_encode(catalog, &encoded);
+    struct ab_hash128 key = ab_hash128(AB_HASH_CATALOG, ab_buffer_view(&encoded));
+    ab_buffer_fini(&encoded);
+    return key;
+}
+
 /* The newest stored catalog in which a view has this uid (their names are numbers, but sorted as text); NULL when there
  * is none any more. */
 static struct ab_catalog *catalog_with_uid(struct ab_coordination *coordination, uint32_t uid)
@@ -136,6 +146,7 @@ static ab_err served_view_make(struct ab_snapshot_source *source, struct ab_cata
         }
     }
     served->catalog = catalog != NULL ? catalog : ab_catalog_acquire(newest);
+    served->catalog_key = catalog_key(served->catalog);
     served->view = ab_catalog_view_by_uid(served->catalog, uid);
     return ab_aggregation_create(served->view, &served->aggregation, error);
 }

@@ -19,6 +19,7 @@
 struct ab_served_view {
     const struct ab_view *view;         /* borrowed from catalog */
     struct ab_catalog *catalog;         /* owned reference: the one this definition stands in */
+    struct ab_hash128 catalog_key;      /* of its stored form: texts may come back, with other ids */
     struct ab_aggregation *aggregation; /* owned */
     struct ab_served_version *version;  /* owned reference; NULL = no version yet */
 };

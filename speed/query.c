@@ -96,7 +96,10 @@ static ab_err answer_rows(
 
 static ab_err plan_find(struct state_query *query, struct ab_error *error)
 {
-    const struct ab_served_catalog *served = ab_catalogs_by_text(query->engine->catalogs, query->wire.catalog_hash);
+    const struct ab_served_catalog *served = ab_catalogs_find(query->engine->catalogs, query->wire.catalog_hash);
+    if (served == NULL) {
+        served = ab_catalogs_by_text(query->engine->catalogs, query->wire.catalog_hash);
+    }
     if (served == NULL) {
         return ab_error_set(error, AB_STALE, "the catalog of this query is not known here (yet)");
     }
