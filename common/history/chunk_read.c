@@ -1,6 +1,7 @@
 #include "common/history/chunk_read.h"
 
 #include "common/history/encoding.h"
+#include "common/history/encoding_numbers.h"
 
 #include "common/base/decimal.h"
 #include "common/compress/compress.h"
@@ -55,9 +56,8 @@ static ab_err decimals_take(struct ab_type type, const uint8_t *bytes, ab_int128
     return fits ? AB_OK : AB_CORRUPT;
 }
 
-static void doubles_take(const uint8_t *bytes, double *values, size_t count)
+static void doubles_make_canonical(double *values, size_t count)
 {
-    memcpy(values, bytes, count * sizeof *values);
     for (size_t i = 0; i < count; i++) {
         /* Adding 0 makes -0 into 0; NaN is rare, so the branch costs nothing. */
         values[i] += 0.0;
@@ -81,7 +81,8 @@ static ab_err numbers_take(struct ab_type type, struct ab_bytes data, uint8_t *v
         return decimals_take(type, data.data, (ab_int128 *)(void *)values, count);
     }
     if (type.kind == AB_TYPE_DOUBLE) {
-        doubles_take(data.data, (double *)(void *)values, count);
+        memcpy(values, data.data, count * 8);
+        doubles_make_canonical((double *)(void *)values, count);
     } else if (count > 0) {
         memcpy(values, data.data, count * 8);
     }
@@ -306,6 +307,34 @@ static ab_err plain_take(struct state *state, struct ab_bytes data, uint8_t *out
     return AB_OK;
 }
 
+/* The values of a page that are not NULL, at the front of `out`. */
+static ab_err values_take(
+    struct state *state, const struct ab_parquet_page_head *head, struct ab_bytes values, uint8_t *out, uint32_t count)
+{
+    uint8_t kind = state->source->field->type.kind;
+    switch (head->encoding) {
+    case AB_ENCODING_PLAIN:
+        return plain_take(state, values, out, count);
+    case AB_ENCODING_RLE_DICTIONARY:
+    case AB_ENCODING_PLAIN_DICTIONARY:
+        return coded_take(state, values, out, count);
+    case AB_ENCODING_DELTAS:
+        if (kind != AB_TYPE_BIGINT && kind != AB_TYPE_TIMESTAMP) {
+            return AB_UNSUPPORTED;
+        }
+        return ab_encoding_take_deltas(values, (uint64_t *)(void *)out, count);
+    case AB_ENCODING_SPLIT:
+        if (kind != AB_TYPE_DOUBLE) {
+            return AB_UNSUPPORTED;
+        }
+        AB_TRY(ab_encoding_take_split(values, out, count));
+        doubles_make_canonical((double *)(void *)out, count);
+        return AB_OK;
+    default:
+        return AB_UNSUPPORTED;
+    }
+}
+
 /* Moves `present` values at the front of `values` to the rows that are not NULL, from the back; NULL rows become 0. */
 static void values_spread(uint8_t *values, const uint8_t *nulls, uint32_t rows, uint32_t present, size_t element)
 {
@@ -332,13 +361,7 @@ static ab_err data_page(struct state *state, const struct ab_parquet_page_head *
     }
     AB_TRY(page_bytes(state, head, head->kind == AB_PAGE_DATA ? 0 : head->levels_bytes, &page));
     AB_TRY(levels_take(state, head, page, &values, &present));
-    if (head->encoding == AB_ENCODING_PLAIN) {
-        AB_TRY(plain_take(state, values, out, present));
-    } else if (head->encoding == AB_ENCODING_RLE_DICTIONARY || head->encoding == AB_ENCODING_PLAIN_DICTIONARY) {
-        AB_TRY(coded_take(state, values, out, present));
-    } else {
-        return AB_UNSUPPORTED;
-    }
+    AB_TRY(values_take(state, head, values, out, present));
     if (present < head->values_count) {
         values_spread(out, state->nulls + state->rows_done, head->values_count, present, element);
     }

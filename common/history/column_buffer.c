@@ -1,6 +1,7 @@
 #include "common/history/column_buffer.h"
 
 #include "common/history/encoding.h"
+#include "common/history/encoding_numbers.h"
 
 #include "common/base/decimal.h"
 #include "common/base/hash.h"
@@ -405,6 +406,28 @@ static void plain_put(const struct ab_column_buffer *buffer, const struct dense 
     }
 }
 
+/* Values without a dictionary, in the encoding that fits their type. */
+static void numbers_put(const struct ab_column_buffer *buffer, const struct dense *dense, struct ab_column_pages *pages)
+{
+    struct ab_buffer *out = &pages->data;
+    size_t start = out->bytes;
+    pages->encoding = AB_ENCODING_PLAIN;
+    if (buffer->type.kind == AB_TYPE_DOUBLE) {
+        pages->encoding = AB_ENCODING_SPLIT;
+        ab_encoding_put_split(out, dense->values, dense->count);
+        return;
+    }
+    if (buffer->type.kind == AB_TYPE_BIGINT || buffer->type.kind == AB_TYPE_TIMESTAMP) {
+        ab_encoding_put_deltas(out, (const uint64_t *)(const void *)dense->values, dense->count);
+        if (out->has_failed || out->bytes - start < dense->count * sizeof(uint64_t)) {
+            pages->encoding = AB_ENCODING_DELTAS;
+            return;
+        }
+        out->bytes = start;
+    }
+    plain_put(buffer, dense, out);
+}
+
 static void dense_gather(const struct ab_column_buffer *buffer, struct dense *dense)
 {
     size_t element = ab_type_element_bytes(buffer->type);
@@ -439,10 +462,11 @@ static ab_err pages_fill(const struct ab_column_buffer *buffer, struct dense *de
         ab_buffer_put_bytes(&pages->data, ab_buffer_view(&codes));
         pages->data.has_failed |= codes.has_failed;
         ab_buffer_fini(&codes);
+        pages->encoding = AB_ENCODING_RLE_DICTIONARY;
     } else {
         ab_buffer_clear(&pages->dictionary);
         levels_put(buffer, dense->codes, &pages->data);
-        plain_put(buffer, dense, &pages->data);
+        numbers_put(buffer, dense, pages);
     }
     AB_TRY(ab_buffer_finish(&pages->min));
     AB_TRY(ab_buffer_finish(&pages->max));

@@ -1,7 +1,8 @@
 /* column_buffer: the values of one column of the row group that is being written, and their encoding into pages.
  *
- * Whether a chunk gets a dictionary follows from its values alone: at most AB_COLUMN_DICTIONARY_MAX distinct ones, and
- * fewer bytes than plain. Dictionary order is order of first appearance, so equal input gives equal bytes.
+ * How a chunk is encoded follows from its values alone: a dictionary for at most AB_COLUMN_DICTIONARY_MAX distinct ones
+ * when that takes fewer bytes than plain; else integers and times as differences, unless that takes more, DOUBLE as
+ * streams of bytes, the rest plain. Dictionary order is order of first appearance, so equal input gives equal bytes.
  *
  * Threads: owner. Memory: charged to the budget.
  */
@@ -48,6 +49,7 @@ struct ab_column_pages {
     bool has_dictionary;
     uint32_t dictionary_count;
     struct ab_buffer dictionary; /* plain encoding of the entries */
+    int encoding;                /* enum ab_parquet_encoding of the values */
     struct ab_buffer data;       /* definition levels (when not required) and values */
     bool has_bounds;
     struct ab_buffer min, max; /* plain encoding */

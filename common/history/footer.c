@@ -115,11 +115,11 @@ static void chunk_put(
     ab_thrift_put_i64(writer, 2, (int64_t)chunk->start);
     ab_thrift_begin(writer, 3);
     ab_thrift_put_i32(writer, 1, ab_parquet_physical_of(field->type));
-    ab_thrift_put_list(writer, 2, AB_THRIFT_I32, chunk->has_dictionary ? 3 : 2);
+    ab_thrift_put_list(writer, 2, AB_THRIFT_I32, chunk->encoding == AB_ENCODING_PLAIN ? 2 : 3);
     ab_thrift_element_i32(writer, AB_ENCODING_PLAIN);
     ab_thrift_element_i32(writer, AB_ENCODING_RLE);
-    if (chunk->has_dictionary) {
-        ab_thrift_element_i32(writer, AB_ENCODING_RLE_DICTIONARY);
+    if (chunk->encoding != AB_ENCODING_PLAIN) {
+        ab_thrift_element_i32(writer, chunk->encoding);
     }
     ab_thrift_put_list(writer, 3, AB_THRIFT_BINARY, 1);
     ab_thrift_element_binary(writer, ab_bytes_of_text(field->name));

@@ -42,7 +42,9 @@ enum ab_parquet_encoding {
     AB_ENCODING_PLAIN = 0,
     AB_ENCODING_PLAIN_DICTIONARY = 2,
     AB_ENCODING_RLE = 3,
+    AB_ENCODING_DELTAS = 5, /* DELTA_BINARY_PACKED */
     AB_ENCODING_RLE_DICTIONARY = 8,
+    AB_ENCODING_SPLIT = 9, /* BYTE_STREAM_SPLIT */
 };
 
 enum ab_parquet_codec { AB_CODEC_PLAIN = 0, AB_CODEC_ZSTD = 6 };
@@ -52,7 +54,8 @@ enum ab_parquet_page { AB_PAGE_DATA = 0, AB_PAGE_DICTIONARY = 2, AB_PAGE_DATA_V2
 /* One column chunk. */
 struct ab_parquet_chunk {
     int codec;                   /* enum ab_parquet_codec */
-    bool has_dictionary;         /* for writing: which encodings are named */
+    bool has_dictionary;         /* for writing: whether a dictionary page is named */
+    int encoding;                /* for writing: of the data page */
     uint64_t values_count;       /* with NULLs */
     uint64_t uncompressed_bytes; /* of all pages with their headers */
     uint64_t compressed_bytes;

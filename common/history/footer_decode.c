@@ -95,7 +95,7 @@ static struct ab_type element_type(const struct element *element)
         return is_plain || element->converted == AB_CONVERTED_INT64 ? (struct ab_type){.kind = AB_TYPE_BIGINT} : none;
     case AB_PHYSICAL_BYTE_ARRAY:
         return element->converted == AB_CONVERTED_UTF8 || element->logical == 1 ? (struct ab_type){.kind = AB_TYPE_TEXT}
-                                                                             : none;
+                                                                                : none;
     case AB_PHYSICAL_FIXED:
         if (element->converted != AB_CONVERTED_DECIMAL || element->length != 16 || element->precision < 1 ||
             element->precision > 38 || element->scale < 0 || element->scale > element->precision) {

@@ -1,11 +1,11 @@
 /* parquet: sealed history as plain Parquet files (format 2.x subset), written and read column by column.
  *
  * Written: one flat schema, OPTIONAL or REQUIRED columns, row groups of ~128k rows, per column chunk one dictionary
- * page (RLE_DICTIONARY) or plain pages, definition levels RLE, zstd, min/max/null-count statistics, key-value metadata.
- * Types: BOOLEAN -> BOOLEAN, BIGINT -> INT64, DOUBLE -> DOUBLE, DECIMAL -> FIXED_LEN_BYTE_ARRAY(16) DECIMAL, TEXT ->
- * BYTE_ARRAY UTF8, TIMESTAMP -> INT64 TIMESTAMP(MICROS, UTC). Any Parquet reader takes them. Equal input gives equal
- * bytes. Read: files of this writer (and flat files of others within the same encodings); everything from the file is
- * checked, a malformed file is AB_CORRUPT.
+ * page (RLE_DICTIONARY) or one of DELTA_BINARY_PACKED, BYTE_STREAM_SPLIT and PLAIN, definition levels RLE, zstd,
+ * min/max/null-count statistics, key-value metadata. Types: BOOLEAN -> BOOLEAN, BIGINT -> INT64, DOUBLE -> DOUBLE,
+ * DECIMAL -> FIXED_LEN_BYTE_ARRAY(16) DECIMAL, TEXT -> BYTE_ARRAY UTF8, TIMESTAMP -> INT64 TIMESTAMP(MICROS, UTC). Any
+ * Parquet reader takes them. Equal input gives equal bytes. Read: files of this writer (and flat files of others within
+ * the same encodings); everything from the file is checked, a malformed file is AB_CORRUPT.
  *
  * Threads: a writer or reader belongs to one thread. Memory: one row group being written; one batch being read, charged
  * to the arena.

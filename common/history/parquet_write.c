@@ -157,15 +157,15 @@ static ab_err pages_put(struct ab_parquet_writer *writer, struct ab_parquet_chun
         ab_bytes_of(compressed->data, split), ab_bytes_of(compressed->data + split, compressed->bytes - split)};
     chunk->codec = pays ? AB_CODEC_ZSTD : AB_CODEC_PLAIN;
     chunk->has_dictionary = pages->has_dictionary;
+    chunk->encoding = pages->encoding;
     if (pages->has_dictionary) {
         struct ab_parquet_page_head head = {
             .kind = AB_PAGE_DICTIONARY, .values_count = pages->dictionary_count, .encoding = AB_ENCODING_PLAIN};
         page_put(&writer->chunk, head, dictionary, pays ? &parts[0] : NULL, &chunk->uncompressed_bytes);
     }
     chunk->data_page_offset = chunk->start + writer->chunk.bytes;
-    struct ab_parquet_page_head head = {.kind = AB_PAGE_DATA,
-        .values_count = writer->group_rows,
-        .encoding = pages->has_dictionary ? AB_ENCODING_RLE_DICTIONARY : AB_ENCODING_PLAIN};
+    struct ab_parquet_page_head head = {
+        .kind = AB_PAGE_DATA, .values_count = writer->group_rows, .encoding = pages->encoding};
     page_put(&writer->chunk, head, data, pays ? &parts[1] : NULL, &chunk->uncompressed_bytes);
     return ab_buffer_finish(&writer->chunk);
 }
