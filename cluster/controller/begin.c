@@ -35,7 +35,8 @@ static ab_err job_begin(
         &controller->jobs, ab_json_text_or(ab_json_get(payload, "job"), ""), &request, ab_time_now(), &job, error);
     if (err == AB_OK) {
         begun_copy_locked(job, begun);
-        ab_job_store_locked(controller, job);
+        /* An attempt's number names its directories: one that a crash forgets would be given again. */
+        err = ab_job_write_locked(controller, job, error);
     }
     ab_lock_give(&controller->lock);
     return err;

@@ -97,6 +97,9 @@ AB_MUST_USE ab_err ab_job_runner_open(struct ab_controller *controller, struct a
 void ab_job_runner_tick(struct ab_controller *controller);
 /* Cancels the running job; it is taken up again by the next controller. */
 void ab_job_runner_stop(struct ab_controller *controller);
+/* Writes a job's record. What has to be known after a crash asks for the error; the other call logs it. */
+AB_MUST_USE ab_err ab_job_write_locked(
+    struct ab_controller *controller, const struct ab_job *job, struct ab_error *error);
 /* Writes a job's record; failure is logged (the next change writes it again). */
 void ab_job_store_locked(struct ab_controller *controller, const struct ab_job *job);
 

@@ -12,20 +12,26 @@
 #define CANCEL_PATIENCE_US (10 * AB_US_PER_SECOND)
 #define PATH_BYTES 128
 
-void ab_job_store_locked(struct ab_controller *controller, const struct ab_job *job)
+ab_err ab_job_write_locked(struct ab_controller *controller, const struct ab_job *job, struct ab_error *error)
 {
     char path[PATH_BYTES];
     struct ab_buffer text;
-    struct ab_error error = {0};
     struct ab_json *record = ab_job_encode(job);
     ab_buffer_init(&text, NULL, 0);
     ab_json_write(record, 0, &text);
     (void)snprintf(path, sizeof path, "/jobs/%s", job->id);
-    if (ab_coordination_store(controller->coordination, path, ab_buffer_view(&text), &error) != AB_OK) {
-        ab_error_log("job record not written", "%s: %s", job->id, error.text);
-    }
+    ab_err err = ab_coordination_store(controller->coordination, path, ab_buffer_view(&text), error);
     ab_buffer_fini(&text);
     ab_json_destroy(record);
+    return err;
+}
+
+void ab_job_store_locked(struct ab_controller *controller, const struct ab_job *job)
+{
+    struct ab_error error = {0};
+    if (ab_job_write_locked(controller, job, &error) != AB_OK) {
+        ab_error_log("job record not written", "%s: %s", job->id, error.text);
+    }
 }
 
 static ab_err records_read(struct ab_controller *controller, struct ab_error *error)
