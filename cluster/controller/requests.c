@@ -162,6 +162,9 @@ static void request_answer(struct ab_controller *controller, struct ab_request *
     if (request->payload.bytes > 0) {
         err = ab_json_parse(request->payload, &payload, &error);
         err = err == AB_OK ? AB_OK : ab_error_wrap(&error, AB_INVALID, "the request's JSON");
+        if (err == AB_OK && !ab_json_is_object(payload)) {
+            err = ab_error_set(&error, AB_INVALID, "the request is no JSON object");
+        }
     }
     if (err == AB_OK) {
         err = verbs[request->envelope.verb].answer(controller, payload, &reply, &error);

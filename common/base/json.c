@@ -247,6 +247,10 @@ void ab_json_write(const struct ab_json *value, int indent, struct ab_buffer *ou
 {
     size_t layout = indent <= 0 ? JSON_COMPACT : JSON_INDENT((size_t)indent);
     size_t flags = layout | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17);
+    if (value == NULL) {
+        ab_buffer_put(out, "null", 4);
+        return;
+    }
     /* The callback never fails; what the buffer refuses shows in the buffer. */
     AB_ASSERT(json_dump_callback(json_of(value), write_chunk, out, flags) == 0);
 }

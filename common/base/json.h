@@ -58,7 +58,7 @@ bool ab_json_boolean_or(const struct ab_json *value, bool fallback);
 /* A number, or the decimal text of one as ab_json_set_u64 writes it. */
 uint64_t ab_json_u64_or(const struct ab_json *value, uint64_t fallback);
 
-/* Appends the compact text (indent 0) or an indented one. Reals have 17 significant digits. */
+/* Appends the compact text (indent 0) or an indented one; "null" for NULL. Reals have 17 significant digits. */
 void ab_json_write(const struct ab_json *value, int indent, struct ab_buffer *out);
 
 #endif
