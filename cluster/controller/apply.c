@@ -85,11 +85,17 @@ ab_err ab_verb_apply(
     struct ab_catalog *before = NULL;
     struct ab_catalog *next = NULL;
     struct ab_buffer changes;
+    if (!ab_json_is_text(ab_json_get(payload, "text"))) {
+        return ab_error_set(error, AB_INVALID, "the request has no catalog in \"text\"");
+    }
     ab_buffer_init(&changes, NULL, AB_WIRE_MESSAGE_BYTES_MAX / 4);
     AB_TRY(ab_cuts_complete_pending(controller, error)); /* one of them may carry a catalog */
     AB_TRY(ab_catalog_current(controller, &before, error));
     struct ab_json *made = ab_json_object();
     ab_err err = ab_catalog_evolve(ab_json_bytes(ab_json_get(payload, "text")), before, &next, &changes, error);
+    if (err == AB_OK && next->streams_count == 0) {
+        err = ab_error_set(error, AB_INVALID, "the catalog has no stream; nothing was changed");
+    }
     if (err == AB_OK) {
         next->version = before->version + 1;
         ab_json_set(made, "changes", changes_list(&changes));

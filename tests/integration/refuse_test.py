@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 
-from harness import (SLOW, Cluster, append_file, check, check_equal, command, environment, kill_all, main, need_programs, run, say,
+from harness import (BIN, Cluster, append_file, check, check_equal, command, environment, kill_all, main, need_programs, run, say,
                      wait_until, write_file)
 
 CATALOG = """
@@ -106,6 +106,9 @@ def test_catalogs(cluster, directory):
         cluster.command("apply", path, expect="failure")
     path = write_file(os.path.join(directory, "good.sql"), CATALOG)
     run([command("anabranch"), "check", path])
+    nothing = write_file(os.path.join(directory, "nothing.sql"), "-- all is gone\n")
+    result = cluster.command("apply", nothing, expect="failure")
+    check("no stream" in result.err, f"an empty catalog removes nothing: {result}")
     narrowed = write_file(os.path.join(directory, "narrowed.sql"), CATALOG.replace("country TEXT", "country BIGINT"))
     result = cluster.command("apply", narrowed, expect="failure")
     check("country" in result.err, f"a column's type cannot change: {result}")
@@ -153,6 +156,10 @@ def ports_of(cluster):
     return ports
 
 
+def daemons_of(cluster):
+    return sorted(cluster.pids("anabranch-speed") + cluster.pids("anabranch-serving") + cluster.pids("anabranch-controller"))
+
+
 GREETING = b"\xff" + b"\0" * 8 + b"\x7f" + b"\x03\x01"  # ZMTP 3.1; then a mechanism of 20 bytes, as-server and filler
 
 
@@ -177,7 +184,7 @@ def test_garbage(cluster, _directory):
     """Bytes on the ports: the daemons live on, memory does not grow, others are served meanwhile."""
     ports = ports_of(cluster)
     check(len(ports) >= 3, f"speed, serving and controller listen: {ports}")
-    pids = sorted(cluster.pids("anabranch-speed") + cluster.pids("anabranch-serving") + cluster.pids("anabranch-controller"))
+    pids = daemons_of(cluster)
     source = random.Random(3)
     held = []
     for port in ports:
@@ -194,8 +201,20 @@ def test_garbage(cluster, _directory):
     for connection in held:
         connection.close()
     check_equal(total(cluster), ROWS, "after garbage")
-    after = sorted(cluster.pids("anabranch-speed") + cluster.pids("anabranch-serving") + cluster.pids("anabranch-controller"))
-    check_equal(after, pids, "no daemon died of garbage")
+    check_equal(daemons_of(cluster), pids, "no daemon died of garbage")
+
+
+def test_messages(cluster, _directory):
+    """Good keys, every verb, payloads that mean nothing: each is answered, denied or refused in words; nothing dies, nothing changes."""
+    pids = daemons_of(cluster)
+    result = run([os.path.join(os.path.dirname(BIN), "tests", "messages"), cluster.directory], timeout=120, expect=None)
+    say(result.out.strip().replace("\n", "; "))
+    check(result.code == 0, f"messages: {result}")
+    check_equal(daemons_of(cluster), pids, "no daemon died of a message")
+    check_equal(total(cluster), ROWS, "after messages")
+    report = cluster.recompute()["report"]
+    check_equal(report["drift"], 0, "drift after messages")
+    check_equal(total(cluster), ROWS, "after messages and batch")
 
 
 def test_wrong_key(cluster, directory):
@@ -396,7 +415,7 @@ def test_oversize(cluster, directory):
     return after
 
 
-CASES = (test_queries, test_catalogs, test_usage, test_garbage, test_wrong_key, test_wrong_role, test_up_again, test_oversize,
+CASES = (test_queries, test_catalogs, test_usage, test_garbage, test_messages, test_wrong_key, test_wrong_role, test_up_again, test_oversize,
          test_not_ours, test_busy_port, test_corrupt_log, test_full_disk)
 
 
