@@ -128,7 +128,7 @@ static void test_client_malformed_catalog_answers_are_refused(void **state)
     struct fake *fake = fake_create();
     struct anabranch_options options = {.data_directory = fake->directory, .timeout_ms = 5000};
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
-        fake->catalog_answer = answers[i][0];
+        fake_catalog_answer(fake, answers[i][0]);
         struct anabranch_client *client = NULL;
         assert_int_equal(anabranch_open(&options, &client), ANABRANCH_DEFINITELY_NOT);
         assert_says(client, answers[i][1]);
@@ -143,11 +143,11 @@ static void test_client_malformed_catalog_answers_are_refused(void **state)
     };
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
         char *answer = ab_new_format("{\"cluster_id\":\"%s\",\"partitions\":2,%s}", id, rest[i][0]);
-        fake->catalog_answer = answer;
+        fake_catalog_answer(fake, answer);
         struct anabranch_client *client = NULL;
         assert_int_equal(anabranch_open(&options, &client), ANABRANCH_DEFINITELY_NOT);
         assert_says(client, rest[i][1]);
-        fake->catalog_answer = NULL;
+        fake_catalog_answer(fake, NULL);
         ab_delete(answer);
     }
     fake_destroy(fake);
@@ -161,6 +161,7 @@ static void test_client_without_speed_can_ask_but_not_produce(void **state)
     struct anabranch_producer_options options = {.stream = "s"};
     struct ab_server *speed = fake->speed;
     fake->speed = NULL;
+    fake_sync(fake);
     struct anabranch_client *client = fake_client(fake, 5000);
     struct anabranch_answer *answer = NULL;
     assert_int_equal(anabranch_query(client, "SELECT 1", &answer), ANABRANCH_OK);

@@ -274,6 +274,26 @@ void fake_script(struct fake *fake, enum fake_act act, ab_err status)
     ab_lock_give(&fake->lock);
 }
 
+void fake_otherwise(struct fake *fake, enum fake_act act, ab_err status)
+{
+    ab_lock_take(&fake->lock);
+    fake->otherwise = (struct fake_step){.act = act, .status = status};
+    ab_lock_give(&fake->lock);
+}
+
+void fake_catalog_answer(struct fake *fake, const char *answer)
+{
+    ab_lock_take(&fake->lock);
+    fake->catalog_answer = answer;
+    ab_lock_give(&fake->lock);
+}
+
+void fake_sync(struct fake *fake)
+{
+    ab_lock_take(&fake->lock);
+    ab_lock_give(&fake->lock);
+}
+
 void fake_release(struct fake *fake)
 {
     ab_lock_take(&fake->lock);

@@ -79,8 +79,15 @@ void fake_fini(struct fake *fake);
 void fake_move_serving(struct fake *fake);
 void fake_move_speed(struct fake *fake);
 
-/* What happens to the next block that has no step yet. */
+/* What happens to the next block that has no step yet; and to all after the script. */
 void fake_script(struct fake *fake, enum fake_act act, ab_err status);
+void fake_otherwise(struct fake *fake, enum fake_act act, ab_err status);
+
+/* Overrides the answer to CATALOG; NULL = as it is. Borrowed until the next call. */
+void fake_catalog_answer(struct fake *fake, const char *answer);
+
+/* Stands between what the test writes or reads here and what the nodes do, where no call above does. */
+void fake_sync(struct fake *fake);
 
 /* Takes and answers what was held, and holds no more. */
 void fake_release(struct fake *fake);

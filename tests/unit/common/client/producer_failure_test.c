@@ -9,7 +9,7 @@ static enum anabranch_result append_and_flush(struct rows *rows, uint64_t count)
     for (uint64_t i = 1; i <= count; i++) {
         (void)row_append(rows->producer, i, 0);
     }
-    return anabranch_flush(rows->producer);
+    return rows_flush(rows);
 }
 
 static void assert_all_taken_once(struct rows *rows, uint64_t count)
@@ -102,7 +102,7 @@ static void test_sender_silence_is_unknown_after_the_deadline(void **state)
 {
     (void)state;
     struct rows *rows = rows_open(1, &(struct anabranch_producer_options){.block_rows = 10, .deadline_ms = 300});
-    rows->fake.otherwise = (struct fake_step){.act = FAKE_LOSE_REQUEST};
+    fake_otherwise(&rows->fake, FAKE_LOSE_REQUEST, AB_OK);
     int64_t begun_us = ab_time_monotonic_us();
     assert_int_equal(append_and_flush(rows, 100), ANABRANCH_UNKNOWN);
     assert_in_range(ab_time_monotonic_us() - begun_us, 300 * AB_US_PER_MS, 5 * AB_US_PER_SECOND);
@@ -116,7 +116,7 @@ static void test_sender_server_full_till_the_deadline_is_definitely_not(void **s
 {
     (void)state;
     struct rows *rows = rows_open(1, &(struct anabranch_producer_options){.deadline_ms = 300});
-    rows->fake.otherwise = (struct fake_step){.act = FAKE_REFUSE, .status = AB_UNAVAILABLE};
+    fake_otherwise(&rows->fake, FAKE_REFUSE, AB_UNAVAILABLE);
     assert_int_equal(append_and_flush(rows, 10), ANABRANCH_DEFINITELY_NOT);
     assert_int_equal(counts_of(rows).refused, 10);
     assert_int_equal(counts_of(rows).unknown, 0);
@@ -128,7 +128,7 @@ static void test_sender_no_space_is_definitely_not_after_some_tries(void **state
 {
     (void)state;
     struct rows *rows = rows_open(1, &(struct anabranch_producer_options){0});
-    rows->fake.otherwise = (struct fake_step){.act = FAKE_REFUSE, .status = AB_NO_SPACE};
+    fake_otherwise(&rows->fake, FAKE_REFUSE, AB_NO_SPACE);
     assert_int_equal(append_and_flush(rows, 10), ANABRANCH_DEFINITELY_NOT);
     assert_int_equal(rows->fake.blocks_count, 5);
     assert_int_equal(counts_of(rows).refused, 10);
@@ -185,7 +185,7 @@ static void test_sender_finds_a_speed_node_that_moved(void **state)
     for (uint64_t i = 51; i <= 100; i++) {
         assert_int_equal(row_append(rows->producer, i, 0), ANABRANCH_OK);
     }
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     assert_int_equal(fake_rows_taken(&rows->fake), 100);
     assert_int_equal(counts_of(rows).accepted, 100);
     rows_close(rows);

@@ -29,7 +29,7 @@ static void test_producer_blocks_carry_partition_sequence_and_positions(void **s
     for (uint64_t i = 1; i <= 1000; i++) {
         assert_int_equal(row_append(rows->producer, i, 3 * i), ANABRANCH_OK);
     }
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     for (size_t b = 0; b < rows->fake.blocks_count; b++) {
         const struct ab_block *block = &rows->fake.blocks[b].block;
         assert_true(ab_bytes_equal(block->stream, bytes_of("s")));
@@ -62,7 +62,7 @@ static void test_producer_two_of_one_client_do_not_mix_their_answers(void **stat
         assert_int_equal(row_append(rows->producer, i, 0), ANABRANCH_OK);
         assert_int_equal(row_append(other, i, 0), ANABRANCH_OK);
     }
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     assert_int_equal(counts_of(rows).accepted, 500);
     assert_int_equal(anabranch_flush(other), ANABRANCH_OK);
     anabranch_producer_counts(other, &counts);
@@ -88,7 +88,7 @@ static void test_producer_drops_rows_that_were_counted_before(void **state)
     for (uint64_t i = 1; i <= 100; i++) {
         assert_int_equal(row_append(rows->producer, i, i), ANABRANCH_OK);
     }
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     assert_int_equal(counts_of(rows).appended, 100);
     assert_int_equal(counts_of(rows).duplicates, 40);
     assert_int_equal(counts_of(rows).accepted, 60);
@@ -106,7 +106,9 @@ static void test_producer_open_malformed_marks_is_refused(void **state)
     rows->client = fake_client(&rows->fake, 5000);
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
         struct anabranch_producer_options options = {.stream = "s", .source = "file"};
+        fake_sync(&rows->fake);
         rows->fake.marks = answers[i];
+        fake_sync(&rows->fake);
         assert_int_not_equal(anabranch_producer_open(rows->client, &options, &rows->producer), ANABRANCH_OK);
         assert_null(rows->producer);
         assert_true(anabranch_last_error(rows->client)[0] != 0);
@@ -142,7 +144,7 @@ static void test_producer_raw_rows_are_cleaned_and_cut(void **state)
     assert_int_equal(anabranch_append_raw(rows->producer, 2, large, 199999, "large"), ANABRANCH_OK);
     memset(large, 0xff, 200000);
     assert_int_equal(anabranch_append_raw(rows->producer, 3, large, 200000, NULL), ANABRANCH_OK);
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     ab_delete(large);
     assert_int_equal(rows->fake.blocks_count, 1);
     const struct ab_block *block = &rows->fake.blocks[0].block;
@@ -163,7 +165,7 @@ static void test_producer_row_without_its_key_becomes_raw(void **state)
     assert_int_equal(anabranch_set_parsed(rows->producer, COLUMN_D, "1.50", 4), ANABRANCH_OK);
     assert_int_equal(anabranch_append(rows->producer, 0), ANABRANCH_OK);
     assert_int_equal(row_append(rows->producer, 1, 0), ANABRANCH_OK); /* nothing of the row before is left */
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     assert_int_equal(rows->fake.blocks_count, 2);
     for (size_t b = 0; b < 2; b++) {
         const struct ab_block *block = &rows->fake.blocks[b].block;
@@ -190,7 +192,7 @@ static void test_producer_row_too_large_for_a_block_becomes_raw(void **state)
     assert_int_equal(anabranch_set_text(rows->producer, COLUMN_K, large, 3u << 20), ANABRANCH_OK);
     assert_int_equal(anabranch_append(rows->producer, 3), ANABRANCH_OK);
     assert_int_equal(row_append(rows->producer, 4, 4), ANABRANCH_OK);
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     ab_delete(large);
     assert_int_equal(counts_of(rows).accepted, 4);
     assert_true(rows->fake.blocks[1].block.is_raw);
@@ -209,7 +211,7 @@ static void test_producer_typed_and_raw_rows_of_a_source_keep_their_order(void *
             i % 3 == 0 ? anabranch_append_raw(rows->producer, i, "bad", 3, "bad") : row_append(rows->producer, i, i),
             ANABRANCH_OK);
     }
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     for (size_t b = 0; b < rows->fake.blocks_count; b++) {
         for (uint32_t row = 0; row < rows->fake.blocks[b].block.rows_count; row++) {
             assert_int_equal(rows->fake.blocks[b].block.positions[row], ++last);
@@ -229,7 +231,7 @@ static void test_producer_position_that_does_not_rise_is_usage(void **state)
     assert_non_null(strstr(anabranch_last_error(rows->client), "does not rise above 5"));
     assert_int_equal(anabranch_append_raw(rows->producer, 4, "x", 1, "y"), ANABRANCH_USAGE);
     assert_int_equal(row_append(rows->producer, 3, 6), ANABRANCH_OK);
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     assert_int_equal(counts_of(rows).accepted, 2);
     assert_int_equal(counts_of(rows).appended, 2);
     rows_close(rows);
@@ -297,7 +299,7 @@ static void test_producer_waits_while_its_memory_bound_is_reached(void **state)
     struct rows *rows = rows_open(2, &(struct anabranch_producer_options){.block_rows = 100, .memory_bytes = MEMORY});
     struct ab_thread releaser = {0};
     uint64_t waited_at = 0;
-    rows->fake.otherwise = (struct fake_step){.act = FAKE_HOLD};
+    fake_otherwise(&rows->fake, FAKE_HOLD, AB_OK);
     ab_thread_start(&releaser, "releaser", release_later, &rows->fake);
     int64_t begun_us = ab_time_monotonic_us();
     for (uint64_t i = 1; i <= ROWS; i++) {
@@ -307,7 +309,7 @@ static void test_producer_waits_while_its_memory_bound_is_reached(void **state)
         }
     }
     ab_thread_join(&releaser);
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     assert_in_range(waited_at, 1, 5000); /* a row takes about 40 bytes */
     assert_int_equal(counts_of(rows).accepted, ROWS);
     assert_int_equal(fake_rows_taken(&rows->fake), ROWS);
@@ -339,7 +341,7 @@ static void test_producer_tells_of_rejected_rows_by_their_number(void **state)
     for (uint64_t i = 1; i <= 8; i++) { /* an even number: one key, one partition; odd ones go elsewhere or to it */
         assert_int_equal(row_append(rows->producer, i % 2 == 0 ? 2 : 3, 0), ANABRANCH_OK);
     }
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     assert_int_equal(rejected.count, rows->fake.blocks_count);
     assert_string_equal(rejected.reason, "too small");
     if (rows->fake.blocks_count == 2) {
@@ -350,7 +352,7 @@ static void test_producer_tells_of_rejected_rows_by_their_number(void **state)
     assert_int_equal(counts_of(rows).rejected, rejected.count);
     rows->fake.rejected_row = 4000000000u; /* a row that the block does not have is passed over */
     assert_int_equal(row_append(rows->producer, 1, 0), ANABRANCH_OK);
-    assert_int_equal(anabranch_flush(rows->producer), ANABRANCH_OK);
+    assert_int_equal(rows_flush(rows), ANABRANCH_OK);
     assert_int_equal(rejected.count, rows->fake.blocks_count - 1);
     rows_close(rows);
 }

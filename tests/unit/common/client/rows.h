@@ -18,6 +18,7 @@ static inline void producer_open(struct rows *rows, const struct anabranch_produ
 {
     struct anabranch_producer_options complete = *options;
     complete.stream = "s";
+    fake_sync(&rows->fake);
     rows->client = fake_client(&rows->fake, 5000);
     if (anabranch_producer_open(rows->client, &complete, &rows->producer) != ANABRANCH_OK) {
         fail_msg("%s", anabranch_last_error(rows->client));
@@ -53,6 +54,15 @@ static inline enum anabranch_result row_append(struct anabranch_producer *produc
     assert_int_equal(anabranch_set_timestamp(producer, COLUMN_T, (int64_t)number), ANABRANCH_OK);
     assert_int_equal(anabranch_set_bigint(producer, COLUMN_N, (int64_t)number), ANABRANCH_OK);
     return anabranch_append(producer, position);
+}
+
+/* Flushes; afterwards what arrived may be read. */
+static inline enum anabranch_result rows_flush(struct rows *rows)
+{
+    fake_sync(&rows->fake);
+    enum anabranch_result result = anabranch_flush(rows->producer);
+    fake_sync(&rows->fake);
+    return result;
 }
 
 static inline struct anabranch_counts counts_of(const struct rows *rows)
