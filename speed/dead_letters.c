@@ -1,10 +1,14 @@
-/* Dead letters, read from the logs: the newest rejected rows of a stream, oldest of them first. */
+/* Dead letters, read from the logs and, where these have gone, from history: the newest rejected rows of a stream,
+ * oldest of them first. */
 #include "speed/engine_private.h"
+#include "speed/sealed_letters.h"
 
 #include "common/base/json.h"
 #include "common/log/log.h"
 
 #include <inttypes.h>
+
+#define LOG_OPEN_TRIES 4
 
 /* The newest letters of one partition: a ring of at most limit ones. */
 struct letters {
@@ -116,15 +120,51 @@ static ab_err scan_record(struct letter_scan *scan, const struct ab_record *reco
     return err == AB_END ? AB_OK : err;
 }
 
+static void sealed_push(struct ab_json *letter, void *context)
+{
+    letters_push(context, letter);
+}
+
+/* What was in the log below an offset; it was sealed before it went. */
+static ab_err scan_sealed(
+    struct ab_engine *engine, const struct letter_scan *scan, uint64_t below_offset, struct ab_error *error)
+{
+    const struct ab_served_catalog *served = ab_catalogs_newest(engine->catalogs);
+    ab_err err = AB_OK;
+    for (uint32_t s = 0; below_offset > 0 && served != NULL && s < served->catalog->streams_count; s++) {
+        const char *name = served->catalog->streams[s].name;
+        const struct ab_sealed_letters sealed = {.directory = engine->options.directory,
+            .stream = name,
+            .partition = scan->partition,
+            .below_offset = below_offset,
+            .memory = &engine->queries,
+            .on_letter = sealed_push,
+            .context = scan->letters};
+        if (err == AB_OK && (scan->stream.bytes == 0 || ab_bytes_equal(scan->stream, ab_bytes_of_text(name)))) {
+            err = ab_sealed_letters_read(&sealed, error);
+        }
+    }
+    return err;
+}
+
 static ab_err scan_partition(
     struct ab_engine *engine, struct ab_partition *partition, struct letter_scan *scan, struct ab_error *error)
 {
     struct ab_partition_report report;
-    ab_partition_report(partition, &report);
     struct ab_log_reader *reader = NULL;
-    AB_TRY(ab_log_reader_open(
-        ab_partition_log_directory(partition), report.start_offset, report.durable_offset, &reader, error));
+    ab_err open = AB_NOT_FOUND;
+    for (int tries = 0; open == AB_NOT_FOUND && tries < LOG_OPEN_TRIES; tries++) { /* it may be trimmed meanwhile */
+        ab_partition_report(partition, &report);
+        open = ab_log_reader_open(
+            ab_partition_log_directory(partition), report.start_offset, report.durable_offset, &reader, error);
+    }
+    AB_TRY(open);
     scan->partition = ab_partition_number(partition);
+    ab_err sealed = scan_sealed(engine, scan, report.start_offset, error);
+    if (sealed != AB_OK) {
+        ab_log_reader_close(reader);
+        return sealed;
+    }
     ab_arena_init(&scan->arena, &engine->queries, 0);
     struct ab_record record;
     ab_err err;
