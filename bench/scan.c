@@ -13,6 +13,8 @@
 
 #define BLOCK_ROWS 8192u
 #define BLOCKS 64u
+/* A row group's columns, and what aggregating them needs, fit in one chunk of an arena. */
+#define ARENA_BYTES ((size_t)8 << 20)
 
 struct scan_options {
     uint64_t rows, keys;
@@ -47,10 +49,12 @@ static ab_err history_scan(const char *path, const struct ab_aggregation *aggreg
     size_t *groups, struct ab_error *error)
 {
     struct ab_parquet_reader *reader = NULL;
-    struct ab_arena arena = {0};
-    struct ab_arena scratch = {0};
+    struct ab_arena arena;
+    struct ab_arena scratch;
     static const bool wanted[3] = {true, true, true};
     AB_TRY(ab_parquet_reader_open(path, &reader, error));
+    ab_arena_init(&arena, NULL, ARENA_BYTES);
+    ab_arena_init(&scratch, NULL, ARENA_BYTES);
     struct ab_group_table *table = ab_group_table_create(aggregation, NULL);
     ab_err err = AB_OK;
     for (size_t g = 0; g < ab_parquet_reader_groups(reader) && err == AB_OK; g++) {

@@ -11,6 +11,8 @@
 #define ENTRIES_FIRST 64u
 /* How far ahead of the comparison an entry is fetched. */
 #define PREFETCH_AHEAD 12u
+/* Entries of fewer bytes together are in a near cache anyway. */
+#define NEAR_BYTES ((size_t)128 << 10)
 #define CACHE_LINE_BYTES 64u
 /* Tables from this size on ask for huge pages: random rows would miss the address cache more than the memory cache. */
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
@@ -222,12 +224,13 @@ static inline __attribute__((always_inline)) void batch_find(
         hashes[i] = words_hash(words + i * words_count, words_count, store->seed);
         __builtin_prefetch(&store->index[(size_t)hashes[i] & mask]);
     }
-    for (size_t i = 0; i < count && i < PREFETCH_AHEAD; i++) {
+    size_t ahead = store->entries_count * store->layout.entry_bytes < NEAR_BYTES ? count : PREFETCH_AHEAD;
+    for (size_t i = 0; ahead < count && i < ahead; i++) {
         entry_prefetch(store, hashes[i]);
     }
     for (size_t i = 0; i < count; i++) {
-        if (i + PREFETCH_AHEAD < count) {
-            entry_prefetch(store, hashes[i + PREFETCH_AHEAD]);
+        if (i + ahead < count) {
+            entry_prefetch(store, hashes[i + ahead]);
         }
         entries[i] = entry_find(store, words + i * words_count, words_count, hashes[i]);
     }

@@ -116,6 +116,13 @@ static void rows_filter(struct update *update)
     const struct ab_expression *where = update->aggregation->view->where;
     const uint8_t *keep = where == NULL ? NULL : filter_run(update, where);
     update->selected = scratch_alloc(update, rows->rows_count * sizeof(*update->selected));
+    if (rows->skip == NULL && keep == NULL) {
+        for (uint32_t row = 0; row < rows->rows_count; row++) {
+            update->selected[row] = row;
+        }
+        update->selected_count = rows->rows_count;
+        return;
+    }
     size_t count = 0;
     size_t filtered = 0;
     for (uint32_t row = 0; row < rows->rows_count; row++) {

@@ -9,6 +9,9 @@
 
 #include <fcntl.h>
 
+/* Room for a chunk of the usual row group with all that decoding it needs: one block, kept from chunk to chunk. */
+#define SCRATCH_BYTES ((size_t)4 << 20)
+
 struct ab_parquet_reader {
     char *path;                     /* owned; for texts */
     int fd;                         /* -1 when only a footer was parsed */
@@ -212,7 +215,7 @@ ab_err ab_parquet_reader_read(struct ab_parquet_reader *reader, size_t group, co
     }
     if (reader->scratch.memory != arena->memory) {
         ab_arena_fini(&reader->scratch);
-        ab_arena_init(&reader->scratch, arena->memory, 0);
+        ab_arena_init(&reader->scratch, arena->memory, SCRATCH_BYTES);
     }
     for (size_t i = 0; i < reader->footer.fields_count; i++) {
         if (wanted[i]) {

@@ -137,7 +137,8 @@ static void page_put(struct ab_buffer *chunk, struct ab_parquet_page_head head, 
     ab_buffer_put_bytes(chunk, stored);
 }
 
-/* zstd when it saves at least a sixteenth, else plain: the codec belongs to the whole chunk. */
+/* zstd when it saves at least a quarter, else plain: what saves less, mostly codes and differences that are dense
+ * already, is not worth its time at every reading. The codec belongs to the whole chunk. */
 static ab_err pages_put(struct ab_parquet_writer *writer, struct ab_parquet_chunk *chunk)
 {
     const struct ab_column_pages *pages = &writer->pages;
@@ -152,7 +153,7 @@ static ab_err pages_put(struct ab_parquet_writer *writer, struct ab_parquet_chun
     size_t split = compressed->bytes;
     AB_TRY(ab_zstd_compress(data, ZSTD_LEVEL, compressed));
     size_t plain_bytes = dictionary.bytes + data.bytes;
-    bool pays = compressed->bytes + plain_bytes / 16 < plain_bytes;
+    bool pays = compressed->bytes + plain_bytes / 4 < plain_bytes;
     struct ab_bytes parts[2] = {
         ab_bytes_of(compressed->data, split), ab_bytes_of(compressed->data + split, compressed->bytes - split)};
     chunk->codec = pays ? AB_CODEC_ZSTD : AB_CODEC_PLAIN;
