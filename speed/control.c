@@ -190,31 +190,6 @@ static void control_distribute(struct ab_control *control)
     }
 }
 
-static int hex_digit(uint8_t digit)
-{
-    if (digit >= '0' && digit <= '9') {
-        return digit - '0';
-    }
-    uint8_t lower = digit | 0x20;
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-static ab_err hex_decode(struct ab_bytes text, struct ab_buffer *out)
-{
-    if (text.bytes % 2 != 0) {
-        return AB_INVALID;
-    }
-    for (size_t i = 0; i < text.bytes; i += 2) {
-        int high = hex_digit(text.data[i]);
-        int low = hex_digit(text.data[i + 1]);
-        if (high < 0 || low < 0) {
-            return AB_INVALID;
-        }
-        ab_buffer_put_u8(out, (uint8_t)(high << 4 | low));
-    }
-    return AB_OK;
-}
-
 /* The catalog a cut brings, when it brings one. */
 static ab_err cut_catalog(struct ab_control *control, struct ab_error *error)
 {
@@ -223,7 +198,7 @@ static ab_err cut_catalog(struct ab_control *control, struct ab_error *error)
         return AB_OK;
     }
     struct ab_buffer encoded = {0};
-    ab_err err = hex_decode(ab_json_bytes(hex), &encoded);
+    ab_err err = ab_buffer_put_from_hex(&encoded, ab_json_bytes(hex));
     if (err != AB_OK) {
         (void)ab_error_set(error, err, "catalog_hex is not hexadecimal");
     } else {

@@ -38,6 +38,7 @@ static ab_err catalog_apply(
         struct ab_json *request = ab_json_object();
         ab_json_set(request, "text", ab_json_text_of(ab_buffer_view(text)));
         ab_json_set(request, "dry_run", ab_json_boolean(is_dry_run));
+        ab_json_set(request, "allow_removal", ab_json_boolean(ab_arguments_has(arguments, "--allow-removal")));
         err = ab_session_call(&session, "controller", AB_VERB_APPLY, request, APPLY_TIMEOUT_MS, &reply, error);
         ab_json_destroy(request);
     }
@@ -67,6 +68,7 @@ static ab_err apply_run(const struct ab_arguments *arguments, struct ab_error *e
 static const struct ab_option apply_options[] = {
     AB_OPTION_DATA,
     {"--dry-run", NULL, "show what would change"},
+    {"--allow-removal", NULL, "streams that FILE does not name are removed"},
     {0},
 };
 

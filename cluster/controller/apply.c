@@ -18,6 +18,27 @@ static bool needs_backfill(const struct ab_catalog *before, const struct ab_cata
     return false;
 }
 
+/* A stream goes only when that is said: a view can be built again from history, a stream's own rows cannot. */
+static ab_err removal_check(const struct ab_catalog *before, const struct ab_catalog *after,
+    const struct ab_json *payload, struct ab_error *error)
+{
+    if (after->streams_count == 0) {
+        return ab_error_set(error, AB_INVALID, "the catalog has no stream; nothing was changed");
+    }
+    bool is_allowed = ab_json_boolean_or(ab_json_get(payload, "allow_removal"), false);
+    for (uint32_t i = 0; i < before->streams_count && !is_allowed; i++) {
+        const char *name = before->streams[i].name;
+        if (ab_catalog_stream(after, ab_bytes_of_text(name)) == NULL) {
+            return ab_error_set(error, AB_UNSUPPORTED,
+                "stream %s is not in the new catalog: it would take no rows any more, and its history would not be "
+                "read; "
+                "say --allow-removal if that is meant; nothing was changed",
+                name);
+        }
+    }
+    return AB_OK;
+}
+
 static struct ab_json *changes_list(struct ab_buffer *changes)
 {
     struct ab_json *list = ab_json_array();
@@ -93,9 +114,7 @@ ab_err ab_verb_apply(
     AB_TRY(ab_catalog_current(controller, &before, error));
     struct ab_json *made = ab_json_object();
     ab_err err = ab_catalog_evolve(ab_json_bytes(ab_json_get(payload, "text")), before, &next, &changes, error);
-    if (err == AB_OK && next->streams_count == 0) {
-        err = ab_error_set(error, AB_INVALID, "the catalog has no stream; nothing was changed");
-    }
+    err = err == AB_OK ? removal_check(before, next, payload, error) : err;
     if (err == AB_OK) {
         next->version = before->version + 1;
         ab_json_set(made, "changes", changes_list(&changes));

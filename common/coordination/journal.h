@@ -20,9 +20,9 @@
 #ifndef ANABRANCH_COMMON_COORDINATION_JOURNAL_H
 #define ANABRANCH_COMMON_COORDINATION_JOURNAL_H
 
-#include <sys/types.h>
-
 #include "common/coordination/tree.h"
+
+#include <sys/types.h>
 
 struct ab_journal {
     char *path;   /* owned */
