@@ -97,6 +97,9 @@ static struct ab_json *views_json(const struct ab_snapshot *snapshot)
             ab_json_set(view, "attempt", ab_json_integer(manifest->attempt));
             ab_json_set(view, "directories", ab_json_integer(manifest->directories_count));
         }
+        if (served->damage != NULL) {
+            ab_json_set(view, "damage", ab_json_text(served->damage));
+        }
         ab_json_append(views, view);
     }
     return views;

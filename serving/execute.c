@@ -130,6 +130,10 @@ static ab_err execution_plan(struct execution *execution)
     if (execution->served == NULL) {
         return ab_error_set(execution->error, AB_UNAVAILABLE, "the catalog is changing; try again");
     }
+    if (execution->served->damage != NULL) {
+        return ab_error_set(execution->error, AB_CORRUPT,
+            "%s; `anabranch job submit recompute --full` makes the view anew from history", execution->served->damage);
+    }
     if (execution->served->catalog != snapshot->catalog) {
         AB_TRY(query_prepare(
             executor, execution->served->catalog, execution->request->sql, &execution->query, execution->error));

@@ -7,6 +7,7 @@
 
 #define POLL_MS 50
 #define WARN_EVERY_US (10 * AB_US_PER_SECOND)
+#define MEND_EVERY_US AB_US_PER_SECOND /* between attempts to open damaged versions: somebody may put files back */
 
 struct ab_snapshot_source {
     char *directory; /* owned */
@@ -17,6 +18,7 @@ struct ab_snapshot_source {
     struct ab_snapshot *current;          /* owned reference; guarded by lock */
     struct ab_lock refresh_lock;          /* one refresh at a time; taken before lock */
     uint64_t revision;                    /* guarded by refresh_lock: what current was made of */
+    int64_t made_us;                      /* guarded by refresh_lock: when */
     atomic_int_fast64_t warned_us;        /* when a failure was last told of: they repeat with every poll */
     struct ab_thread thread;
     atomic_bool is_stopping;
@@ -48,6 +50,7 @@ void ab_snapshot_release(struct ab_snapshot *snapshot)
     for (uint32_t v = 0; v < snapshot->views_count; v++) {
         ab_aggregation_destroy(snapshot->views[v].aggregation);
         ab_served_version_release(snapshot->views[v].version);
+        ab_delete(snapshot->views[v].damage);
         ab_catalog_release(snapshot->views[v].catalog);
     }
     ab_delete(snapshot->views);
@@ -129,11 +132,32 @@ static ab_err version_read(
     return exists ? err : AB_OK;
 }
 
+/* True when nothing good is given up for a damaged version: there was none, at the start or since. */
+static bool may_be_damaged(const struct ab_snapshot_source *source, const char *view)
+{
+    const struct ab_served_view *before =
+        source->current == NULL ? NULL : ab_snapshot_view(source->current, ab_bytes_of_text(view));
+    return before == NULL ? source->current == NULL : before->damage != NULL;
+}
+
+/* Like version_read; a version that cannot be opened is noted as damage where that is all there is. */
+static ab_err served_version_make(
+    struct ab_snapshot_source *source, const char *view, struct ab_served_view *served, struct ab_error *error)
+{
+    ab_err err = version_read(source, view, &served->version, error);
+    if (err != AB_OK && may_be_damaged(source, view)) {
+        served->damage = ab_new_text(error->text);
+        *error = (struct ab_error){0};
+        err = AB_OK;
+    }
+    return err;
+}
+
 /* Decides under which definition a view is answered: the newest one that is whole. */
 static ab_err served_view_make(struct ab_snapshot_source *source, struct ab_catalog *newest, const struct ab_view *view,
     struct ab_served_view *served, struct ab_error *error)
 {
-    AB_TRY(version_read(source, view->name, &served->version, error));
+    AB_TRY(served_version_make(source, view->name, served, error));
     uint32_t uid = view->uid;
     struct ab_catalog *catalog = NULL;
     if (served->version != NULL && ab_served_version_manifest(served->version)->uid != uid) {
@@ -181,14 +205,46 @@ static ab_err snapshot_fill(struct ab_snapshot_source *source, struct ab_snapsho
 
 /* ---- keeping it new ---- */
 
+static bool has_damage(const struct ab_snapshot *snapshot)
+{
+    bool has = false;
+    for (uint32_t v = 0; v < snapshot->views_count; v++) {
+        has = has || snapshot->views[v].damage != NULL;
+    }
+    return has;
+}
+
+/* True when the snapshot is of this revision and endpoint, and no damaged version of it should be tried again. */
+static bool is_current_locked(
+    const struct ab_snapshot_source *source, uint64_t revision, const struct ab_endpoint *speed)
+{
+    return source->current != NULL && revision == source->revision &&
+           memcmp(speed, &source->current->speed, sizeof *speed) == 0 &&
+           (!has_damage(source->current) || ab_time_monotonic_us() - source->made_us < MEND_EVERY_US);
+}
+
+/* Tells of damage, but not with every attempt to open the version again. */
+static void damage_warn(struct ab_snapshot_source *source, const struct ab_snapshot *snapshot)
+{
+    int64_t now = ab_time_monotonic_us();
+    if (!has_damage(snapshot) || now - atomic_load(&source->warned_us) <= WARN_EVERY_US) {
+        return;
+    }
+    atomic_store(&source->warned_us, now);
+    for (uint32_t v = 0; v < snapshot->views_count; v++) {
+        if (snapshot->views[v].damage != NULL) {
+            ab_warn("a view is not answered", "%s: %s", snapshot->views[v].view->name, snapshot->views[v].damage);
+        }
+    }
+}
+
 static ab_err refresh_locked(struct ab_snapshot_source *source, struct ab_error *error)
 {
     uint64_t revision = 0;
     struct ab_endpoint speed;
     AB_TRY(ab_coordination_revision(source->coordination, &revision, error));
     speed_endpoint_read(source->directory, &speed);
-    if (source->current != NULL && revision == source->revision &&
-        memcmp(&speed, &source->current->speed, sizeof speed) == 0) {
+    if (is_current_locked(source, revision, &speed)) {
         return AB_OK;
     }
     struct ab_snapshot *made = ab_new(struct ab_snapshot);
@@ -203,6 +259,8 @@ static ab_err refresh_locked(struct ab_snapshot_source *source, struct ab_error 
     source->current = made;
     ab_lock_give(&source->lock);
     source->revision = revision;
+    source->made_us = ab_time_monotonic_us();
+    damage_warn(source, made);
     ab_snapshot_release(old);
     return AB_OK;
 }

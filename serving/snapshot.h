@@ -3,7 +3,9 @@
  *
  * Queries take one snapshot and keep it to their end, so one version per view is pinned for the whole query (I4). The
  * refresher makes a new one when the coordination service or an endpoint changed. A view whose new definition is not
- * whole yet is served by the newest definition that is.
+ * whole yet is served by the newest definition that is. A view whose version in force is lost or damaged from the start
+ * on is refused with what is wrong, beside others that answer, until a version of it can be opened; a good version is
+ * never given up for a damaged one.
  *
  * Threads: read-only once made; acquire and release from any thread.
  */
@@ -21,7 +23,8 @@ struct ab_served_view {
     struct ab_catalog *catalog;         /* owned reference: the one this definition stands in */
     struct ab_hash128 catalog_key;      /* of its stored form: texts may come back, with other ids */
     struct ab_aggregation *aggregation; /* owned */
-    struct ab_served_version *version;  /* owned reference; NULL = no version yet */
+    struct ab_served_version *version;  /* owned reference; NULL = no version yet, or a damaged one */
+    char *damage;                       /* owned; what is wrong with the version in force; NULL = nothing */
 };
 
 struct ab_endpoint {

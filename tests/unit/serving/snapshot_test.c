@@ -232,6 +232,37 @@ static void test_snapshot_that_cannot_be_made_leaves_the_one_before(void **state
     world_close(&world);
 }
 
+static void test_snapshot_damaged_version_is_told_beside_good_views_until_it_is_mended(void **state)
+{
+    (void)state;
+    struct world world = world_open();
+    struct ab_error error = {0};
+    catalog_apply(&world, STREAM VIEW_V VIEW_W);
+    version_publish(&world, 1);
+    char *version = scratch_path(world.directory, "versions");
+    char *aside = scratch_path(world.directory, "aside");
+    assert_int_equal(rename(version, aside), 0);
+    ab_snapshot_source_close(world.source); /* a new process: nothing good was ever open */
+    assert_ok(source_open(&world, &error));
+    const struct ab_served_view *v = world_look(&world, "v");
+    assert_null(v->version);
+    assert_non_null(strstr(v->damage, "versions/"));
+    assert_null(world_look(&world, "w")->damage);
+    assert_int_equal(rename(aside, version), 0);
+    for (int i = 0; i < 500 && world_look(&world, "v")->damage != NULL; i++) {
+        ab_time_sleep_us(10 * AB_US_PER_MS);
+    }
+    v = world_look(&world, "v");
+    assert_null(v->damage);
+    assert_int_equal(ab_served_version_manifest(v->version)->cut, 1);
+    assert_int_equal(rename(version, aside), 0); /* open already: it stays */
+    catalog_apply(&world, STREAM VIEW_V);
+    assert_null(world_look(&world, "v")->damage);
+    ab_delete(version);
+    ab_delete(aside);
+    world_close(&world);
+}
+
 static void test_snapshot_endpoints_appear_move_and_vanish(void **state)
 {
     (void)state;
@@ -281,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_snapshot_serves_the_old_definition_until_the_new_one_has_a_version),
         cmocka_unit_test(test_snapshot_forgotten_definition_is_not_served),
         cmocka_unit_test(test_snapshot_that_cannot_be_made_leaves_the_one_before),
+        cmocka_unit_test(test_snapshot_damaged_version_is_told_beside_good_views_until_it_is_mended),
         cmocka_unit_test(test_snapshot_endpoints_appear_move_and_vanish),
         cmocka_unit_test(test_snapshot_changes_are_noticed_without_being_asked),
     };
