@@ -344,6 +344,17 @@ static bool snapshot_is_old(struct ab_executor *executor, const struct ab_snapsh
     return is_old;
 }
 
+/* A view without a version whose early spans speed does not hold: it came to be while the cluster ran. */
+static ab_err not_whole(const struct execution *execution)
+{
+    char inner[AB_ERROR_TEXT_BYTES];
+    (void)snprintf(inner, sizeof inner, "%s", execution->error->text);
+    *execution->error = (struct ab_error){0};
+    return ab_error_set(execution->error, AB_STALE,
+        "view %s is not whole yet: the job that fills it has not published (see `anabranch job list`); %s",
+        execution->query->view->name, inner);
+}
+
 static ab_err executor_attempt(struct ab_executor *executor, const struct ab_wire_query *request, int64_t deadline_us,
     struct ab_buffer *reply, struct ab_error *error)
 {
@@ -353,6 +364,8 @@ static ab_err executor_attempt(struct ab_executor *executor, const struct ab_wir
     ab_err err = execution_run(&execution, reply);
     if (err != AB_OK && !execution.is_planned && snapshot_is_old(executor, snapshot)) {
         err = AB_STALE; /* what is not known yet may be known now */
+    } else if (err == AB_STALE && execution.is_planned && execution.served->version == NULL) {
+        err = not_whole(&execution);
     }
     ab_rollup_destroy(execution.rollup);
     ab_arena_reset(&executor->arena);

@@ -108,9 +108,9 @@ class Round:
         with_batch = victim in ("rank", "mpirun") or self.rng.random() < 0.4
         batch = start(self.cluster, "job", "submit", "recompute", "--wait", "--ranks", str(self.rng.choice((1, 2)))) if with_batch else None
         importer = start(self.cluster, "import", "payments", self.source.path)
-        delay = self.rng.random() * (0.6 if with_batch else 0.3) * SLOW
+        delay = self.rng.random() * (0.6 if with_batch else 0.3) * min(SLOW, 2)
         time.sleep(delay)
-        killed = self.kill(victim, importer)
+        killed = self.kill(victim, importer, batch)
         if victim in ("controller", "all"):
             self.revive()
         code, _ = end(importer)
@@ -121,15 +121,14 @@ class Round:
         say(f"round {number:3}: {victim:10} killed {len(killed)} after {delay:4.2f} s{' of import and batch' if with_batch else ''}, "
             f"import ended with {code}, {self.truth.rows} rows are right, {time.monotonic() - begun:.1f} s")
 
-    def kill(self, victim, importer):
+    def kill(self, victim, importer, batch):
         if victim == "all":
             pids = [pid for program in ("controller", "speed", "serving", "mpirun", "rank") for pid in self.cluster.pids(PROGRAMS[program])]
         else:
             pids = [importer.pid] if victim == "import" else self.cluster.pids(PROGRAMS[victim])
         if victim in ("rank", "mpirun"):
             if not pids:  # not begun yet: whoever comes first
-                end_of_wait = time.monotonic() + 3 * SLOW
-                while not pids and time.monotonic() < end_of_wait:
+                while not pids and batch.poll() is None:
                     time.sleep(0.02)
                     pids = self.cluster.pids(PROGRAMS[victim])
                 time.sleep(self.rng.random() * 0.3)

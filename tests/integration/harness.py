@@ -21,6 +21,7 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 BIN = os.environ.get("ANABRANCH_BIN") or os.path.join(SOURCE, "build", "bin")
 SLOW = float(os.environ.get("ANABRANCH_TEST_SLOWNESS", "1"))  # time limits are multiplied by it (sanitizers)
 SKIP_CODE = 77
+CRASH_WORDS = ("AddressSanitizer", "runtime error:", "ThreadSanitizer", "broken invariant", "Segmentation fault")
 
 
 class Failure(AssertionError):
@@ -114,7 +115,7 @@ def run(arguments, timeout=60, stdin=None, expect=0, cwd=None, extra_environment
         check(result.code > 0, f"expected a refusal: {result}")
     elif expect is not None and result.code != expect:
         raise Failure(f"expected exit code {expect}: {result}")
-    for word in ("AddressSanitizer", "runtime error:", "ThreadSanitizer"):
+    for word in CRASH_WORDS:
         check(word not in result.err, f"a sanitizer spoke: {result}")
     return result
 
@@ -255,9 +256,19 @@ class Cluster:
             self.down()
             left = processes_of(self.directory)
             check(not left, f"'down' left processes: {left}")
+            self.check_logs()
             return
         self.show_logs()
         kill_all(self.directory)
+
+    def check_logs(self):
+        """No daemon and no job fell over something that a restart has covered up."""
+        for folder in ("logs", "jobs"):
+            for place, _, names in os.walk(os.path.join(self.directory, folder)):
+                for name in names:
+                    with open(os.path.join(place, name), encoding="utf-8", errors="replace") as file:
+                        for line in file:
+                            check(not any(word in line for word in CRASH_WORDS), f"{place}/{name}: {line}{file.read(3000)}")
 
     def show_logs(self):
         logs = os.path.join(self.directory, "logs")
