@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """kill_test: kill -9 of any process at random moments of import and batch; the answers equal the truth all the same.
 
-Each round brings new rows (a new source, or a source that grows), starts an import and often a batch job, and kills one victim
-after a random time: speed, serving, the controller (then `up` again), a rank, mpirun, the import itself, or all servers at once. Then the import is run again until
-it succeeds, and what is answered is compared with what this test counted in the generated rows: nothing lost, nothing twice, no
-dead letter missing, no version half published. At the end everything is computed anew from history and compared group by group.
+Each round brings new rows (a new source, or a source that grows), starts an import and often a batch job, and kills
+one victim after a random time: speed, serving, the controller (then `up` again), a rank, mpirun, the import itself,
+or all servers at once. Then the import is run again until it succeeds, and what is answered is compared with what
+this test counted in the generated rows: nothing lost, nothing twice, no dead letter missing, no version half
+published. At the end everything is computed anew from history and compared group by group.
 
     kill_test.py [--rounds N] [--seed S] [--rows N]
 """
@@ -21,11 +22,31 @@ import time
 from decimal import Decimal
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
-from harness import (SLOW, Cluster, append_file, check, check_equal, command, drifts, environment, main, need_programs, run, say,  # noqa: E402
-                     wait_until, write_file)
+from harness import (
+    SLOW,
+    Cluster,
+    append_file,
+    check,
+    check_equal,
+    command,
+    drifts,
+    environment,
+    main,
+    need_programs,
+    run,
+    say,  # noqa: E402
+    wait_until,
+    write_file,
+)
 
 VICTIMS = ("speed", "serving", "controller", "rank", "mpirun", "import", "all")
-PROGRAMS = {"speed": "anabranch-speed", "serving": "anabranch-serving", "controller": "anabranch-controller", "rank": "anabranch-batch", "mpirun": "mpirun"}
+PROGRAMS = {
+    "speed": "anabranch-speed",
+    "serving": "anabranch-serving",
+    "controller": "anabranch-controller",
+    "rank": "anabranch-batch",
+    "mpirun": "mpirun",
+}
 
 
 class Truth:
@@ -55,22 +76,38 @@ class Truth:
                 group[4] += fraud == "true"
 
     def total(self):
-        return sum(group[0] for group in self.countries.values()), sum((group[1] for group in self.countries.values()), Decimal(0))
+        return sum(group[0] for group in self.countries.values()), sum(
+            (group[1] for group in self.countries.values()), Decimal(0)
+        )
 
 
 class Source:
     """Generated rows, handed out in pieces; and the files in which they are given to the import."""
 
     def __init__(self, directory, seed, rows):
-        text = run([command("anabranch-bench"), "generate", "--rows", str(rows), "--seed", str(seed), "--users", "500", "--broken", "0.003",
-                    "--rows-a-day", "400000"]).out
+        text = run(
+            [
+                command("anabranch-bench"),
+                "generate",
+                "--rows",
+                str(rows),
+                "--seed",
+                str(seed),
+                "--users",
+                "500",
+                "--broken",
+                "0.003",
+                "--rows-a-day",
+                "400000",
+            ]
+        ).out
         self.header, _, body = text.partition("\n")
         self.lines = body.splitlines(keepends=True)
         self.directory, self.next, self.path, self.files = directory, 0, None, 0
 
     def give(self, count, to_new_file):
         """Adds rows to the current file, or to a new one; returns their text."""
-        text = "".join(self.lines[self.next:self.next + count])
+        text = "".join(self.lines[self.next : self.next + count])
         self.next += count
         if to_new_file or self.path is None:
             self.files += 1
@@ -80,8 +117,12 @@ class Source:
 
 
 def start(cluster, *words):
-    return subprocess.Popen([command("anabranch"), *words, "--data", cluster.directory], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            env=environment())
+    return subprocess.Popen(
+        [command("anabranch"), *words, "--data", cluster.directory],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+    )
 
 
 def end(process):
@@ -106,7 +147,11 @@ class Round:
         victim = VICTIMS[number % len(VICTIMS)] if number < 2 * len(VICTIMS) else self.rng.choice(VICTIMS)
         self.truth.add(self.source.give(self.options.rows, self.rng.random() < 0.3))
         with_batch = victim in ("rank", "mpirun") or self.rng.random() < 0.4
-        batch = start(self.cluster, "job", "submit", "recompute", "--wait", "--ranks", str(self.rng.choice((1, 2)))) if with_batch else None
+        batch = (
+            start(self.cluster, "job", "submit", "recompute", "--wait", "--ranks", str(self.rng.choice((1, 2))))
+            if with_batch
+            else None
+        )
         importer = start(self.cluster, "import", "payments", self.source.path)
         delay = self.rng.random() * (0.6 if with_batch else 0.3) * min(SLOW, 2)
         time.sleep(delay)
@@ -118,12 +163,19 @@ class Round:
             end(batch)
         self.settle()
         check_answers(self.cluster, self.truth, f"round {number}, {victim} killed after {delay:.2f} s")
-        say(f"round {number:3}: {victim:10} killed {len(killed)} after {delay:4.2f} s{' of import and batch' if with_batch else ''}, "
-            f"import ended with {code}, {self.truth.rows} rows are right, {time.monotonic() - begun:.1f} s")
+        say(
+            f"round {number:3}: {victim:10} killed {len(killed)} after"
+            f" {delay:4.2f} s{' of import and batch' if with_batch else ''}, import ended with {code},"
+            f" {self.truth.rows} rows are right, {time.monotonic() - begun:.1f} s"
+        )
 
     def kill(self, victim, importer, batch):
         if victim == "all":
-            pids = [pid for program in ("controller", "speed", "serving", "mpirun", "rank") for pid in self.cluster.pids(PROGRAMS[program])]
+            pids = [
+                pid
+                for program in ("controller", "speed", "serving", "mpirun", "rank")
+                for pid in self.cluster.pids(PROGRAMS[program])
+            ]
         else:
             pids = [importer.pid] if victim == "import" else self.cluster.pids(PROGRAMS[victim])
         if victim in ("rank", "mpirun"):
@@ -168,7 +220,10 @@ def check_answers(cluster, truth, what):
 
 
 def check_groups(cluster, truth, what):
-    for view, key, groups in (("spending_by_user", "user_id", truth.users), ("spending_by_country", "country", truth.countries)):
+    for view, key, groups in (
+        ("spending_by_user", "user_id", truth.users),
+        ("spending_by_country", "country", truth.countries),
+    ):
         more = ", frauds" if key == "country" else ""
         rows = cluster.query(f"SELECT {key}, window_start, payments, spent, smallest, largest{more} FROM {view}")
         found = {(row[key], row["window_start"][:13]): row for row in rows}

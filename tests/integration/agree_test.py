@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """agree_test: the same states, bit for bit, however they were computed.
 
-On one log: 1, 2 and 4 ranks, incremental and --full, give directories of the same content, and all answers are equal to the last
-digit. Across separate imports of the same rows: 1 and 2 workers, 1 and 8 partitions, another order of the rows give the same
-answers; first and last too, because no two rows of a group have the same time. Sums of floating point are the exact sum rounded once.
+On one log: 1, 2 and 4 ranks, incremental and --full, give directories of the same content, and all answers are
+equal to the last digit. Across separate imports of the same rows: 1 and 2 workers, 1 and 8 partitions, another
+order of the rows give the same answers; first and last too, because no two rows of a group have the same time. Sums
+of floating point are the exact sum rounded once.
 """
 
 import os
@@ -16,7 +17,8 @@ ROWS = 40000
 
 CATALOG = """
 CREATE STREAM events (
-  id BIGINT NOT NULL, who TEXT NOT NULL, place TEXT, x DOUBLE, price DECIMAL(12, 2), flag BOOLEAN, at TIMESTAMP NOT NULL,
+  id BIGINT NOT NULL, who TEXT NOT NULL, place TEXT, x DOUBLE, price DECIMAL(12, 2), flag BOOLEAN,
+    at TIMESTAMP NOT NULL,
   EVENT TIME at, PARTITION KEY (who));
 CREATE VIEW by_who AS SELECT who, {measures} FROM events GROUP BY who, TUMBLE(at, INTERVAL '1 hour');
 CREATE VIEW by_place AS SELECT place, flag, {measures} FROM events GROUP BY place, flag;
@@ -24,20 +26,43 @@ CREATE VIEW by_day AS SELECT {measures} FROM events WHERE price > 1.00 GROUP BY 
 CREATE VIEW totals AS SELECT {measures} FROM events;
 """
 
-MEASURES = {"n": "count(*)", "xs": "count(x)", "sum_x": "sum(x)", "sum_price": "sum(price)", "sum_both": "sum(price * id)",
-            "avg_x": "avg(x)", "avg_price": "avg(price)", "min_x": "min(x)", "max_x": "max(x)", "min_place": "min(place)",
-            "max_at": "max(at)", "vp_x": "var_pop(x)", "vs_price": "var_samp(price)", "sp_price": "stddev_pop(price)",
-            "ss_x": "stddev_samp(x)", "ids": "count_distinct(id)", "places": "count_distinct(place)", "first_x": "first(x)",
-            "last_price": "last(price)", "first_id": "first(id)", "last_place": "last(place)",
-            "flagged": "sum(price) FILTER (WHERE flag)", "unflagged": "count(*) FILTER (WHERE NOT flag)"}
+MEASURES = {
+    "n": "count(*)",
+    "xs": "count(x)",
+    "sum_x": "sum(x)",
+    "sum_price": "sum(price)",
+    "sum_both": "sum(price * id)",
+    "avg_x": "avg(x)",
+    "avg_price": "avg(price)",
+    "min_x": "min(x)",
+    "max_x": "max(x)",
+    "min_place": "min(place)",
+    "max_at": "max(at)",
+    "vp_x": "var_pop(x)",
+    "vs_price": "var_samp(price)",
+    "sp_price": "stddev_pop(price)",
+    "ss_x": "stddev_samp(x)",
+    "ids": "count_distinct(id)",
+    "places": "count_distinct(place)",
+    "first_x": "first(x)",
+    "last_price": "last(price)",
+    "first_id": "first(id)",
+    "last_place": "last(place)",
+    "flagged": "sum(price) FILTER (WHERE flag)",
+    "unflagged": "count(*) FILTER (WHERE NOT flag)",
+}
 
-QUERIES = {"by_who": "SELECT who, window_start, {m} FROM by_who",
-           "by_who, days": "SELECT who, TUMBLE(window_start, INTERVAL '1 day') AS day, {m} FROM by_who "
-                           "GROUP BY who, TUMBLE(window_start, INTERVAL '1 day')",
-           "by_who, all": "SELECT {m} FROM by_who",
-           "by_place": "SELECT place, flag, {m} FROM by_place",
-           "by_day": "SELECT window_start, {m} FROM by_day",
-           "totals": "SELECT {m} FROM totals"}
+QUERIES = {
+    "by_who": "SELECT who, window_start, {m} FROM by_who",
+    "by_who, days": (
+        "SELECT who, TUMBLE(window_start, INTERVAL '1 day') AS day, {m} FROM by_who "
+        "GROUP BY who, TUMBLE(window_start, INTERVAL '1 day')"
+    ),
+    "by_who, all": "SELECT {m} FROM by_who",
+    "by_place": "SELECT place, flag, {m} FROM by_place",
+    "by_day": "SELECT window_start, {m} FROM by_day",
+    "totals": "SELECT {m} FROM totals",
+}
 
 VIEWS = ("by_who", "by_place", "by_day", "totals")
 
@@ -55,9 +80,21 @@ def rows_make(count, seed):
         if i % 7 == 6 and rows[-1][3] not in ("", "0", "-0"):
             x = rows[-1][3][1:] if rows[-1][3].startswith("-") else "-" + rows[-1][3]
         seconds = i * 7 % (3 * 86400)
-        at = f"2024-02-{27 + seconds // 86400:02d}T{seconds // 3600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{i:06d}Z"
-        rows.append([str(i * 977 % 10007), f"user-{int(source.paretovariate(0.7)) % 60}", source.choice(("", "é", "köln", "a,b", 'q"q', "x")),
-                     x, f"{source.randint(-500, 99999) / 100:.2f}", source.choice(("true", "false", "")), at])
+        at = (
+            f"2024-02-{27 + seconds // 86400:02d}T{seconds // 3600 % 24:02d}:{seconds // 60 % 60:02d}"
+            f":{seconds % 60:02d}.{i:06d}Z"
+        )
+        rows.append(
+            [
+                str(i * 977 % 10007),
+                f"user-{int(source.paretovariate(0.7)) % 60}",
+                source.choice(("", "é", "köln", "a,b", 'q"q', "x")),
+                x,
+                f"{source.randint(-500, 99999) / 100:.2f}",
+                source.choice(("true", "false", "")),
+                at,
+            ]
+        )
     source.shuffle(rows)
     return rows
 
@@ -65,6 +102,7 @@ def rows_make(count, seed):
 def as_csv(rows):
     def field(text):
         return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"') else text
+
     return "".join(",".join(map(field, row)) + "\n" for row in rows)
 
 

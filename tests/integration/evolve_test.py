@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""evolve_test: the catalog changes while the cluster runs; what is old stays exact, what is new becomes whole with its history.
+"""evolve_test: the catalog changes while the cluster runs; what is old stays exact, what is new becomes whole with its
+history.
 
-A stream gains nullable columns, a view is added, one is changed, one is removed. Until a changed view is whole its old definition
-answers; a new one says that it is not whole; afterwards both hold all rows, those before the change too. The same catalog again changes
-nothing, also after a restart; what cannot be done to a stream is refused.
+A stream gains nullable columns, a view is added, one is changed, one is removed. Until a changed view is whole its
+old definition answers; a new one says that it is not whole; afterwards both hold all rows, those before the change
+too. The same catalog again changes nothing, also after a restart; what cannot be done to a stream is refused.
 """
 
 import os
@@ -23,7 +24,8 @@ AFTER = """
 CREATE STREAM visits (
   page TEXT NOT NULL, visitor BIGINT NOT NULL, seconds DOUBLE, at TIMESTAMP NOT NULL, country TEXT, paid DECIMAL(8, 2),
   EVENT TIME at, PARTITION KEY (visitor));
-CREATE VIEW by_page AS SELECT page, count(*) AS n, sum(seconds) AS seconds, count_distinct(visitor) AS visitors FROM visits GROUP BY page;
+CREATE VIEW by_page AS SELECT page, count(*) AS n, sum(seconds) AS seconds, count_distinct(visitor) AS visitors
+  FROM visits GROUP BY page;
 CREATE VIEW by_hour AS SELECT count(*) AS n FROM visits GROUP BY TUMBLE(at, INTERVAL '1 hour');
 CREATE VIEW by_country AS SELECT country, count(*) AS n, sum(paid) AS paid FROM visits GROUP BY country;
 """
@@ -40,7 +42,10 @@ def rows(start, count, with_new):
 
 
 def pages(cluster, fields="n"):
-    return {row["page"]: tuple(row[field] for field in fields.split(", ")) for row in cluster.query(f"SELECT page, {fields} FROM by_page")}
+    return {
+        row["page"]: tuple(row[field] for field in fields.split(", "))
+        for row in cluster.query(f"SELECT page, {fields} FROM by_page")
+    }
 
 
 def expected_pages(count):
@@ -61,16 +66,24 @@ def check_old(cluster, count, what):
 
 
 def check_new(cluster, count, what):
-    found = {page: (int(n), float(seconds), int(visitors)) for page, (n, seconds, visitors) in pages(cluster, "n, seconds, visitors").items()}
+    found = {
+        page: (int(n), float(seconds), int(visitors))
+        for page, (n, seconds, visitors) in pages(cluster, "n, seconds, visitors").items()
+    }
     truth = {page: (n, seconds, len(visitors)) for page, (n, seconds, visitors) in expected_pages(count).items()}
     check_equal(found, truth, f"{what}: by_page, changed")
-    countries = {row["country"]: (int(row["n"]), row["paid"]) for row in cluster.query("SELECT country, n, paid FROM by_country")}
+    countries = {
+        row["country"]: (int(row["n"]), row["paid"])
+        for row in cluster.query("SELECT country, n, paid FROM by_country")
+    }
     truth = {}
     for i in range(count):
         name = f"c{i % 3}" if i >= ROWS and i % 4 else None
         n, cents = truth.get(name, (0, None))
         truth[name] = (n + 1, (cents or 0) + i % 50 * 100 + 25 if i >= ROWS else cents)
-    truth = {name: (n, None if cents is None else f"{cents // 100}.{cents % 100:02d}") for name, (n, cents) in truth.items()}
+    truth = {
+        name: (n, None if cents is None else f"{cents // 100}.{cents % 100:02d}") for name, (n, cents) in truth.items()
+    }
     check_equal(countries, truth, f"{what}: by_country")
 
 
@@ -86,7 +99,9 @@ def test_changes(cluster, directory):
     check_old(cluster, ROWS, "after --dry-run")
     applied = cluster.command("apply", after)
     say(applied.text.strip().replace("\n", "; "))
-    new = write_file(os.path.join(directory, "new.csv"), "page,visitor,seconds,at,country,paid\n" + rows(ROWS, ROWS, True))
+    new = write_file(
+        os.path.join(directory, "new.csv"), "page,visitor,seconds,at,country,paid\n" + rows(ROWS, ROWS, True)
+    )
     check_equal(cluster.load("visits", new), (ROWS, 0, 0), "rows after the change")
     check_old(cluster, 2 * ROWS, "while the new definition is filled")
     error = cluster.command("query", "SELECT n FROM odd", expect="failure").err
@@ -97,17 +112,22 @@ def test_changes(cluster, directory):
 
 def become_whole(cluster):
     """The backfill is submitted by `apply`; one more run makes sure that every partition carries the change."""
-    wait_until(lambda: all(job["state"] in ("done", "failed") for job in cluster.status()["jobs"]), "the backfill", timeout=60)
+    wait_until(
+        lambda: all(job["state"] in ("done", "failed") for job in cluster.status()["jobs"]), "the backfill", timeout=60
+    )
     cluster.recompute()
     entry = next(view for view in cluster.status()["views"] if view["name"] == "by_country")
     check(entry.get("is_whole"), f"by_country is whole: {entry}")
 
 
 def refuse_changes(cluster, directory):
-    for part, replacement, word in (("seconds DOUBLE", "seconds BIGINT", "seconds"), ("visitor BIGINT NOT NULL, ", "", "visitor"),
-                                    ("PARTITION KEY (visitor)", "PARTITION KEY (page)", "PARTITION KEY"),
-                                    ("country TEXT", "country TEXT NOT NULL", "country"),
-                                    ("paid DECIMAL(8, 2)", "paid DECIMAL(8, 2), more TEXT NOT NULL", "more")):
+    for part, replacement, word in (
+        ("seconds DOUBLE", "seconds BIGINT", "seconds"),
+        ("visitor BIGINT NOT NULL, ", "", "visitor"),
+        ("PARTITION KEY (visitor)", "PARTITION KEY (page)", "PARTITION KEY"),
+        ("country TEXT", "country TEXT NOT NULL", "country"),
+        ("paid DECIMAL(8, 2)", "paid DECIMAL(8, 2), more TEXT NOT NULL", "more"),
+    ):
         path = write_file(os.path.join(directory, "refused.sql"), AFTER.replace(part, replacement))
         result = cluster.command("apply", path, expect="failure")
         check(word in result.err, f"'{replacement}' is refused, naming '{word}': {result}")
@@ -124,7 +144,9 @@ def test(directory):
         cluster.catalog = write_file(os.path.join(directory, "again.sql"), AFTER)
         cluster.up()
         check_new(cluster, 2 * ROWS, "after a restart")
-        more = write_file(os.path.join(directory, "more.csv"), "page,visitor,seconds,at,country,paid\n" + rows(2 * ROWS, 500, True))
+        more = write_file(
+            os.path.join(directory, "more.csv"), "page,visitor,seconds,at,country,paid\n" + rows(2 * ROWS, 500, True)
+        )
         check_equal(cluster.load("visits", more), (500, 0, 0), "rows after a restart")
         check_new(cluster, 2 * ROWS + 500, "merged after a restart")
         cluster.recompute("--full", "--ranks", "2")

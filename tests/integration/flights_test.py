@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""flights_test: 336,776 real flights, out of time order, against truth that pandas computed (and, for the first half, exact Python).
+"""flights_test: 336,776 real flights, out of time order, against truth that pandas computed (and, for the first half,
+exact Python).
 
-First half of the file -> query (speed alone) -> batch -> the file grows -> query (merged) -> batch -> query. At each of the three
-moments counts, sums, minima and maxima equal the truth exactly, means and deviations to 1e-12; distincts are exact up to 256, above
-that no group is off by more than 3.3 % and the root mean square over groups is at most 1 %.
+First half of the file -> query (speed alone) -> batch -> the file grows -> query (merged) -> batch -> query. At
+each of the three moments counts, sums, minima and maxima equal the truth exactly, means and deviations to 1e-12;
+distincts are exact up to 256, above that no group is off by more than 3.3 % and the root mean square over groups is
+at most 1 %.
 
     flights_test.py carrier     the partition key is part of two views' keys
     flights_test.py tailnum     no view but one is aligned with the partition key
@@ -16,24 +18,45 @@ import os
 import sys
 from fractions import Fraction
 
-from harness import (Cluster, append_file, check, check_equal, check_near, drifts, integer, main, need_programs, real, run, say,
-                     shared_file, skip, write_file)
+from harness import (
+    Cluster,
+    append_file,
+    check,
+    check_equal,
+    check_near,
+    drifts,
+    integer,
+    main,
+    need_programs,
+    real,
+    run,
+    say,
+    shared_file,
+    skip,
+    write_file,
+)
 
 DISTINCT_EXACT = 256
 MISSING_TAIL = "NONE"  # a partition key must not be NULL
 
-MEASURES = """count(*) AS events, count({delay}) AS n, sum({delay}) AS total, min({delay}) AS smallest, max({delay}) AS largest,
+MEASURES = """count(*) AS events, count({delay}) AS n, sum({delay}) AS total,
+    min({delay}) AS smallest, max({delay}) AS largest,
     avg({delay}) AS mean, stddev_pop({delay}) AS sd_pop, stddev_samp({delay}) AS sd_samp,
-    count_distinct(tailnum){tail_filter} AS tails, count_distinct(dest) AS dests, sum(distance) AS miles, min(air_time) AS shortest"""
+    count_distinct(tailnum){tail_filter} AS tails, count_distinct(dest) AS dests,
+    sum(distance) AS miles, min(air_time) AS shortest"""
 
 CATALOG = """
 CREATE STREAM flights (
-  departed TIMESTAMP NOT NULL, carrier TEXT NOT NULL, flight BIGINT NOT NULL, tailnum TEXT {tail_null}, origin TEXT NOT NULL,
-  dest TEXT NOT NULL, dep_delay DOUBLE CHECK (dep_delay BETWEEN -120 AND 2880), arr_delay BIGINT, air_time DECIMAL(8, 2),
+  departed TIMESTAMP NOT NULL, carrier TEXT NOT NULL, flight BIGINT NOT NULL,
+    tailnum TEXT {tail_null}, origin TEXT NOT NULL,
+  dest TEXT NOT NULL, dep_delay DOUBLE CHECK (dep_delay BETWEEN -120 AND 2880), arr_delay BIGINT,
+    air_time DECIMAL(8, 2),
   distance BIGINT NOT NULL,
   EVENT TIME departed, PARTITION KEY ({key}));
-CREATE VIEW by_carrier_day AS SELECT carrier, {departure} FROM flights GROUP BY carrier, TUMBLE(departed, INTERVAL '1 day');
-CREATE VIEW by_origin_hour AS SELECT origin, {departure} FROM flights GROUP BY origin, TUMBLE(departed, INTERVAL '1 hour');
+CREATE VIEW by_carrier_day AS SELECT carrier, {departure}
+  FROM flights GROUP BY carrier, TUMBLE(departed, INTERVAL '1 day');
+CREATE VIEW by_origin_hour AS SELECT origin, {departure}
+  FROM flights GROUP BY origin, TUMBLE(departed, INTERVAL '1 hour');
 CREATE VIEW by_carrier AS SELECT carrier, {arrival} FROM flights GROUP BY carrier;
 CREATE VIEW by_tailnum AS SELECT tailnum, count(*) AS events FROM flights GROUP BY tailnum;
 """
@@ -42,9 +65,12 @@ CREATE VIEW by_tailnum AS SELECT tailnum, count(*) AS events FROM flights GROUP 
 def catalog(key):
     is_tail = key == "tailnum"
     tail_filter = f" FILTER (WHERE tailnum <> '{MISSING_TAIL}')" if is_tail else ""
-    return CATALOG.format(key=key, tail_null="NOT NULL" if is_tail else "",
-                          departure=MEASURES.format(delay="dep_delay", tail_filter=tail_filter),
-                          arrival=MEASURES.format(delay="arr_delay", tail_filter=tail_filter))
+    return CATALOG.format(
+        key=key,
+        tail_null="NOT NULL" if is_tail else "",
+        departure=MEASURES.format(delay="dep_delay", tail_filter=tail_filter),
+        arrival=MEASURES.format(delay="arr_delay", tail_filter=tail_filter),
+    )
 
 
 class Group:
@@ -66,12 +92,23 @@ class Group:
 
     def finish(self):
         n, total = len(self.values), sum(self.values)
-        squares = n * sum(value * value for value in self.values) - total * total  # n times the sum of squared deviations
-        return {"events": self.events, "n": n, "total": total if n else None, "smallest": min(self.values, default=None),
-                "largest": max(self.values, default=None), "mean": float(Fraction(total, n)) if n else None,
-                "sd_pop": math.sqrt(Fraction(squares, n * n)) if n else None,
-                "sd_samp": math.sqrt(Fraction(squares, n * (n - 1))) if n > 1 else None, "tails": len(self.tails),
-                "dests": len(self.dests), "miles": self.miles, "shortest": min(self.air_times, default=None)}
+        squares = (
+            n * sum(value * value for value in self.values) - total * total
+        )  # n times the sum of squared deviations
+        return {
+            "events": self.events,
+            "n": n,
+            "total": total if n else None,
+            "smallest": min(self.values, default=None),
+            "largest": max(self.values, default=None),
+            "mean": float(Fraction(total, n)) if n else None,
+            "sd_pop": math.sqrt(Fraction(squares, n * n)) if n else None,
+            "sd_samp": math.sqrt(Fraction(squares, n * (n - 1))) if n > 1 else None,
+            "tails": len(self.tails),
+            "dests": len(self.dests),
+            "miles": self.miles,
+            "shortest": min(self.air_times, default=None),
+        }
 
 
 def truth_of(rows, key, delay):
@@ -93,9 +130,11 @@ def by_origin_hour(row):
 
 
 def truths(rows):
-    return {"by_carrier_day": truth_of(rows, by_carrier_day, "dep_delay"),
-            "by_origin_hour": truth_of(rows, by_origin_hour, "dep_delay"),
-            "by_carrier": truth_of(rows, lambda row: (row["carrier"],), "arr_delay")}
+    return {
+        "by_carrier_day": truth_of(rows, by_carrier_day, "dep_delay"),
+        "by_origin_hour": truth_of(rows, by_origin_hour, "dep_delay"),
+        "by_carrier": truth_of(rows, lambda row: (row["carrier"],), "arr_delay"),
+    }
 
 
 def published(name, keys):
@@ -106,15 +145,24 @@ def published(name, keys):
 
 def check_published(whole):
     """Our own truth of the whole file is the committed one, so the half's, computed alike, is right too."""
-    for view, name, keys in (("by_carrier_day", "carrier_day_dep_delay.csv", ("carrier", "day_start")),
-                             ("by_origin_hour", "origin_hour_dep_delay.csv", ("origin", "hour_start")),
-                             ("by_carrier", "carrier_arr_delay.csv", ("carrier",))):
+    for view, name, keys in (
+        ("by_carrier_day", "carrier_day_dep_delay.csv", ("carrier", "day_start")),
+        ("by_origin_hour", "origin_hour_dep_delay.csv", ("origin", "hour_start")),
+        ("by_carrier", "carrier_arr_delay.csv", ("carrier",)),
+    ):
         committed = published(name, keys)
         check_equal(set(committed), set(whole[view]), f"groups of {name}")
         for group, row in committed.items():
             ours = whole[view][group]
-            for mine, theirs in (("events", "events"), ("n", "n"), ("total", "sum"), ("smallest", "min"), ("largest", "max"),
-                                 ("tails", "distinct_tailnum"), ("dests", "distinct_dest")):
+            for mine, theirs in (
+                ("events", "events"),
+                ("n", "n"),
+                ("total", "sum"),
+                ("smallest", "min"),
+                ("largest", "max"),
+                ("tails", "distinct_tailnum"),
+                ("dests", "distinct_dest"),
+            ):
                 if theirs == "sum" and ours["n"] == 0:
                     continue
                 check_equal(ours[mine], integer(row[theirs] or None), f"{name} {group} {theirs}")
@@ -168,19 +216,53 @@ def check_view(cluster, truth, view, keys, sql, moment):
 
 
 def check_moment(cluster, truth, rows, moment):
-    check_view(cluster, truth["by_carrier_day"], "by_carrier_day", ("carrier", "window_start"),
-               f"SELECT carrier, window_start, {FIELDS} FROM by_carrier_day", moment)
-    check_view(cluster, truth["by_origin_hour"], "by_origin_hour", ("origin", "window_start"),
-               f"SELECT origin, window_start, {FIELDS} FROM by_origin_hour", moment)
-    check_view(cluster, truth["by_carrier"], "by_carrier", ("carrier",), f"SELECT carrier, {FIELDS} FROM by_carrier", moment)
+    check_view(
+        cluster,
+        truth["by_carrier_day"],
+        "by_carrier_day",
+        ("carrier", "window_start"),
+        f"SELECT carrier, window_start, {FIELDS} FROM by_carrier_day",
+        moment,
+    )
+    check_view(
+        cluster,
+        truth["by_origin_hour"],
+        "by_origin_hour",
+        ("origin", "window_start"),
+        f"SELECT origin, window_start, {FIELDS} FROM by_origin_hour",
+        moment,
+    )
+    check_view(
+        cluster, truth["by_carrier"], "by_carrier", ("carrier",), f"SELECT carrier, {FIELDS} FROM by_carrier", moment
+    )
     # Rolled up over panes and keys: the same rows seen from farther away.
-    check_view(cluster, truth_of(rows, lambda row: (row["carrier"],), "dep_delay"), "carriers of by_carrier_day", ("carrier",),
-               f"SELECT carrier, {FIELDS} FROM by_carrier_day GROUP BY carrier", moment)
-    check_view(cluster, truth_of(rows, lambda row: (row["departed"][:10] + "T00:00:00Z",), "dep_delay"), "days of by_origin_hour",
-               ("window_start",), f"SELECT TUMBLE(window_start, INTERVAL '1 day') AS window_start, {FIELDS} FROM by_origin_hour "
-               "GROUP BY TUMBLE(window_start, INTERVAL '1 day')", moment)
-    check_view(cluster, {(): truth_of(rows, lambda row: (), "dep_delay")[()]}, "all of by_origin_hour", (),
-               f"SELECT {FIELDS} FROM by_origin_hour", moment)
+    check_view(
+        cluster,
+        truth_of(rows, lambda row: (row["carrier"],), "dep_delay"),
+        "carriers of by_carrier_day",
+        ("carrier",),
+        f"SELECT carrier, {FIELDS} FROM by_carrier_day GROUP BY carrier",
+        moment,
+    )
+    check_view(
+        cluster,
+        truth_of(rows, lambda row: (row["departed"][:10] + "T00:00:00Z",), "dep_delay"),
+        "days of by_origin_hour",
+        ("window_start",),
+        (
+            f"SELECT TUMBLE(window_start, INTERVAL '1 day') AS window_start, {FIELDS} FROM by_origin_hour "
+            "GROUP BY TUMBLE(window_start, INTERVAL '1 day')"
+        ),
+        moment,
+    )
+    check_view(
+        cluster,
+        {(): truth_of(rows, lambda row: (), "dep_delay")[()]},
+        "all of by_origin_hour",
+        (),
+        f"SELECT {FIELDS} FROM by_origin_hour",
+        moment,
+    )
     check_tails(cluster, rows, moment)
     say(f"{moment}: all views equal the truth")
 
@@ -230,7 +312,9 @@ def test(directory):
     whole = truths(rows)
     check_published(whole)
     say("truth computed, and equal to the committed one")
-    with Cluster(os.path.join(directory, "cluster"), catalog(key), partitions=4 if key == "carrier" else 3, workers=2) as cluster:
+    with Cluster(
+        os.path.join(directory, "cluster"), catalog(key), partitions=4 if key == "carrier" else 3, workers=2
+    ) as cluster:
         path = write_file(os.path.join(directory, "flights.csv"), as_csv(rows[:half], True))
         imported = cluster.load("flights", path)
         check_equal((imported.accepted, imported.dead_letters), (half, 0), "first half: accepted, dead letters")
@@ -240,7 +324,9 @@ def test(directory):
         batch_run(cluster, "first half")
         append_file(path, as_csv(rows[half:], False))
         imported = cluster.load("flights", path)
-        check_equal((imported.accepted, imported.dead_letters), (len(rows) - half, 0), "second half: accepted, dead letters")
+        check_equal(
+            (imported.accepted, imported.dead_letters), (len(rows) - half, 0), "second half: accepted, dead letters"
+        )
         check_moment(cluster, whole, rows, "whole file, merged")
         batch_run(cluster, "whole file")
         check_moment(cluster, whole, rows, "whole file, after batch")

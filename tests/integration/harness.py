@@ -1,7 +1,9 @@
-"""harness: clusters in scratch directories, commands with time limits, answers as rows, and what a test needs to compare them.
+"""harness: clusters in scratch directories, commands with time limits, answers as rows, and what a test needs to
+compare them.
 
-Every test is a program of its own: it ends with 0, with 77 after a line that begins with SKIP, or with a traceback. A cluster that
-a test starts is gone when the test ends, however it ends: processes are found by the scratch directory in their command line.
+Every test is a program of its own: it ends with 0, with 77 after a line that begins with SKIP, or with a traceback.
+A cluster that a test starts is gone when the test ends, however it ends: processes are found by the scratch
+directory in their command line.
 """
 
 import contextlib
@@ -81,7 +83,9 @@ class Result:
         self.arguments, self.code, self.out, self.err = arguments, code, out, err
 
     def __str__(self):
-        return f"{' '.join(self.arguments)}\nexit {self.code}\n--- out\n{self.out[-4000:]}\n--- err\n{self.err[-4000:]}"
+        return (
+            f"{' '.join(self.arguments)}\nexit {self.code}\n--- out\n{self.out[-4000:]}\n--- err\n{self.err[-4000:]}"
+        )
 
     @property
     def text(self):
@@ -101,15 +105,23 @@ def run(arguments, timeout=60, stdin=None, expect=0, cwd=None, extra_environment
         stdin = stdin.encode()
     surroundings = environment()
     surroundings.update(extra_environment or {})
-    process = subprocess.Popen(arguments, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, env=surroundings, cwd=cwd)
+    process = subprocess.Popen(
+        arguments,
+        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=surroundings,
+        cwd=cwd,
+    )
     try:
         out, err = process.communicate(stdin, timeout=timeout * SLOW)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        raise Failure(f"not finished after {timeout * SLOW:.0f} s: "
-                      f"{Result(arguments, None, out.decode(errors='replace'), err.decode(errors='replace'))}") from None
+        raise Failure(
+            f"not finished after {timeout * SLOW:.0f} s: "
+            f"{Result(arguments, None, out.decode(errors='replace'), err.decode(errors='replace'))}"
+        ) from None
     result = Result(arguments, process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
     if expect == "failure":
         check(result.code > 0, f"expected a refusal: {result}")
@@ -224,7 +236,9 @@ class Imported:
 
     def __init__(self, result):
         self.result = result
-        found = re.fullmatch(r"rows accepted (\d+), duplicates (\d+), dead letters (\d+)", (result.out.splitlines() or [""])[-1])
+        found = re.fullmatch(
+            r"rows accepted (\d+), duplicates (\d+), dead letters (\d+)", (result.out.splitlines() or [""])[-1]
+        )
         check(found, f"the import does not end with its counts: {result}")
         self.accepted, self.duplicates, self.dead_letters = map(int, found.groups())
 
@@ -268,7 +282,10 @@ class Cluster:
                 for name in names:
                     with open(os.path.join(place, name), encoding="utf-8", errors="replace") as file:
                         for line in file:
-                            check(not any(word in line for word in CRASH_WORDS), f"{place}/{name}: {line}{file.read(3000)}")
+                            check(
+                                not any(word in line for word in CRASH_WORDS),
+                                f"{place}/{name}: {line}{file.read(3000)}",
+                            )
 
     def show_logs(self):
         logs = os.path.join(self.directory, "logs")
@@ -321,7 +338,7 @@ class Cluster:
         record = json.loads(self.command("job", "show", name, "--json").out)
         return record.get("job", record)
 
-    def dead_letters(self, stream, limit=100000):
+    def dead_letters(self, stream, limit=10000):
         result = self.command("dead-letters", "list", stream, "--limit", str(limit), "--format", "csv")
         return parse_csv(result.out)[1] if result.out.strip() else []
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """refuse_test: what must be refused is refused with a clear error, and does no harm.
 
-Bad SQL, unknown names with the nearest known one, wrong types, a catalog that does not fit, bytes that are no message, a key that is
-not on the list, a key whose role forbids the verb, a busy port, a directory that is not ours or held by a live controller, a full
-disk, a corrupt log record.
+Bad SQL, unknown names with the nearest known one, wrong types, a catalog that does not fit, bytes that are no
+message, a key that is not on the list, a key whose role forbids the verb, a busy port, a directory that is not ours
+or held by a live controller, a full disk, a corrupt log record.
 """
 
 import hashlib
@@ -16,8 +16,22 @@ import socket
 import subprocess
 import time
 
-from harness import (BIN, Cluster, append_file, check, check_equal, command, environment, kill_all, main, need_programs, run, say,
-                     wait_until, write_file)
+from harness import (
+    BIN,
+    Cluster,
+    append_file,
+    check,
+    check_equal,
+    command,
+    environment,
+    kill_all,
+    main,
+    need_programs,
+    run,
+    say,
+    wait_until,
+    write_file,
+)
 
 CATALOG = """
 CREATE STREAM payments (
@@ -54,7 +68,10 @@ BAD_QUERIES = (  # the query, and words of the error
     ("SELECT country, payments FROM spending WHERE spent > 5", ("spent",)),
     ("SELECT country, payments FROM spending WHERE window_start >= 'yesterday'", ("yesterday",)),
     ("SELECT payments FROM spending WHERE window_start >= '2024-05-01T08:30:00Z'", ("pane", "08:00:00Z")),
-    ("SELECT payments FROM spending GROUP BY TUMBLE(window_start, INTERVAL '90 minutes')", ("pane", "1 hour", "2 hours")),
+    (
+        "SELECT payments FROM spending GROUP BY TUMBLE(window_start, INTERVAL '90 minutes')",
+        ("pane", "1 hour", "2 hours"),
+    ),
     ("SELECT country, payments FROM spending GROUP BY window_start", ("country",)),
     ("SELECT payments + country FROM spending", ("TEXT",)),
     ("SELECT payments FROM spending LIMIT -1", ("column 37", "number")),
@@ -74,7 +91,9 @@ def test_queries(cluster, _directory):
     wrong = []
     for sql, words in BAD_QUERIES:
         error = cluster.refuse(sql)
-        wrong += [f"the error of {sql[:80]!r} names '{word}': {error}" for word in words if word.lower() not in error.lower()]
+        wrong += [
+            f"the error of {sql[:80]!r} names '{word}': {error}" for word in words if word.lower() not in error.lower()
+        ]
         check(len(error) < 4000, f"an error is short, this has {len(error)} bytes")
     check(not wrong, "".join(wrong))
     check_equal(total(cluster), before, "after refused queries")
@@ -117,11 +136,22 @@ def test_catalogs(cluster, directory):
 
 def test_usage(cluster, directory):
     absent = os.path.join(directory, "absent")
-    for words in ((), ("frobnicate",), ("query",), ("query", "SELECT 1", "--formt", "csv"), ("import", "payments"),
-                  ("job", "submit", "recompute", "--ranks", "many"), ("job", "submit", "recompute", "--ranks", "0"),
-                  ("job", "show", "job-999"), ("import", "payments", "x.csv", "--format", "xml"), ("dead-letters", "list", "payment"),
-                  ("dead-letters", "list", "payments", "--limit", "x")):
-        result = run([command("anabranch"), *words, *(("--data", cluster.directory) if words else ())], expect="failure")
+    for words in (
+        (),
+        ("frobnicate",),
+        ("query",),
+        ("query", "SELECT 1", "--formt", "csv"),
+        ("import", "payments"),
+        ("job", "submit", "recompute", "--ranks", "many"),
+        ("job", "submit", "recompute", "--ranks", "0"),
+        ("job", "show", "job-999"),
+        ("import", "payments", "x.csv", "--format", "xml"),
+        ("dead-letters", "list", "payment"),
+        ("dead-letters", "list", "payments", "--limit", "x"),
+    ):
+        result = run(
+            [command("anabranch"), *words, *(("--data", cluster.directory) if words else ())], expect="failure"
+        )
         check(result.err.strip() != "" and len(result.err) < 6000, f"an error in words: {result}")
     for words in (("status",), ("query", "SELECT payments FROM spending"), ("down",), ("import", "payments", "-")):
         result = run([command("anabranch"), *words, "--data", absent], expect=None, timeout=30, stdin="")
@@ -157,7 +187,9 @@ def ports_of(cluster):
 
 
 def daemons_of(cluster):
-    return sorted(cluster.pids("anabranch-speed") + cluster.pids("anabranch-serving") + cluster.pids("anabranch-controller"))
+    return sorted(
+        cluster.pids("anabranch-speed") + cluster.pids("anabranch-serving") + cluster.pids("anabranch-controller")
+    )
 
 
 GREETING = b"\xff" + b"\0" * 8 + b"\x7f" + b"\x03\x01"  # ZMTP 3.1; then a mechanism of 20 bytes, as-server and filler
@@ -176,7 +208,9 @@ def garbage(source):
     for cut in range(0, len(curve), 7):
         yield curve[:cut]
     yield curve + b"\x04\xc8\x05HELLO" + source.randbytes(194)
-    yield curve + b"\x06" + b"\x7f\xff\xff\xff\xff\xff\xff\xff" + b"\x05HELLO" + source.randbytes(4096)  # a command of 2^63 bytes
+    yield curve + b"\x06" + b"\x7f\xff\xff\xff\xff\xff\xff\xff" + b"\x05HELLO" + source.randbytes(
+        4096
+    )  # a command of 2^63 bytes
     yield curve + b"\x02" + b"\xff" * 8 + source.randbytes(4096)
 
 
@@ -205,9 +239,11 @@ def test_garbage(cluster, _directory):
 
 
 def test_messages(cluster, _directory):
-    """Good keys, every verb, payloads that mean nothing: each is answered, denied or refused in words; nothing dies, nothing changes."""
+    """Good keys, every verb, payloads that mean nothing: denied or refused in words; nothing dies, nothing changes."""
     pids = daemons_of(cluster)
-    result = run([os.path.join(os.path.dirname(BIN), "tests", "messages"), cluster.directory], timeout=120, expect=None)
+    result = run(
+        [os.path.join(os.path.dirname(BIN), "tests", "messages"), cluster.directory], timeout=120, expect=None
+    )
     say(result.out.strip().replace("\n", "; "))
     check(result.code == 0, f"messages: {result}")
     check_equal(daemons_of(cluster), pids, "no daemon died of a message")
@@ -222,16 +258,32 @@ def test_wrong_key(cluster, directory):
     other = Cluster(os.path.join(directory, "other"), CATALOG, partitions=1, workers=1)
     with other:
         strange = os.path.join(directory, "strange")
-        shutil.copytree(cluster.directory, strange, ignore=shutil.ignore_patterns("partition-*", "logs", "history", "versions", "*.lock"))
+        shutil.copytree(
+            cluster.directory,
+            strange,
+            ignore=shutil.ignore_patterns("partition-*", "logs", "history", "versions", "*.lock"),
+        )
         keys = [name for name in os.listdir(os.path.join(strange, "keys")) if name.endswith(".key")]
         check(len(keys) >= 5, f"a key for each role: {keys}")
         for name in keys:
             mode = os.stat(os.path.join(cluster.directory, "keys", name)).st_mode & 0o777
             check(mode & 0o077 == 0, f"{name} is for its owner alone: {mode:o}")
         for role in ("query", "producer", "operator"):
-            shutil.copy2(os.path.join(other.directory, "keys", f"{role}.key"), os.path.join(strange, "keys", f"{role}.key"))
-    for words in (("query", "SELECT payments FROM spending"), ("import", "payments", "-"), ("job", "submit", "recompute"), ("status",)):
-        result = run([command("anabranch"), *words, "--data", strange], expect="failure", timeout=60, stdin=HEADER + rows_text(10))
+            shutil.copy2(
+                os.path.join(other.directory, "keys", f"{role}.key"), os.path.join(strange, "keys", f"{role}.key")
+            )
+    for words in (
+        ("query", "SELECT payments FROM spending"),
+        ("import", "payments", "-"),
+        ("job", "submit", "recompute"),
+        ("status",),
+    ):
+        result = run(
+            [command("anabranch"), *words, "--data", strange],
+            expect="failure",
+            timeout=60,
+            stdin=HEADER + rows_text(10),
+        )
         check(result.err.strip() != "", f"a stranger gets an error: {result}")
     check_equal(total(cluster), ROWS, "after a stranger")
 
@@ -239,7 +291,11 @@ def test_wrong_key(cluster, directory):
 def test_wrong_role(cluster, directory):
     """A key that is on the list, but not for this verb."""
     swapped = os.path.join(directory, "swapped")
-    shutil.copytree(cluster.directory, swapped, ignore=shutil.ignore_patterns("partition-*", "logs", "history", "versions", "*.lock"))
+    shutil.copytree(
+        cluster.directory,
+        swapped,
+        ignore=shutil.ignore_patterns("partition-*", "logs", "history", "versions", "*.lock"),
+    )
     keys = os.path.join(swapped, "keys")
 
     def use(have, need):
@@ -248,37 +304,61 @@ def test_wrong_role(cluster, directory):
     use("query", "producer")
     use("query", "operator")
     for words in (("import", "payments", "-"), ("job", "submit", "recompute"), ("apply", cluster.catalog)):
-        result = run([command("anabranch"), *words, "--data", swapped], expect="failure", timeout=60, stdin=HEADER + rows_text(10))
-        check("role" in result.err or "not allowed" in result.err or "may not" in result.err or "forbid" in result.err,
-              f"the error says that the role forbids it: {result}")
+        result = run(
+            [command("anabranch"), *words, "--data", swapped],
+            expect="failure",
+            timeout=60,
+            stdin=HEADER + rows_text(10),
+        )
+        check(
+            "role" in result.err or "not allowed" in result.err or "may not" in result.err or "forbid" in result.err,
+            f"the error says that the role forbids it: {result}",
+        )
     use("producer", "query")
     use("producer", "operator")
-    result = run([command("anabranch"), "query", "SELECT payments FROM spending", "--data", swapped], expect="failure", timeout=60)
-    check("role" in result.err or "not allowed" in result.err or "may not" in result.err or "forbid" in result.err,
-          f"a producer's key may not query: {result}")
+    result = run(
+        [command("anabranch"), "query", "SELECT payments FROM spending", "--data", swapped],
+        expect="failure",
+        timeout=60,
+    )
+    check(
+        "role" in result.err or "not allowed" in result.err or "may not" in result.err or "forbid" in result.err,
+        f"a producer's key may not query: {result}",
+    )
     check_equal(total(cluster), ROWS, "after wrong roles")
     # A key that others can read is not used.
     os.chmod(os.path.join(keys, "query.key"), 0o644)
-    result = run([command("anabranch"), "query", "SELECT payments FROM spending", "--data", swapped], expect="failure", timeout=60)
+    result = run(
+        [command("anabranch"), "query", "SELECT payments FROM spending", "--data", swapped],
+        expect="failure",
+        timeout=60,
+    )
     check("query.key" in result.err, f"a key that others can read is refused by name: {result}")
 
 
 def test_up_again(cluster, directory):
-    """A live controller holds the directory; another number of partitions is refused; the same again changes nothing."""
+    """A live controller holds the directory; another number of partitions is refused; the same is not."""
     result = cluster.up(expect="failure")
-    check(cluster.directory in result.err and any(word in result.err for word in ("runs", "running", "held")),
-          f"'up' on a running cluster is refused: {result}")
+    check(
+        cluster.directory in result.err and any(word in result.err for word in ("runs", "running", "held")),
+        f"'up' on a running cluster is refused: {result}",
+    )
     cluster.down()
     other = Cluster(cluster.directory, CATALOG, partitions=7)
     result = other.up(expect="failure")
-    check("7" in result.err and str(cluster.partitions) in result.err, f"another number of partitions is refused with both: {result}")
+    check(
+        "7" in result.err and str(cluster.partitions) in result.err,
+        f"another number of partitions is refused with both: {result}",
+    )
     check(not cluster.pids("anabranch-controller"), "a refused 'up' leaves nothing running")
     stored = Cluster(cluster.directory, CATALOG)
     stored.up()
     check_equal(total(cluster), ROWS, "without --partitions the stored number is taken")
     record = cluster.command("apply", cluster.catalog)
-    check("no change" in record.text.lower() or "nothing" in record.text.lower() or "unchanged" in record.text.lower(),
-          f"the same catalog changes nothing: {record}")
+    check(
+        "no change" in record.text.lower() or "nothing" in record.text.lower() or "unchanged" in record.text.lower(),
+        f"the same catalog changes nothing: {record}",
+    )
 
 
 def test_not_ours(_cluster, directory):
@@ -295,10 +375,15 @@ def test_not_ours(_cluster, directory):
     check(file in result.err, f"a file is no directory: {result}")
     broken = Cluster(os.path.join(directory, "broken"), CATALOG.replace("BIGINT", "BIGINTT"), partitions=1)
     broken.up(expect="failure")
-    check(not os.path.exists(os.path.join(broken.directory, "cluster.json")), "'up' with a bad catalog makes no cluster")
+    check(
+        not os.path.exists(os.path.join(broken.directory, "cluster.json")), "'up' with a bad catalog makes no cluster"
+    )
     newer = os.path.join(directory, "newer")
     os.makedirs(newer)
-    write_file(os.path.join(newer, "cluster.json"), '{"format":99,"cluster_id":"' + "0" * 32 + '","partitions":1,"hash":"xxh3-64/1"}')
+    write_file(
+        os.path.join(newer, "cluster.json"),
+        '{"format":99,"cluster_id":"' + "0" * 32 + '","partitions":1,"hash":"xxh3-64/1"}',
+    )
     result = run([command("anabranch"), "up", "--data", newer, "--catalog", catalog], expect="failure")
     check("99" in result.err or "newer" in result.err, f"a newer format is refused: {result}")
 
@@ -350,7 +435,10 @@ def test_corrupt_log(_cluster, directory):
     before = snapshot(os.path.join(cluster.directory, "partition-0", "log"))
     result = cluster.up(expect="failure", timeout=120)
     say(f"a flipped byte at {used // 2} of {size}: {result.err.strip()[-300:]}")
-    check(os.path.basename(segment) in result.text or "offset" in result.text or "partition" in result.text, f"names the place: {result}")
+    check(
+        os.path.basename(segment) in result.text or "offset" in result.text or "partition" in result.text,
+        f"names the place: {result}",
+    )
     wait_until(lambda: not cluster.pids("anabranch-speed"), "a failed 'up' leaves nothing running")
     check_equal(snapshot(os.path.join(cluster.directory, "partition-0", "log")), before, "the log is as it was")
     data[used // 2] ^= 0x10
@@ -362,12 +450,14 @@ def test_corrupt_log(_cluster, directory):
 def mounted(directory, megabytes):
     """A small tmpfs, or None where we may not mount."""
     os.makedirs(directory)
-    result = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", directory], capture_output=True, check=False)
+    result = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", directory], capture_output=True, check=False
+    )
     return directory if result.returncode == 0 else None
 
 
 def test_full_disk(_cluster, directory):
-    """The disk fills up during an import: it is refused, nothing acknowledged is lost, and it goes on when there is room."""
+    """The disk fills up: the import is refused, nothing acknowledged is lost, and it goes on when there is room."""
     place = mounted(os.path.join(directory, "small"), 48)
     if place is None:
         say("SKIP: test_full_disk: cannot mount a tmpfs (not root, or not allowed)")
@@ -383,7 +473,11 @@ def test_full_disk(_cluster, directory):
                 file.write(b"\0" * max(0, free - (1 << 20)))
             append_file(path, rows_text(200000, 2000))
             result = cluster.load("payments", path, expect=None, timeout=240)
-            say(f"full disk: exit {result.code}: {result.err.strip()[-200:]}" if not hasattr(result, "accepted") else "no refusal")
+            say(
+                f"full disk: exit {result.code}: {result.err.strip()[-200:]}"
+                if not hasattr(result, "accepted")
+                else "no refusal"
+            )
             check(not hasattr(result, "accepted") and result.code > 0, "an import on a full disk fails")
             check(total(cluster) <= 202000, "nothing is counted twice on a full disk")
             check(total(cluster) >= 2000, "queries are answered on a full disk")
@@ -406,7 +500,10 @@ def test_oversize(cluster, directory):
     """One row of many megabytes is refused or set aside; the rest of the file counts."""
     before = total(cluster)
     path = os.path.join(directory, "wide.csv")
-    write_file(path, HEADER + "1,\"" + "x" * (40 << 20) + "\",1.00,2024-05-01T00:00:00Z\n" + "2,wide,1.00,2024-05-01T00:00:00Z\n")
+    write_file(
+        path,
+        HEADER + '1,"' + "x" * (40 << 20) + '",1.00,2024-05-01T00:00:00Z\n' + "2,wide,1.00,2024-05-01T00:00:00Z\n",
+    )
     result = cluster.load("payments", path, expect=None)
     if hasattr(result, "accepted"):
         check_equal(result.accepted, 1, "the sound row beside an oversize one")
@@ -415,8 +512,21 @@ def test_oversize(cluster, directory):
     return after
 
 
-CASES = (test_queries, test_catalogs, test_usage, test_garbage, test_messages, test_wrong_key, test_wrong_role, test_up_again, test_oversize,
-         test_not_ours, test_busy_port, test_corrupt_log, test_full_disk)
+CASES = (
+    test_queries,
+    test_catalogs,
+    test_usage,
+    test_garbage,
+    test_messages,
+    test_wrong_key,
+    test_wrong_role,
+    test_up_again,
+    test_oversize,
+    test_not_ours,
+    test_busy_port,
+    test_corrupt_log,
+    test_full_disk,
+)
 
 
 def test(directory):
