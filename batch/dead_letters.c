@@ -1,8 +1,8 @@
 #include "batch/dead_letters.h"
 
-#include "common/base/json.h"
+#include "common/block/row_json.h"
 
-enum { OFFSET, ROW, APPEND_TIME, SOURCE, POSITION, REASON, RAW, FIELDS };
+enum { OFFSET, ROW, APPEND_TIME, SOURCE, POSITION, REASON, RAW, IS_RAW, FIELDS };
 
 static const struct ab_parquet_field fields[FIELDS] = {
     [OFFSET] = {"_offset", {.kind = AB_TYPE_BIGINT}, true},
@@ -12,6 +12,7 @@ static const struct ab_parquet_field fields[FIELDS] = {
     [POSITION] = {"position", {.kind = AB_TYPE_BIGINT}, false},
     [REASON] = {"reason", {.kind = AB_TYPE_TEXT}, true},
     [RAW] = {"raw", {.kind = AB_TYPE_TEXT}, true},
+    [IS_RAW] = {"is_raw", {.kind = AB_TYPE_BOOLEAN}, true},
 };
 
 /* Rows handed to the writer at once. */
@@ -77,51 +78,26 @@ static ab_err batch_flush(struct ab_dead_letters *letters, struct ab_error *erro
     return AB_OK;
 }
 
-static struct ab_json *value_json(const struct ab_value *value, struct ab_buffer *text)
+/* The row as it came: the raw text (true), or a JSON object of its columns. */
+static bool row_text(const struct ab_block *block, uint32_t row, struct ab_buffer *text)
 {
-    if (value->is_null) {
-        return ab_json_null();
-    }
-    switch (value->type.kind) {
-    case AB_TYPE_BOOLEAN:
-        return ab_json_boolean(value->boolean);
-    case AB_TYPE_BIGINT:
-        return ab_json_integer(value->bigint);
-    case AB_TYPE_TEXT:
-        return ab_json_text_of(value->text);
-    default:
-        ab_buffer_clear(text);
-        ab_value_format(value, text);
-        return ab_json_text_of(ab_buffer_view(text));
-    }
-}
-
-/* The row as it came: the raw text, or a JSON object of its columns. */
-static void row_text(const struct ab_block *block, uint32_t row, struct ab_buffer *text)
-{
-    const struct ab_column *raw = block->is_raw ? ab_block_find(block, ab_bytes_of_text("raw")) : NULL;
-    if (raw != NULL && raw->type.kind == AB_TYPE_TEXT && !ab_column_is_null(raw, row)) {
-        ab_buffer_clear(text);
-        ab_buffer_put_bytes(text, ab_column_value(raw, row).text);
-        return;
-    }
-    struct ab_json *object = ab_json_object();
-    for (uint32_t i = 0; i < block->columns_count; i++) {
-        struct ab_value value = ab_column_value(&block->columns[i].column, row);
-        char *name = ab_new_text_of(block->columns[i].name);
-        ab_json_set(object, name, value_json(&value, text));
-        ab_delete(name);
-    }
+    struct ab_bytes raw;
     ab_buffer_clear(text);
+    if (ab_row_raw_text(block, row, &raw)) {
+        ab_buffer_put_bytes(text, raw);
+        return true;
+    }
+    struct ab_json *object = ab_row_json(block, row);
     ab_json_write(object, 0, text);
     ab_json_destroy(object);
+    return false;
 }
 
 static ab_err row_add(struct ab_dead_letters *letters, const struct ab_record *record, const struct ab_block *block,
     const struct ab_verdict_entry *entry)
 {
     bool has_source = block->mark.source.bytes > 0;
-    row_text(block, entry->row, &letters->text);
+    bool is_raw = row_text(block, entry->row, &letters->text);
     AB_TRY(ab_buffer_finish(&letters->text));
     struct ab_value values[FIELDS];
     for (size_t i = 0; i < FIELDS; i++) {
@@ -136,6 +112,7 @@ static ab_err row_add(struct ab_dead_letters *letters, const struct ab_record *r
     values[POSITION].bigint = values[POSITION].is_null ? 0 : (int64_t)block->positions[entry->row];
     values[REASON].text = entry->reason;
     values[RAW].text = ab_buffer_view(&letters->text);
+    values[IS_RAW].boolean = is_raw;
     for (size_t i = 0; i < FIELDS; i++) {
         AB_TRY(ab_column_builder_add(letters->builders[i], &values[i]));
     }

@@ -47,8 +47,7 @@
 #define AB_QUERY_ITEMS_MAX 1024u
 #define AB_PLANS_MAX 256u
 
-/* Dead letters and bytes of one answer. */
-#define AB_DEAD_LETTERS_MAX 10000u
+/* Bytes of dead letters in one answer; how many there may be is the protocol's AB_DEAD_LETTERS_MAX. */
 #define AB_DEAD_LETTERS_BYTES_MAX (8u << 20)
 
 /* Bytes of encoded rows in one answer to a state query: below the message limit of the wire. */

@@ -5,24 +5,21 @@
 #ifndef ANABRANCH_SPEED_SEALED_LETTERS_H
 #define ANABRANCH_SPEED_SEALED_LETTERS_H
 
-#include "common/base/json.h"
-#include "common/base/memory.h"
+#include "speed/letters.h"
 
-/* Takes one letter: an object like those made from the log, with the row as it came under "raw". */
-typedef void (*ab_sealed_letter_fn)(struct ab_json *letter, void *context);
-
-/* Which letters: those of a stream and partition in records below an offset. */
+/* Which letters: those of a stream and partition in records of [from_offset, below_offset). */
 struct ab_sealed_letters {
     const char *directory; /* the cluster's */
     const char *stream;
     uint32_t partition;
+    uint64_t from_offset;
     uint64_t below_offset;
     struct ab_memory *memory;
-    ab_sealed_letter_fn on_letter;
-    void *context;
 };
 
-/* Hands them over in order of position. AB_CORRUPT, AB_FULL, AB_IO. */
-AB_MUST_USE ab_err ab_sealed_letters_read(const struct ab_sealed_letters *letters, struct ab_error *error);
+/* Counts them and adds the newest, newest spans first; row groups that hold no letter wanted are only counted.
+ * AB_CORRUPT, AB_FULL, AB_IO. */
+AB_MUST_USE ab_err ab_sealed_letters_read(
+    const struct ab_sealed_letters *sealed, struct ab_letters *letters, struct ab_error *error);
 
 #endif

@@ -10,7 +10,7 @@
  *
  * A sealed file has the stream's columns and then _offset BIGINT, _row BIGINT, _append_time TIMESTAMP. A file of dead
  * letters has these three first, then source TEXT, position BIGINT, reason TEXT, raw TEXT (the row as it came, or as a
- * JSON object).
+ * JSON object of its columns), is_raw BOOLEAN (which of the two; earlier files lack it).
  *
  * Threads: pure. All results are freed with ab_delete.
  */

@@ -42,6 +42,9 @@ enum ab_verb {
     AB_VERB_COUNT,
 };
 
+/* Letters that one answer to AB_VERB_DEAD_LETTERS may hold: a higher "limit" is refused. */
+#define AB_DEAD_LETTERS_MAX 10000u
+
 /* True when a key of `role` may use `verb`. */
 bool ab_role_allows(enum ab_role role, enum ab_verb verb);
 

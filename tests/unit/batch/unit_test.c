@@ -98,8 +98,8 @@ static void test_seal_dead_letters_say_why(void **state)
     struct ab_error error = {0};
     struct ab_parquet_reader *reader = NULL;
     struct ab_arena arena = {0};
-    struct ab_column columns[7];
-    bool wanted[7] = {true, true, true, true, true, true, true};
+    struct ab_column columns[8];
+    bool wanted[8] = {true, true, true, true, true, true, true, true};
     char *path = ab_history_dead_letters_path(both->fixture.directory, "payments", 1, 1);
     assert_ok(ab_parquet_reader_open(path, &reader, &error));
     assert_ok(ab_parquet_reader_read(reader, 0, wanted, &arena, columns, &error));
@@ -108,6 +108,7 @@ static void test_seal_dead_letters_say_why(void **state)
     struct ab_value raw = ab_column_value(&columns[6], 0);
     assert_true(ab_bytes_equal(reason.text, ab_bytes_of_text("user_name: NULL")));
     assert_non_null(memmem(raw.text.data, raw.text.bytes, "\"user_name\":null", 16));
+    assert_false(ab_column_value(&columns[7], 0).boolean);
     ab_parquet_reader_close(reader);
     ab_arena_fini(&arena);
     ab_delete(path);

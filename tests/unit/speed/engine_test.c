@@ -201,11 +201,15 @@ static void test_engine_marks_dead_letters_and_status(void **state)
     assert_ok(ask(fixture->query, AB_VERB_DEAD_LETTERS, "{\"stream\":\"events\",\"limit\":3}", &json, &error));
     assert_int_equal(ab_json_count(ab_json_get(json, "rows")), 3);
     assert_int_equal(ab_json_integer_or(ab_json_get(json, "total"), 0), 4);
+    assert_true(number_at(json, "rows", 0, "row") == 3 && number_at(json, "rows", 2, "row") == 1); /* newest first */
     struct ab_json *row = ab_json_at(ab_json_get(json, "rows"), 2);
     assert_non_null(strstr(ab_json_text_or(ab_json_get(row, "reason"), ""), "CHECK"));
     assert_true(ab_json_real_or(ab_json_get(ab_json_get(row, "values"), "amount"), 0) == -1);
     assert_true(ab_json_integer_or(ab_json_get(row, "line"), 0) > 10);
     ab_json_destroy(json);
+    assert_int_equal(
+        ask(fixture->query, AB_VERB_DEAD_LETTERS, "{\"stream\":\"events\",\"limit\":10001}", &json, &error),
+        AB_INVALID);
     assert_ok(ask(fixture->node, AB_VERB_STATUS, "{}", &json, &error));
     assert_int_equal(ab_json_integer_or(ab_json_get(ab_json_get(json, "counters"), "rejected"), 0), 4);
     ab_json_destroy(json);
