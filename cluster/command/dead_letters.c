@@ -9,7 +9,6 @@
 
 #define TIMEOUT_MS 30000
 #define LIMIT_DEFAULT 20
-#define LIMIT_MAX 100000
 #define COLUMNS_MAX 32
 
 /* Adds one member in text form; times are told by their name. */
@@ -94,6 +93,16 @@ static ab_err rows_print(const struct ab_json *rows, enum ab_output_format forma
     return err;
 }
 
+/* Says on standard error when there are more letters than were printed. */
+static void rest_say(const struct ab_json *reply)
+{
+    uint64_t shown = ab_json_count(rows_of(reply));
+    uint64_t total = ab_json_u64_or(ab_json_get(reply, "total"), shown);
+    if (shown < total) {
+        ab_command_say("%" PRIu64 " of %" PRIu64 " shown, the newest", shown, total);
+    }
+}
+
 static ab_err list_print(
     const char *stream, int64_t limit, char *directory, enum ab_output_format format, struct ab_error *error)
 {
@@ -118,6 +127,9 @@ static ab_err list_print(
     if (err == AB_OK) {
         err = rows_print(rows_of(reply), format, error);
     }
+    if (err == AB_OK) {
+        rest_say(reply);
+    }
     ab_json_destroy(reply);
     ab_session_close(&session);
     return err;
@@ -132,7 +144,7 @@ static ab_err dead_letters_run(const struct ab_arguments *arguments, struct ab_e
         return ab_error_set(error, AB_USAGE, "unknown action '%s'; known: list", arguments->words[0]);
     }
     AB_TRY(ab_output_format_parse(ab_arguments_value(arguments, "--format"), &format, error));
-    AB_TRY(ab_arguments_number(arguments, "--limit", 1, LIMIT_MAX, LIMIT_DEFAULT, &limit, error));
+    AB_TRY(ab_arguments_number(arguments, "--limit", 1, AB_DEAD_LETTERS_MAX, LIMIT_DEFAULT, &limit, error));
     AB_TRY(ab_command_directory(arguments, &directory, error));
     ab_err err = list_print(arguments->words[1], limit, directory, format, error);
     ab_delete(directory);
@@ -141,7 +153,7 @@ static ab_err dead_letters_run(const struct ab_arguments *arguments, struct ab_e
 
 static const struct ab_option dead_letters_options[] = {
     AB_OPTION_DATA,
-    {"--limit", "N", "at most so many, the newest (20)"},
+    {"--limit", "N", "at most so many, the newest first (20; at most 10000)"},
     {"--format", "table|csv|json", "table (default), CSV, or a JSON array"},
     {0},
 };
