@@ -35,10 +35,11 @@ static inline uint64_t ab_cell_bigint(int64_t number)
 static inline uint64_t ab_cell_double(double number)
 {
     uint64_t bits;
-    number = number == 0.0 ? 0.0 : number;
     memcpy(&bits, &number, sizeof(bits));
-    bits = number != number ? UINT64_C(0x7ff8000000000000) : bits;
-    return bits >> 63 != 0 ? ~bits : bits | UINT64_C(1) << 63;
+    uint64_t magnitude = bits << 1;
+    bits = magnitude == 0 ? 0 : bits;
+    bits = magnitude > UINT64_C(0x7ff) << 53 ? UINT64_C(0x7ff8000000000000) : bits;
+    return bits ^ ((0 - (bits >> 63)) | UINT64_C(1) << 63);
 }
 
 /* The value at a row that is not NULL; text is borrowed from the column. */

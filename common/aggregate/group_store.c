@@ -208,11 +208,11 @@ static inline void entry_prefetch(const struct ab_group_store *store, uint32_t h
     if (held == 0) {
         return;
     }
-    const uint8_t *at = store->entries + (size_t)((uint32_t)held - 1) * store->layout.entry_bytes;
-    for (uint32_t line = 0; line < store->layout.entry_bytes; line += CACHE_LINE_BYTES) {
-        __builtin_prefetch(at + line, 1);
+    uintptr_t at = (uintptr_t)(store->entries + (size_t)((uint32_t)held - 1) * store->layout.entry_bytes);
+    uintptr_t end = at + store->layout.entry_bytes;
+    for (uintptr_t line = at & ~(uintptr_t)(CACHE_LINE_BYTES - 1); line < end; line += CACHE_LINE_BYTES) {
+        __builtin_prefetch((const void *)line, 1);
     }
-    __builtin_prefetch(at + store->layout.entry_bytes - 1, 1);
 }
 
 static inline __attribute__((always_inline)) void batch_find(

@@ -325,15 +325,12 @@ static void words_fill(struct update *update, size_t first, size_t count, uint64
     const struct ab_group_layout *layout = &update->table->store.layout;
     const uint32_t *rows = update->selected + first;
     uint32_t stride = layout->words_count;
-    if (layout->has_pane) {
-        for (size_t i = 0; i < count; i++) {
-            words[i * stride] = (uint64_t)update->panes[first + i];
-        }
+    for (size_t i = 0; layout->has_pane && i < count; i++) {
+        words[i * stride + layout->null_word] = 0; /* without keys: the pane's own place, so this comes first */
+        words[i * stride] = (uint64_t)update->panes[first + i];
     }
-    if (layout->keys_count > 0) {
-        for (size_t i = 0; i < count; i++) {
-            words[i * stride + layout->null_word] = 0;
-        }
+    for (size_t i = 0; !layout->has_pane && layout->keys_count > 0 && i < count; i++) {
+        words[i * stride] = 0;
     }
     for (uint32_t k = 0; k < layout->keys_count; k++) {
         const struct ab_column *column = input_at(update, view->keys[k].column);

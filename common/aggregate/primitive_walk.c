@@ -46,11 +46,14 @@ static inline __attribute__((always_inline)) void rows_run(
     struct ab_primitive_walk walk, const struct ab_primitive_batch *batch, int32_t base, uint32_t counts)
 {
     bool is_usual = counts > 0;
+    uint8_t *states = batch->states;
+    size_t stride = batch->stride;
+    size_t count = batch->count;
     const uint32_t *groups = batch->groups;
     const uint32_t *rows = batch->rows;
     const double *values = is_usual || has_values(&walk) ? batch->column->values : NULL;
-    for (size_t i = 0; i < batch->count; i++) {
-        uint8_t *entry = batch->states + batch->stride * groups[i];
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *entry = states + stride * groups[i];
         double number = is_usual || values != NULL ? values[rows[i]] : 0;
         uint64_t order = ab_cell_double(number);
         for (uint32_t c = 0; c < (is_usual ? counts : walk.counts); c++) {

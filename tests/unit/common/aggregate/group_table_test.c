@@ -1,4 +1,5 @@
 /* Group tables against brute force: which rows count, which group they belong to, what the group then holds. */
+#include "common/aggregate/pane.h"
 #include "common/aggregate/state_row.h"
 #include "tests/unit/common/aggregate/aggregate_support.h"
 
@@ -156,6 +157,59 @@ static void test_update_counts_every_row_once(void **state)
     ab_catalog_release(catalog);
 }
 
+/* Groups of single times carry the start of the pane that a division finds. */
+static void panes_match(const char *width, struct ab_random *random, int64_t low, uint64_t span)
+{
+    char sql[512];
+    int64_t times[500];
+    snprintf(sql, sizeof(sql),
+        TEST_STREAM "CREATE VIEW v AS SELECT count(*) AS n FROM s GROUP BY at, TUMBLE(at, INTERVAL '%s');", width);
+    struct ab_catalog *catalog = test_catalog(sql);
+    struct ab_aggregation *aggregation = test_aggregation(&catalog->views[0]);
+    struct ab_group_table *table = ab_group_table_create(aggregation, NULL);
+    struct ab_arena scratch = {0};
+    for (size_t i = 0; i < 500; i++) {
+        times[i] =
+            (int64_t)((uint64_t)low + (span == UINT64_MAX ? ab_random_u64(random) : ab_random_below(random, span)));
+    }
+    struct ab_column column = {.type = {.kind = AB_TYPE_TIMESTAMP}, .rows_count = 500, .values = times};
+    const struct ab_column *columns[COLUMNS_COUNT] = {[COLUMN_AT] = &column};
+    struct ab_rows rows = {.columns = columns, .rows_count = 500, .expired_until_us = INT64_MIN};
+    struct ab_row_counts counts = {0};
+    ab_group_table_update(table, &rows, &scratch, &counts);
+    assert_int_equal(counts.aggregated, 500);
+    struct ab_group_cursor *cursor = ab_group_cursor_open(table, NULL);
+    struct ab_bytes key;
+    struct ab_bytes row;
+    while (ab_group_cursor_next(cursor, &key, &row)) {
+        struct ab_value value;
+        ab_time_us pane;
+        assert_ok(ab_group_key_decode(&catalog->views[0], key, &scratch, &value, &pane));
+        assert_int_equal(pane, ab_pane_floor(value.bigint, catalog->views[0].pane_us));
+    }
+    ab_group_cursor_close(cursor);
+    ab_arena_fini(&scratch);
+    ab_group_table_destroy(table);
+    ab_aggregation_destroy(aggregation);
+    ab_catalog_release(catalog);
+}
+
+static void test_panes_are_right_anywhere_in_time(void **state)
+{
+    (void)state;
+    static const char *const widths[] = {"1 second", "7 seconds", "1 minute", "1 hour", "1 day", "400 days"};
+    struct ab_random random;
+    ab_random_init(&random, 5);
+    for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++) {
+        panes_match(widths[w], &random, 0, UINT64_MAX);
+        panes_match(widths[w], &random, -1000000000, 2000000000);
+        panes_match(widths[w], &random, INT64_MIN, 100000000000);
+        panes_match(widths[w], &random, INT64_MAX - 100000000000, 100000000001);
+        panes_match(widths[w], &random, 1709251200000000, 14400000000);
+        panes_match(widths[w], &random, 1709251200000000, 1000000);
+    }
+}
+
 static void test_aggregation_names_the_columns_it_reads(void **state)
 {
     (void)state;
@@ -215,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_groups_match_brute_force),
         cmocka_unit_test(test_update_counts_every_row_once),
+        cmocka_unit_test(test_panes_are_right_anywhere_in_time),
         cmocka_unit_test(test_aggregation_names_the_columns_it_reads),
         cmocka_unit_test(test_group_keys_come_back_and_sort_by_chunk),
     };
