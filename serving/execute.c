@@ -362,6 +362,10 @@ static ab_err executor_attempt(struct ab_executor *executor, const struct ab_wir
     struct execution execution = {
         .executor = executor, .snapshot = snapshot, .request = request, .deadline_us = deadline_us, .error = error};
     ab_err err = execution_run(&execution, reply);
+    if (err == AB_FULL) {
+        err = ab_error_wrap(
+            error, err, "no memory for this query now: ask for fewer groups, or start with more --memory");
+    }
     if (err != AB_OK && !execution.is_planned && snapshot_is_old(executor, snapshot)) {
         err = AB_STALE; /* what is not known yet may be known now */
     } else if (err == AB_STALE && execution.is_planned && execution.served->version == NULL) {
