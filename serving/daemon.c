@@ -143,12 +143,10 @@ static void on_request(struct ab_request *request, void *context)
             ab_request_reply(request, AB_OK, NULL, (struct ab_bytes){0});
         }
         return;
-    case AB_VERB_CATALOG:
-        reply_catalog(serving, request);
-        return;
     case AB_VERB_STATUS:
         reply_status(serving, request);
         return;
+    case AB_VERB_CATALOG:
     case AB_VERB_QUERY:
         queue_request(serving, request);
         return;
@@ -210,6 +208,9 @@ static void query_thread(void *context)
         struct ab_request *request = item;
         if (request->envelope.verb == AB_VERB_PING) {
             ping_answer(executor, request);
+        } else if (request->envelope.verb == AB_VERB_CATALOG) {
+            ab_snapshot_source_refresh(serving->source); /* who has just applied a catalog is to find it */
+            reply_catalog(serving, request);
         } else {
             query_answer(serving, executor, request, &arena, &reply);
         }
