@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """invariant_4_seam_test: every answer is the fold of a prefix, whatever moves between the two branches meanwhile (I4).
 
-A file grows and is imported piece by piece; at the same time jobs follow each other, so that cuts are taken, versions published and
-retired (one is retained), spans dropped, logs trimmed. Three askers never stop. A region lives in one partition, so what is said of it
-must be exactly the fold of its first N rows, group by group, with N between what was acknowledged before the question and what had
-been handed over before the answer, and never less than the asker saw before. No answer may be partial and none an error.
+A file grows and is imported piece by piece; at the same time jobs follow each other, so that cuts are taken, versions
+published and retired (one is retained), spans dropped, logs trimmed. Three askers never stop. A region lives in one
+partition, so what is said of it must be exactly the fold of its first N rows, group by group, with N between what was
+acknowledged before the question and what had been handed over before the answer, and never less than the asker saw
+before. No answer may be partial and none an error.
 """
 
 import os
@@ -13,14 +14,16 @@ import re
 import threading
 import time
 
-from harness import SLOW, Cluster, append_file, check, check_equal, drifts, main, need_programs, say, wait_until, write_file
+from harness import (SLOW, Cluster, append_file, check, check_equal, drifts, main, need_programs, say, wait_until,
+                     write_file)
 
 CATALOG = """
 CREATE STREAM s (pos BIGINT NOT NULL, region TEXT NOT NULL, k TEXT NOT NULL, v BIGINT, t TIMESTAMP NOT NULL,
   EVENT TIME t, PARTITION KEY (region));
-CREATE VIEW by_k AS SELECT region, k, count(*) AS n, sum(pos) AS places, min(v) AS least, max(v) AS most FROM s GROUP BY region, k;
-CREATE VIEW by_hour AS SELECT region, count(*) AS n, sum(pos) AS places, min(v) AS least, max(v) AS most FROM s
-  GROUP BY region, TUMBLE(t, INTERVAL '1 hour');
+CREATE VIEW by_k AS SELECT region, k, count(*) AS n, sum(pos) AS places, min(v) AS least, max(v) AS most
+  FROM s GROUP BY region, k;
+CREATE VIEW by_hour AS SELECT region, count(*) AS n, sum(pos) AS places, min(v) AS least, max(v) AS most
+  FROM s GROUP BY region, TUMBLE(t, INTERVAL '1 hour');
 """
 HEADER = "pos,region,k,v,t\n"
 REGIONS, KEYS = 5, 40
@@ -41,17 +44,23 @@ class Feed:
         for pos in range(PIECES * PIECE_ROWS):
             hour = source.randrange(48)  # late and early events mixed: spans go by position alone
             at = f"2024-03-{1 + hour // 24:02}T{hour % 24:02}:{source.randrange(60):02}:00"
-            row = (pos, f"r{source.randrange(REGIONS)}", f"k{source.randrange(KEYS)}", source.randrange(-10**6, 10**6), at)
+            region, key = f"r{source.randrange(REGIONS)}", f"k{source.randrange(KEYS)}"
+            row = (pos, region, key, source.randrange(-10**6, 10**6), at)
             self.rows.append(row)
             self.by_region.setdefault(row[1], []).append(row)
         write_file(path, HEADER)
 
     def piece(self, cluster):
-        text = "".join(f"{row[0]},{row[1]},{row[2]},{row[3]},{row[4]}Z\n" for row in self.rows[self.given:self.given + PIECE_ROWS])
+        piece = self.rows[self.given:self.given + PIECE_ROWS]
+        text = "".join(f"{pos},{region},{key},{value},{at}Z\n" for pos, region, key, value, at in piece)
         self.given += PIECE_ROWS  # before the first of them is sent
         append_file(self.path, text)
         cluster.load("s", self.path)
         self.acknowledged = self.given
+
+    def pieces(self, cluster, end):
+        while self.given < len(self.rows) and time.monotonic() < end:
+            self.piece(cluster)
 
     def rows_of(self, region, before):
         """How many rows of a region have a position below `before`."""
@@ -97,7 +106,7 @@ class Asker(threading.Thread):
         token = re.search(r"cut (\d+).*\bcomplete", result.err)
         check(token, f"{self.question}: a complete answer with its token: {result.err}")
         self.cuts.append(int(token.group(1)))
-        check(self.cuts[-1] >= self.cuts[-2], f"{self.question}: the version goes back from cut {self.cuts[-2]} to {self.cuts[-1]}")
+        check(self.cuts[-1] >= self.cuts[-2], f"{self.question}: the version goes back: cuts {self.cuts[-2:]}")
         regions = {}
         for line in result.out.splitlines()[1:]:
             region, key, *numbers = line.split(",")
@@ -143,7 +152,7 @@ def test(directory):
             asker.start()
         jobs = 0
         end = time.monotonic() + SECONDS * SLOW
-        importer = threading.Thread(target=lambda: [feed.piece(cluster) for _ in range(PIECES - 1) if time.monotonic() < end], daemon=True)
+        importer = threading.Thread(target=feed.pieces, args=(cluster, end), daemon=True)
         importer.start()
         while importer.is_alive() and all(asker.failure is None for asker in askers):
             record = cluster.recompute("--ranks", str(1 + jobs % 2))
@@ -154,7 +163,8 @@ def test(directory):
         if not any(asker.failure for asker in askers):  # and when nothing moves any more, everything is there
             feed.acknowledged = feed.given
             before = [asker.answers for asker in askers]
-            wait_until(lambda: all(asker.failure or asker.answers > count + 1 for asker, count in zip(askers, before)), "askers ask")
+            wait_until(lambda: all(asker.failure or asker.answers > count + 1 for asker, count in zip(askers, before)),
+                       "everybody asks again")
         stop.set()
         for asker in askers:
             asker.join()
