@@ -19,6 +19,7 @@ struct ab_control {
     struct ab_channel *controller; /* owned */
     struct ab_channel *speed;      /* owned; NULL until first used */
     int64_t progress_us;           /* monotonic: when progress was sent last */
+    const char *stage;             /* static: of then */
 };
 
 static ab_err channel_open(
@@ -134,7 +135,8 @@ ab_err ab_control_begin(struct ab_control *control, const char *job, bool is_ful
 void ab_control_progress(struct ab_control *control, const struct ab_control_progress *progress)
 {
     int64_t now = ab_time_monotonic_us();
-    if (control == NULL || control->controller == NULL || now < control->progress_us + PROGRESS_INTERVAL_US) {
+    bool is_due = progress->stage != control->stage || now >= control->progress_us + PROGRESS_INTERVAL_US;
+    if (control->controller == NULL || !is_due) {
         return;
     }
     struct ab_buffer payload = {0};
@@ -157,6 +159,7 @@ void ab_control_progress(struct ab_control *control, const struct ab_control_pro
     ab_json_destroy(request);
     ab_buffer_fini(&payload);
     control->progress_us = now;
+    control->stage = progress->stage;
 }
 
 ab_err ab_control_digest(

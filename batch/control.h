@@ -21,14 +21,15 @@ uint64_t ab_control_memory_bytes(const struct ab_control *control);
 AB_MUST_USE ab_err ab_control_begin(struct ab_control *control, const char *job, bool is_full, uint32_t ranks_count,
     struct ab_json **answer, struct ab_error *error);
 
-/* Where the job is; sent at most once a second, answers are not waited for. */
+/* Where the job is, all ranks together; sent when a stage begins and then at most once a second, answers are not waited
+ * for. */
 struct ab_control_progress {
     const char *job;
     uint32_t attempt;
-    const char *stage;
-    uint64_t rows;
-    uint64_t bytes;
-    uint64_t done; /* units of the stage */
+    const char *stage; /* static */
+    uint64_t rows;     /* in this stage: read from the log, scanned, or groups written */
+    uint64_t bytes;    /* in this stage: read from the log, or written */
+    uint64_t done;     /* of `total`, in units of the stage: records, rows, results or directories */
     uint64_t total;
 };
 void ab_control_progress(struct ab_control *control, const struct ab_control_progress *progress);

@@ -9,11 +9,16 @@
 
 #define POLL_US 500
 #define POLLS_PER_WAIT 200
+#define NOTE_TAG 1
+#define NOTE_NUMBERS ((int)(sizeof(struct ab_exchange_note) / sizeof(uint64_t)))
 
 static int own_rank;
 static int ranks_count = 1;
 static void (*wait_fn)(void *context);
 static void *wait_context;
+static struct ab_exchange_note told; /* in the hands of MPI while told_request is not null */
+static MPI_Request told_request = MPI_REQUEST_NULL;
+static uint64_t notes_count; /* told by this rank; on rank 0: heard */
 
 void ab_exchange_open(int *argc, char ***argv)
 {
@@ -22,11 +27,6 @@ void ab_exchange_open(int *argc, char ***argv)
     MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &own_rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks_count);
-}
-
-void ab_exchange_close(void)
-{
-    MPI_Finalize();
 }
 
 uint32_t ab_exchange_rank(void)
@@ -58,6 +58,54 @@ static void complete(MPI_Request *request)
         }
         MPI_Test(request, &is_done, MPI_STATUS_IGNORE);
     }
+}
+
+void ab_exchange_tell(const struct ab_exchange_note *note)
+{
+    int is_done = 0;
+    MPI_Test(&told_request, &is_done, MPI_STATUS_IGNORE);
+    if (is_done && own_rank != 0) {
+        told = *note;
+        MPI_Isend(&told, NOTE_NUMBERS, MPI_UINT64_T, 0, NOTE_TAG, MPI_COMM_WORLD, &told_request);
+        notes_count++;
+    }
+}
+
+/* Takes the note that is there, or (must_wait) comes. */
+static bool note_take(bool must_wait, struct ab_exchange_note *notes)
+{
+    int is_there = must_wait;
+    struct ab_exchange_note note;
+    MPI_Status status;
+    if (!must_wait) {
+        MPI_Iprobe(MPI_ANY_SOURCE, NOTE_TAG, MPI_COMM_WORLD, &is_there, MPI_STATUS_IGNORE);
+    }
+    if (is_there) {
+        MPI_Recv(&note, NOTE_NUMBERS, MPI_UINT64_T, MPI_ANY_SOURCE, NOTE_TAG, MPI_COMM_WORLD, &status);
+        notes_count++;
+    }
+    if (is_there && notes != NULL) {
+        notes[status.MPI_SOURCE] = note;
+    }
+    return is_there;
+}
+
+void ab_exchange_hear(struct ab_exchange_note *notes)
+{
+    while (note_take(false, notes)) {
+    }
+}
+
+/* What was told is taken off before MPI ends. */
+void ab_exchange_close(void)
+{
+    uint64_t all = own_rank == 0 ? 0 : notes_count;
+    ab_exchange_sum(&all, 1);
+    while (own_rank == 0 && notes_count < all) {
+        (void)note_take(true, NULL); /* it waits, so there is one */
+    }
+    MPI_Wait(&told_request, MPI_STATUS_IGNORE);
+    MPI_Finalize();
 }
 
 ab_err ab_exchange_agree(ab_err err)

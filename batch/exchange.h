@@ -11,7 +11,7 @@
 
 #include "common/base/buffer.h"
 
-/* Local. Starts MPI with the program's arguments (mpirun or alone); and ends it. */
+/* Starts MPI with the program's arguments (mpirun or alone); and ends it, when all ranks do. */
 void ab_exchange_open(int *argc, char ***argv);
 void ab_exchange_close(void);
 
@@ -21,6 +21,17 @@ uint32_t ab_exchange_ranks(void);
 
 /* Local. Sets what is called while waiting for other ranks, about every 100 ms. */
 void ab_exchange_on_wait(void (*on_wait)(void *context), void *context);
+
+/* What a rank tells of its work; the meaning is the caller's. */
+struct ab_exchange_note {
+    uint64_t stage, rows, bytes, done;
+};
+
+/* Local. Tells rank 0; dropped while an earlier note is on its way, for the next one says more. */
+void ab_exchange_tell(const struct ab_exchange_note *note);
+
+/* Local, rank 0. Puts the newest note of each rank that told something into its place of notes[ranks]. */
+void ab_exchange_hear(struct ab_exchange_note *notes);
 
 /* The greatest err of all ranks (AB_OK only when all are). */
 AB_MUST_USE ab_err ab_exchange_agree(ab_err err);

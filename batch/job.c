@@ -1,30 +1,69 @@
 #include "batch/job.h"
 
-#include "batch/exchange.h"
 #include "batch/seal.h"
 #include "batch/shards.h"
 #include "batch/shuffle.h"
 #include "common/base/file.h"
+#include "common/base/time.h"
 #include "common/history/layout.h"
+
+#define TELL_INTERVAL_US (200 * AB_US_PER_MS)
 
 bool ab_job_owns(uint32_t partition)
 {
     return ab_shuffle_owner(partition, ab_exchange_ranks()) == ab_exchange_rank();
 }
 
+/* What all ranks told of this stage. */
+static struct ab_control_progress progress_sum(struct ab_job *job)
+{
+    struct ab_control_progress sum = job->progress;
+    ab_exchange_hear(job->heard);
+    for (uint32_t r = 1; r < ab_exchange_ranks(); r++) {
+        if (job->heard[r].stage == job->stage) {
+            sum.rows += job->heard[r].rows;
+            sum.bytes += job->heard[r].bytes;
+            sum.done += job->heard[r].done;
+        }
+    }
+    sum.done = sum.done < sum.total ? sum.done : sum.total;
+    return sum;
+}
+
 void ab_job_tick(struct ab_job *job)
 {
+    int64_t now = ab_time_monotonic_us();
+    if (job->progress.stage == NULL || now < job->told_us + TELL_INTERVAL_US) {
+        return;
+    }
+    job->told_us = now;
     if (job->control != NULL) {
-        ab_control_progress(job->control, &job->progress);
+        struct ab_control_progress sum = progress_sum(job);
+        ab_control_progress(job->control, &sum);
+    } else {
+        const struct ab_control_progress *own = &job->progress;
+        ab_exchange_tell(&(struct ab_exchange_note){job->stage, own->rows, own->bytes, own->done});
     }
 }
 
-static void stage_begin(struct ab_job *job, const char *stage, uint64_t total)
+void ab_job_stage_begin(struct ab_job *job, enum ab_job_stage stage, uint64_t total)
 {
-    job->progress.stage = stage;
+    static const char *const names[] = {"begin", "seal", "combine", "reconcile", "write", "publish"};
+    job->stage = stage;
+    job->progress.stage = names[stage];
+    job->progress.rows = 0;
+    job->progress.bytes = 0;
     job->progress.done = 0;
     job->progress.total = total;
+    job->told_us = 0;
     ab_job_tick(job);
+}
+
+/* Collective: begins a stage of which this rank does own_total units. */
+static void stage_begin(struct ab_job *job, enum ab_job_stage stage, uint64_t own_total)
+{
+    ab_exchange_sum(&own_total, 1);
+    ab_job_stage_begin(job, stage, own_total);
 }
 
 static void unit_done(struct ab_job *job)
@@ -52,6 +91,7 @@ void ab_job_prepare(struct ab_job *job)
     }
     job->sealed = ab_new_array(struct ab_sealed_span, plan->spans_count * plan->partitions_count);
     job->kept = ab_new_array(uint32_t, plan->views_count + 1);
+    job->heard = ab_new_array(struct ab_exchange_note, ab_exchange_ranks());
     job->progress.job = plan->job;
     job->progress.attempt = plan->attempt;
 }
@@ -65,6 +105,7 @@ void ab_job_fini(struct ab_job *job)
     ab_delete(job->sealed);
     ab_delete(job->kept);
     ab_delete(job->work);
+    ab_delete(job->heard);
     ab_buffer_fini(&job->results);
     ab_buffer_fini(&job->shards);
     ab_plan_fini(&job->plan);
@@ -90,6 +131,23 @@ static size_t seal_start(const struct ab_job *job, uint32_t partition)
     return start;
 }
 
+/* Records of a partition that are looked at. */
+static uint64_t seal_records(const struct ab_job *job, uint32_t partition)
+{
+    size_t start = seal_start(job, partition);
+    return start == job->plan.spans_count
+               ? 0
+               : job->plan.partitions[partition].end_offset - ab_plan_from_offset(&job->plan, start, partition);
+}
+
+static void on_record_sealed(uint64_t rows_count, uint64_t bytes, void *context)
+{
+    struct ab_job *job = context;
+    job->progress.rows += rows_count;
+    job->progress.bytes += bytes;
+    unit_done(job);
+}
+
 static ab_err partition_seal(struct ab_job *job, uint32_t partition, struct ab_error *error)
 {
     const struct ab_plan *plan = &job->plan;
@@ -103,12 +161,14 @@ static ab_err partition_seal(struct ab_job *job, uint32_t partition, struct ab_e
             .from_offset = ab_plan_from_offset(plan, s, partition),
             .until_offset = plan->spans[s].end_offsets[partition],
             .chain = s + 1 == plan->spans_count ? &plan->partitions[partition].chain : NULL,
-            .memory = &job->memory};
+            .memory = &job->memory,
+            .on_record = on_record_sealed,
+            .context = job};
         AB_TRY(ab_seal_run(&unit, sealed, &was_sealed, error));
-        for (size_t i = 0; i < sealed->streams_count; i++) {
-            job->progress.rows += sealed->streams[i].rows;
+        if (was_sealed) {
+            job->progress.done += sealed->until_offset - sealed->from_offset;
+            ab_job_tick(job);
         }
-        ab_job_tick(job);
     }
     return AB_OK;
 }
@@ -116,17 +176,54 @@ static ab_err partition_seal(struct ab_job *job, uint32_t partition, struct ab_e
 ab_err ab_job_seal(struct ab_job *job, struct ab_error *error)
 {
     ab_err err = AB_OK;
-    stage_begin(job, "seal", own_partitions(job));
+    uint64_t records = 0;
+    for (uint32_t p = 0; p < job->plan.partitions_count; p++) {
+        records += ab_job_owns(p) ? seal_records(job, p) : 0;
+    }
+    stage_begin(job, AB_STAGE_SEAL, records);
     for (uint32_t p = 0; p < job->plan.partitions_count && err == AB_OK; p++) {
         if (ab_job_owns(p)) {
             err = partition_seal(job, p, error);
-            unit_done(job);
         }
     }
     return ab_exchange_agree(err);
 }
 
 /* ---- combine ---- */
+
+/* Rows that a unit has to read: of streams with a view that lacks the span. */
+static uint64_t unit_rows(const struct ab_job *job, const struct ab_sealed_span *sealed, size_t span)
+{
+    uint64_t rows = 0;
+    for (size_t i = 0; i < sealed->streams_count; i++) {
+        bool is_read = false;
+        for (size_t v = 0; v < job->plan.views_count && !is_read; v++) {
+            const struct ab_plan_view *view = &job->plan.views[v];
+            is_read = span >= view->first_span && strcmp(view->view->stream->name, sealed->streams[i].name) == 0;
+        }
+        rows += is_read ? sealed->streams[i].accepted : 0;
+    }
+    return rows;
+}
+
+static uint64_t combine_rows(const struct ab_job *job)
+{
+    uint64_t rows = 0;
+    for (size_t s = job->first_span; s < job->plan.spans_count; s++) {
+        for (uint32_t p = 0; p < job->plan.partitions_count; p++) {
+            rows += ab_job_owns(p) ? unit_rows(job, &job->sealed[s * job->plan.partitions_count + p], s) : 0;
+        }
+    }
+    return rows;
+}
+
+static void on_rows_scanned(uint64_t rows_count, void *context)
+{
+    struct ab_job *job = context;
+    job->progress.rows += rows_count;
+    job->progress.done += rows_count;
+    ab_job_tick(job);
+}
 
 static ab_err partition_combine(struct ab_job *job, uint32_t partition, struct ab_error *error)
 {
@@ -142,16 +239,19 @@ static ab_err partition_combine(struct ab_job *job, uint32_t partition, struct a
             .partition = partition,
             .span = s,
             .sealed = &job->sealed[s * plan->partitions_count + partition],
-            .memory = &job->memory};
+            .memory = &job->memory,
+            .on_rows = on_rows_scanned,
+            .context = job};
+        uint64_t done = job->progress.done + unit_rows(job, unit.sealed, s);
         err = ab_unit_combine(&unit, results, &count, &is_reused, error);
         if (err == AB_OK) {
             ab_buffer_put(&job->results, results, count * sizeof *results);
         }
         for (size_t i = 0; i < count && err == AB_OK; i++) {
-            job->progress.rows += results[i].summary.rows_scanned;
             job->progress.bytes += results[i].summary.bytes;
         }
-        unit_done(job);
+        job->progress.done = done; /* runs of an earlier attempt were not read again */
+        ab_job_tick(job);
     }
     ab_delete(results);
     return err;
@@ -160,7 +260,7 @@ static ab_err partition_combine(struct ab_job *job, uint32_t partition, struct a
 ab_err ab_job_combine(struct ab_job *job, struct ab_error *error)
 {
     ab_err err = AB_OK;
-    stage_begin(job, "combine", own_partitions(job) * (job->plan.spans_count - job->first_span));
+    stage_begin(job, AB_STAGE_COMBINE, combine_rows(job));
     for (uint32_t p = 0; p < job->plan.partitions_count && err == AB_OK; p++) {
         if (ab_job_owns(p)) {
             err = partition_combine(job, p, error);
@@ -222,6 +322,8 @@ static void shard_note(struct ab_job *job, size_t view, uint32_t shard, const st
     result.view = (uint32_t)view;
     result.shard = shard;
     result.summary = *summary;
+    job->progress.rows += summary->rows_count;
+    job->progress.bytes += summary->bytes;
     ab_buffer_put(&job->shards, &result, sizeof result);
 }
 
@@ -331,7 +433,7 @@ static ab_err view_write(struct ab_job *job, size_t view, struct ab_error *error
 
 ab_err ab_job_write(struct ab_job *job, struct ab_error *error)
 {
-    stage_begin(job, "write", own_partitions(job) * job->plan.views_count);
+    stage_begin(job, AB_STAGE_WRITE, own_partitions(job) * job->plan.views_count);
     for (size_t v = 0; v < job->plan.views_count; v++) {
         AB_TRY(view_write(job, v, error));
     }

@@ -9,23 +9,36 @@
 #define ANABRANCH_BATCH_JOB_H
 
 #include "batch/control.h"
+#include "batch/exchange.h"
 #include "batch/plan.h"
 #include "batch/publish.h"
 #include "batch/sealed.h"
 #include "batch/unit.h"
 
+enum ab_job_stage {
+    AB_STAGE_BEGIN,
+    AB_STAGE_SEAL,
+    AB_STAGE_COMBINE,
+    AB_STAGE_RECONCILE,
+    AB_STAGE_WRITE,
+    AB_STAGE_PUBLISH
+};
+
 struct ab_job {
     const char *directory;      /* borrowed: the cluster's */
     struct ab_control *control; /* owned; rank 0 only */
     struct ab_plan plan;
-    char *work;                    /* owned: folder of runs */
-    struct ab_memory memory;       /* of this rank */
-    size_t first_span;             /* the first that some view has not */
-    struct ab_sealed_span *sealed; /* owned; [span * partitions + partition], own partitions only */
-    struct ab_buffer results;      /* struct ab_unit_result each: of this rank */
-    struct ab_buffer shards;       /* struct ab_shard_result each: of this rank */
-    uint32_t *kept;                /* owned; per view: directories that stay */
-    struct ab_control_progress progress;
+    char *work;                          /* owned: folder of runs */
+    struct ab_memory memory;             /* of this rank */
+    size_t first_span;                   /* the first that some view has not */
+    struct ab_sealed_span *sealed;       /* owned; [span * partitions + partition], own partitions only */
+    struct ab_buffer results;            /* struct ab_unit_result each: of this rank */
+    struct ab_buffer shards;             /* struct ab_shard_result each: of this rank */
+    uint32_t *kept;                      /* owned; per view: directories that stay */
+    struct ab_control_progress progress; /* of this rank, but for the total */
+    enum ab_job_stage stage;
+    struct ab_exchange_note *heard; /* owned; rank 0: what each rank told last */
+    int64_t told_us;                /* monotonic: when it was told, or passed on, last */
 };
 
 /* Prepares what follows from the plan; and frees everything. */
@@ -41,7 +54,10 @@ AB_MUST_USE ab_err ab_job_combine(struct ab_job *job, struct ab_error *error);
 /* Shuffles what is not aligned and writes the directories of own shards. */
 AB_MUST_USE ab_err ab_job_write(struct ab_job *job, struct ab_error *error);
 
-/* Tells the controller where the job is, if it is time (rank 0; elsewhere nothing). */
+/* Begins to count anew, for a stage of `total` units on all ranks together. */
+void ab_job_stage_begin(struct ab_job *job, enum ab_job_stage stage, uint64_t total);
+
+/* Tells where the job is if it is time: rank 0 the controller, the others rank 0. */
 void ab_job_tick(struct ab_job *job);
 
 /* True when this rank does the work of a partition, and writes the shard of that number. */

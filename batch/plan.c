@@ -67,6 +67,11 @@ static ab_err partitions_decode(const struct ab_json *list, struct ab_plan *plan
         }
         struct ab_plan_partition *partition = &plan->partitions[number];
         partition->leader_epoch = ab_json_u64_or(ab_json_get(entry, "leader_epoch"), 0);
+        partition->accepted = ab_json_u64_or(ab_json_get(entry, "accepted"), UINT64_MAX);
+        partition->rejected = ab_json_u64_or(ab_json_get(entry, "rejected"), UINT64_MAX);
+        partition->duplicates = ab_json_u64_or(ab_json_get(entry, "duplicates"), UINT64_MAX);
+        partition->has_counts = partition->accepted != UINT64_MAX && partition->rejected != UINT64_MAX &&
+                                partition->duplicates != UINT64_MAX;
         partition->end_offset = ab_json_u64_or(ab_json_get(entry, "offset"), 0);
         if (partition->end_offset == 0 ||
             ab_hash128_parse(ab_json_bytes(ab_json_get(entry, "chain")), &partition->chain) != AB_OK) {

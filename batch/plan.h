@@ -1,8 +1,8 @@
 /* plan: what a job has to do, from what the controller said: partitions, spans, and per view which spans are new. Pure.
  *
  * The controller's answer (JSON): {"job","attempt","cut","time_us","full","catalog"
- * (hex),"partitions":[{"partition","leader_epoch","offset","chain"}], "spans":[{"cut","offsets":[end per
- * partition]}],"previous":{view: manifest or null},"shards"}.
+ * (hex),"partitions":[{"partition","leader_epoch","offset","chain","accepted","rejected","duplicates"}],
+ * "spans":[{"cut","offsets":[end per partition]}],"previous":{view: manifest or null},"shards"}.
  *
  * Work is placed by partition: rank = partition mod ranks, and rank = shard mod ranks, so that what is aligned never
  * travels.
@@ -26,6 +26,8 @@ struct ab_plan_partition {
     uint64_t leader_epoch;
     uint64_t end_offset;     /* after the job's cut record */
     struct ab_hash128 chain; /* of that record */
+    bool has_counts;         /* speed said what it had acknowledged in the span that the cut ends: */
+    uint64_t accepted, rejected, duplicates;
 };
 
 struct ab_plan_span {

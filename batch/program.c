@@ -213,9 +213,7 @@ static ab_err reconcile_on_rank_0(struct ab_job *job, struct ab_buffer *results,
     struct ab_unit_result *items = (struct ab_unit_result *)(void *)results->data;
     size_t count = results->bytes / sizeof *items;
     struct ab_reconcile *reconcile = ab_reconcile_create(&job->plan);
-    job->progress.stage = "reconcile";
-    job->progress.done = 0;
-    job->progress.total = count;
+    ab_job_stage_begin(job, AB_STAGE_RECONCILE, count);
     ab_err err = sealed_add(reconcile, sealed, error);
     if (err == AB_OK) {
         err = results_compare(job, reconcile, items, count, error);
@@ -282,7 +280,7 @@ static ab_err publish_on_rank_0(
     ab_json_set(request, "cut", ab_json_integer((int64_t)job->plan.cut));
     ab_json_set(request, "views", manifests);
     ab_json_set(request, "report", report);
-    job->progress.stage = "publish";
+    ab_job_stage_begin(job, AB_STAGE_PUBLISH, 0);
     ab_err err = manifests_make(job, shards, manifests, error);
     if (err == AB_OK) {
         err = ab_control_publish(job->control, request, error);

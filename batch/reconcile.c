@@ -55,10 +55,36 @@ static void refuse(struct ab_reconcile *reconcile, char *text)
     ab_delete(text);
 }
 
+/* What was acknowledged in the span that the job's cut ends is what was sealed of it. Rows of streams that the catalog
+ * no longer has are in neither file, so a partition with some of them cannot be compared. */
+static void acknowledged_compare(struct ab_reconcile *reconcile, const struct ab_sealed_span *sealed)
+{
+    const struct ab_plan_partition *said = &reconcile->plan->partitions[sealed->partition];
+    if (sealed->span != reconcile->plan->cut || !said->has_counts || sealed->unlisted_rows > 0) {
+        return;
+    }
+    uint64_t accepted = 0;
+    uint64_t rejected = 0;
+    uint64_t duplicates = 0;
+    for (size_t s = 0; s < sealed->streams_count; s++) {
+        accepted += sealed->streams[s].accepted;
+        rejected += sealed->streams[s].rejected;
+        duplicates += sealed->streams[s].duplicates;
+    }
+    if (accepted != said->accepted || rejected != said->rejected || duplicates != said->duplicates) {
+        refuse(reconcile,
+            ab_new_format("partition %" PRIu32 ", span %" PRIu64 ": speed acknowledged %" PRIu64 " rows, %" PRIu64
+                          " dead letters, %" PRIu64 " duplicates; sealed are %" PRIu64 ", %" PRIu64 ", %" PRIu64,
+                sealed->partition, sealed->span, said->accepted, said->rejected, said->duplicates, accepted, rejected,
+                duplicates));
+    }
+}
+
 void ab_reconcile_add_sealed(struct ab_reconcile *reconcile, const struct ab_sealed_span *sealed)
 {
     const struct ab_catalog *catalog = reconcile->plan->catalog;
     reconcile->unlisted_rows += sealed->unlisted_rows;
+    acknowledged_compare(reconcile, sealed);
     for (uint32_t s = 0; s < catalog->streams_count; s++) {
         const struct ab_sealed_stream *counts = ab_sealed_span_stream(sealed, catalog->streams[s].name);
         if (counts == NULL) {

@@ -1,9 +1,10 @@
 /* reconcile: does what batch computed agree with the log and with what speed held? (DESIGN 5.6) Pure.
  *
- * Per stream and span: rows in the log = sealed + dead letters + duplicates. Per view, span and partition: rows scanned
- * = aggregated + filtered + expired, and rows in states = aggregated. Against speed, for spans it still holds: the same
- * counts, and the same digest. A difference in counts refuses the publish; a difference in digests alone is drift:
- * reported with evidence, and published.
+ * Per stream and span: rows in the log = sealed + dead letters + duplicates; in the span that the job's cut ends, what
+ * was sealed is also what speed had acknowledged. Per view, span and partition: rows scanned = aggregated + filtered +
+ * expired, and rows in states = aggregated. Against speed, for spans it still holds: the same counts, and the same
+ * digest. A difference in counts refuses the publish; a difference in digests alone is drift: reported with evidence,
+ * and published.
  *
  * Threads: owner.
  */

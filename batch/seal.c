@@ -249,6 +249,9 @@ static ab_err records_seal(struct seal *seal, struct ab_log_reader *reader)
         if (err != AB_OK) {
             return ab_error_wrap(seal->error, err, "record %" PRIu64, record.header.offset);
         }
+        if (is_inside && unit->on_record != NULL) {
+            unit->on_record(record.header.rows_count, record.verdict.bytes + record.body.bytes, unit->context);
+        }
         err = ab_log_reader_next(reader, &record, seal->error);
     }
     if (err == AB_END && !has_end) {

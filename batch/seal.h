@@ -22,6 +22,8 @@ struct ab_seal_unit {
     uint64_t until_offset;          /* after its cut record */
     const struct ab_hash128 *chain; /* what the cut record's must be; NULL = not known */
     struct ab_memory *memory;
+    void (*on_record)(uint64_t rows_count, uint64_t bytes, void *context); /* a record was sealed; may be NULL */
+    void *context;
 };
 
 /* Seals a unit, or finds it sealed (*was_sealed). AB_CORRUPT when the log is not what the unit says, with the place;

@@ -76,6 +76,9 @@ static ab_err rows_combine(struct pass *pass, struct ab_scan *scan)
                 ab_combine_add(pass->combines[v], &rows, &scratch);
             }
         }
+        if (pass->unit->on_rows != NULL) {
+            pass->unit->on_rows(rows.rows_count, pass->unit->context);
+        }
         err = spill_until_within(pass);
         if (err == AB_OK) {
             err = rows_next(pass, scan, &rows);

@@ -22,6 +22,8 @@ struct ab_unit {
     size_t span; /* index into the plan's */
     const struct ab_sealed_span *sealed;
     struct ab_memory *memory;
+    void (*on_rows)(uint64_t rows_count, void *context); /* some were scanned; may be NULL */
+    void *context;
 };
 
 /* What a unit did for one view. No pointers: it travels between ranks as bytes. */

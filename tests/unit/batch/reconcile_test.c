@@ -119,6 +119,36 @@ static void test_reconcile_sealed_rows_must_add_up(void **state)
     ab_reconcile_destroy(reconcile);
 }
 
+/* Refusals when speed acknowledged 90 rows, 5 dead letters, 5 duplicates in the cut's span and this was sealed. */
+static uint64_t sealed_against_acknowledged(struct both *both, uint64_t span, uint64_t accepted, uint64_t unlisted)
+{
+    struct ab_plan_partition *said = &both->plan.partitions[0];
+    struct ab_sealed_stream stream = {
+        .name = (char *)(uintptr_t)both->plan.catalog->streams[0].name, .rows = accepted + 10, .accepted = accepted};
+    struct ab_sealed_span sealed = {.span = span, .streams = &stream, .streams_count = 1, .unlisted_rows = unlisted};
+    stream.rejected = 5;
+    stream.duplicates = 5;
+    said->has_counts = true;
+    said->accepted = 90;
+    said->rejected = 5;
+    said->duplicates = 5;
+    struct ab_reconcile *reconcile = ab_reconcile_create(&both->plan);
+    ab_reconcile_add_sealed(reconcile, &sealed);
+    uint64_t refusals = ab_reconcile_refusals(reconcile);
+    ab_reconcile_destroy(reconcile);
+    return refusals;
+}
+
+static void test_reconcile_sealed_is_what_was_acknowledged(void **state)
+{
+    struct both *both = *state;
+    assert_int_equal(sealed_against_acknowledged(both, both->plan.cut, 90, 0), 0);
+    assert_int_equal(sealed_against_acknowledged(both, both->plan.cut, 89, 0), 1);
+    assert_int_equal(sealed_against_acknowledged(both, both->plan.cut, 91, 0), 1);
+    assert_int_equal(sealed_against_acknowledged(both, both->plan.cut - 1, 89, 0), 0); /* another cut's span */
+    assert_int_equal(sealed_against_acknowledged(both, both->plan.cut, 80, 10), 0); /* rows of a stream that is gone */
+}
+
 static void test_reconcile_malformed_answers_are_errors(void **state)
 {
     const struct both *both = *state;
@@ -165,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_reconcile_other_digest_is_drift),
         cmocka_unit_test(test_reconcile_other_counts_refuse),
         cmocka_unit_test(test_reconcile_sealed_rows_must_add_up),
+        cmocka_unit_test(test_reconcile_sealed_is_what_was_acknowledged),
         cmocka_unit_test(test_reconcile_malformed_answers_are_errors),
         cmocka_unit_test(test_publish_manifest_needs_every_shard),
     };
