@@ -216,6 +216,8 @@ void ab_job_published(struct ab_job *job, struct ab_json *report, ab_time_us now
     struct ab_process process = job->process; /* it still has to end: the controller reaps it */
     job_over(job, AB_JOB_DONE, "", now);
     job->process = process;
+    ab_json_destroy(job->progress); /* the report says what was done */
+    job->progress = NULL;
     ab_json_destroy(job->report);
     job->report = report;
 }

@@ -14,7 +14,7 @@
 
 #define TIMEOUT_MS 10000
 #define POLL_US (100 * AB_US_PER_MS)
-#define SAY_US (2 * AB_US_PER_SECOND)
+#define SAY_US AB_US_PER_SECOND
 #define GONE_PATIENCE_US (60 * AB_US_PER_SECOND)
 
 /* Asks the controller about a job by its id. */
@@ -38,22 +38,31 @@ static bool is_over(const struct ab_json *job)
     return strcmp(state, "done") == 0 || strcmp(state, "failed") == 0;
 }
 
-/* Progress in a few words: every scalar the job reported, but for what names it. */
+static int64_t number_of(const struct ab_json *object, const char *key)
+{
+    return ab_json_integer_or(ab_json_get(object, key), 0);
+}
+
+/* A job's record in a line: what it is at, or how it ended. */
 static void progress_format(const struct ab_json *job, char *text, size_t room)
 {
     const struct ab_json *progress = ab_json_get(job, "progress");
-    size_t used = (size_t)snprintf(text, room, "%s %s", text_of(job, "id"), text_of(job, "state"));
-    for (size_t i = 0; !is_over(job) && i < ab_json_count(progress) && used < room; i++) {
-        const char *key = ab_json_key_at(progress, i);
-        const struct ab_json *member = ab_json_get(progress, key);
-        if (strcmp(key, "job") == 0 || strcmp(key, "attempt") == 0) {
-            continue;
+    const char *stage = text_of(progress, "stage");
+    int64_t total = number_of(progress, "total");
+    char share[32] = "";
+    if (is_over(job)) {
+        double seconds = (double)(number_of(job, "finished_us") - number_of(job, "started_us")) / 1e6;
+        (void)snprintf(text, room, "%s %s, cut %" PRId64 ", after %.1f s", text_of(job, "id"), text_of(job, "state"),
+            number_of(job, "cut"), seconds);
+    } else if (strcmp(text_of(job, "state"), "running") != 0 || stage[0] == '\0') {
+        (void)snprintf(text, room, "%s %s", text_of(job, "id"), text_of(job, "state"));
+    } else {
+        if (total > 0) {
+            (void)snprintf(
+                share, sizeof share, ", %.0f %%", 100.0 * (double)number_of(progress, "done") / (double)total);
         }
-        if (ab_json_is_text(member)) {
-            used += (size_t)snprintf(text + used, room - used, ", %s %s", key, ab_json_text_or(member, ""));
-        } else if (ab_json_is_integer(member)) {
-            used += (size_t)snprintf(text + used, room - used, ", %s %" PRId64, key, ab_json_integer_or(member, 0));
-        }
+        (void)snprintf(text, room, "%s running: %s, %" PRId64 " rows, %.1f MB%s", text_of(job, "id"), stage,
+            number_of(progress, "rows"), (double)number_of(progress, "bytes") / 1e6, share);
     }
 }
 

@@ -14,6 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static const char *const stage_names[] = {"seal", "combine", "reconcile", "write", "publish"};
+#define STAGES (sizeof stage_names / sizeof stage_names[0])
+
 /* The stand-in for controller and speed. Fields are set while no job runs; the server's thread writes what it got. */
 struct stage {
     struct fixture fixture;
@@ -26,6 +29,8 @@ struct stage {
     struct ab_json *published; /* owned: manifests in force, by view */
     struct ab_json *report;    /* owned: of the newest publish */
     int publishes;
+    uint64_t totals[STAGES]; /* what progress said last of each stage */
+    size_t stages_count;     /* stages begun, in order; SIZE_MAX = progress that makes no sense */
 };
 
 static struct stage *the_stage;
@@ -76,6 +81,24 @@ static void publish_take(struct stage *stage, const struct ab_json *body)
     stage->publishes++;
 }
 
+/* Stages come one after the other, and never is more done than there is to do. */
+static void progress_take(struct stage *stage, const struct ab_json *body)
+{
+    const char *name = ab_json_text_or(ab_json_get(body, "stage"), "?");
+    uint64_t total = ab_json_u64_or(ab_json_get(body, "total"), UINT64_MAX);
+    bool is_next = stage->stages_count < STAGES && strcmp(name, stage_names[stage->stages_count]) == 0;
+    stage->stages_count += is_next;
+    size_t current = stage->stages_count - 1;
+    bool is_right = current < STAGES && strcmp(name, stage_names[current]) == 0 &&
+                    (is_next || stage->totals[current] == total) &&
+                    ab_json_u64_or(ab_json_get(body, "done"), UINT64_MAX) <= total;
+    if (is_right) {
+        stage->totals[current] = total;
+    } else {
+        stage->stages_count = SIZE_MAX;
+    }
+}
+
 static void on_request(struct ab_request *request, void *context)
 {
     struct stage *stage = context;
@@ -87,12 +110,17 @@ static void on_request(struct ab_request *request, void *context)
     switch (request->envelope.verb) {
     case AB_VERB_JOB_BEGIN: {
         stage->attempt++;
+        stage->stages_count = 0;
         struct ab_json *answer = fixture_begin_answer(&stage->fixture, ab_json_text_or(ab_json_get(body, "job"), "x"),
             stage->attempt, json_copy(stage->published));
         ab_json_set(answer, "full", ab_json_boolean(stage->is_full));
         reply_json(request, answer);
         break;
     }
+    case AB_VERB_JOB_PROGRESS:
+        progress_take(stage, body);
+        ab_request_reply(request, AB_OK, NULL, ab_bytes_of("{}", 2));
+        break;
     case AB_VERB_DIGEST:
         digest_reply(stage, request, body);
         break;
@@ -280,6 +308,24 @@ static void contents_take(const struct stage *stage, struct ab_hash128 contents[
     }
 }
 
+/* What the job said of itself is the same with any number of ranks: all of them together. */
+static void progress_check(const struct stage *stage)
+{
+    const struct fixture *fixture = &stage->fixture;
+    uint64_t records = 0;
+    uint64_t rows = 0;
+    for (uint32_t p = 0; p < FIXTURE_PARTITIONS; p++) {
+        records += fixture->end_offsets[fixture->spans_count - 1][p];
+    }
+    for (size_t s = 0; s < fixture->spans_count; s++) {
+        rows += fixture->accepted[s];
+    }
+    assert_int_equal(stage->stages_count, STAGES);
+    assert_int_equal(stage->totals[0], records);
+    assert_int_equal(stage->totals[1], rows);
+    assert_int_equal(stage->totals[3], FIXTURE_PARTITIONS * FIXTURE_VIEWS);
+}
+
 static void test_job_any_number_of_ranks_gives_the_same_states(void **state)
 {
     struct stage *stage = *state;
@@ -295,6 +341,7 @@ static void test_job_any_number_of_ranks_gives_the_same_states(void **state)
         assert_int_equal(
             ab_json_u64_or(ab_json_get(stage->report, "compared"), 0), FIXTURE_VIEWS * FIXTURE_PARTITIONS * 2);
         contents_take(stage, contents[i]);
+        progress_check(stage);
     }
     assert_memory_equal(contents[0], contents[1], sizeof contents[0]);
     assert_memory_equal(contents[0], contents[2], sizeof contents[0]);
