@@ -8,8 +8,6 @@
 #include "tests/golden/golden.h"
 #include "tests/support/test.h"
 
-#include <sys/stat.h>
-
 #define CREATED "\"created\": \""
 
 /* ---- helpers: files of a scratch directory against committed ones ---- */
