@@ -55,8 +55,8 @@ struct anabranch_options {
     int timeout_ms;             /* for each call; 0 = 30,000 */
 };
 
-/* Opens a client and fetches the catalog. On failure *client is still set, so that anabranch_last_error works; close
- * it. */
+/* Opens a client and fetches the catalog; a serving node that is being started again is waited for until the timeout.
+ * On failure *client is still set, so that anabranch_last_error works; close it. */
 ANABRANCH_API enum anabranch_result anabranch_open(
     const struct anabranch_options *options, struct anabranch_client **client);
 

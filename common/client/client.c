@@ -5,6 +5,7 @@
 #include "common/wire/node.h"
 
 #define FIRST_FETCH_MS 500 /* then the directory is looked at again */
+#define OPEN_PAUSE_US (50 * AB_US_PER_MS)
 
 enum anabranch_result client_result_of(ab_err err)
 {
@@ -214,7 +215,6 @@ static ab_err options_read(struct anabranch_client *client, const struct anabran
     if (options->data_directory != NULL) {
         client->data_directory = ab_new_text(options->data_directory);
         AB_TRY(directory_cluster_id(client));
-        AB_TRY(directory_endpoint(client));
     } else if (options->address != NULL && options->server_key != NULL && options->key_file != NULL) {
         if (strlen(options->address) >= sizeof client->serving.address) {
             return ab_error_set(&client->error, AB_USAGE, "the address is too long");
@@ -234,16 +234,38 @@ static ab_err options_read(struct anabranch_client *client, const struct anabran
     return err;
 }
 
-/* A daemon that has just died may still be named as the one that answers: the directory is looked at again and again.
- */
-static ab_err catalog_fetch_first(struct anabranch_client *client)
+/* True when a controller says that the cluster is up: its serving daemon will answer, if not now. */
+static bool has_controller(const struct anabranch_client *client)
 {
-    int64_t until_us = ab_time_monotonic_us() + (int64_t)client->timeout_ms * AB_US_PER_MS;
+    struct ab_node_endpoint endpoint = {0};
+    struct ab_error ignored = {0};
+    return ab_node_endpoint_read(client->data_directory, "controller", &endpoint, &ignored) == AB_OK;
+}
+
+/* Where serving answers; while it is being started again it has not said. */
+static ab_err endpoint_await(struct anabranch_client *client, int64_t until_us)
+{
     for (;;) {
-        ab_err err = client_refresh(client, FIRST_FETCH_MS);
-        if (err != AB_TIMEOUT || ab_time_monotonic_us() >= until_us) {
+        ab_err err = directory_endpoint(client);
+        if (err != AB_UNAVAILABLE || !has_controller(client) || ab_time_monotonic_us() >= until_us) {
             return err;
         }
+        client->error = (struct ab_error){0};
+        ab_time_sleep_us(OPEN_PAUSE_US);
+    }
+}
+
+/* A daemon that has just died may still be named as the one that answers, and one that has just started may not be
+ * ready: the directory is looked at again and again. */
+static ab_err catalog_fetch_first(struct anabranch_client *client, int64_t until_us)
+{
+    for (;;) {
+        ab_err err = client_refresh(client, FIRST_FETCH_MS);
+        if ((err != AB_TIMEOUT && err != AB_UNAVAILABLE) || ab_time_monotonic_us() >= until_us) {
+            return err;
+        }
+        client->error = (struct ab_error){0};
+        ab_time_sleep_us(err == AB_UNAVAILABLE ? OPEN_PAUSE_US : 0);
     }
 }
 
@@ -255,11 +277,15 @@ enum anabranch_result anabranch_open(const struct anabranch_options *options, st
     struct anabranch_client *made = ab_new(struct anabranch_client);
     *client = made;
     ab_err err = options_read(made, options);
+    int64_t until_us = ab_time_monotonic_us() + (int64_t)made->timeout_ms * AB_US_PER_MS;
+    if (err == AB_OK && made->data_directory != NULL) {
+        err = endpoint_await(made, until_us);
+    }
     if (err == AB_OK) {
         err = wire_reopen(made);
     }
     if (err == AB_OK) {
-        err = catalog_fetch_first(made);
+        err = catalog_fetch_first(made, until_us);
     }
     made->is_open = err == AB_OK;
     return client_result_of(err);

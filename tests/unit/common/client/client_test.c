@@ -1,6 +1,7 @@
 /* Clients: opening, keys, and daemons that move. */
 #include "tests/unit/common/client/fake.h"
 
+#include "common/base/file.h"
 #include "common/base/time.h"
 
 #include "tests/support/test.h"
@@ -187,6 +188,55 @@ static void test_client_finds_a_serving_node_that_moved(void **state)
     fake_destroy(fake);
 }
 
+/* Serving is being started again: it says where it answers half a second later. */
+static void serving_returns(void *context)
+{
+    struct fake *fake = context;
+    char *hidden = scratch_path(fake->directory, "run/hidden.json");
+    char *path = scratch_path(fake->directory, "run/serving.json");
+    ab_time_sleep_us(500 * AB_US_PER_MS);
+    (void)rename(hidden, path);
+    ab_delete(hidden);
+    ab_delete(path);
+}
+
+static void test_client_open_waits_for_a_serving_node_that_is_started_again(void **state)
+{
+    (void)state;
+    struct fake *fake = fake_create();
+    struct ab_thread thread;
+    struct ab_buffer endpoint = {0};
+    struct ab_error error = {0};
+    struct anabranch_client *client = NULL;
+    char *controller = scratch_path(fake->directory, "run/controller.json");
+    char *hidden = scratch_path(fake->directory, "run/hidden.json");
+    char *path = scratch_path(fake->directory, "run/serving.json");
+    struct anabranch_options options = {.data_directory = fake->directory, .timeout_ms = 20000};
+    assert_ok(ab_file_read_all(path, &endpoint, &error));
+    scratch_write(controller, ab_buffer_view(&endpoint), 0600);
+    assert_int_equal(rename(path, hidden), 0);
+    ab_thread_start(&thread, "returns", serving_returns, fake);
+    int64_t begun_us = ab_time_monotonic_us();
+    assert_int_equal(anabranch_open(&options, &client), ANABRANCH_OK);
+    int64_t took_us = ab_time_monotonic_us() - begun_us;
+    assert_true(took_us > 100 * AB_US_PER_MS && took_us < 10 * AB_US_PER_SECOND);
+    ab_thread_join(&thread);
+    anabranch_close(client);
+
+    /* It never says: the timeout is kept. */
+    assert_int_equal(remove(path), 0);
+    options.timeout_ms = 300;
+    begun_us = ab_time_monotonic_us();
+    assert_says(refused(&options, ANABRANCH_TIMEOUT), "serving");
+    took_us = ab_time_monotonic_us() - begun_us;
+    assert_true(took_us >= 300 * AB_US_PER_MS && took_us < 5 * AB_US_PER_SECOND);
+    ab_buffer_fini(&endpoint);
+    ab_delete(controller);
+    ab_delete(hidden);
+    ab_delete(path);
+    fake_destroy(fake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_client_malformed_catalog_answers_are_refused),
         cmocka_unit_test(test_client_without_speed_can_ask_but_not_produce),
         cmocka_unit_test(test_client_finds_a_serving_node_that_moved),
+        cmocka_unit_test(test_client_open_waits_for_a_serving_node_that_is_started_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
