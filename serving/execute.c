@@ -12,6 +12,7 @@
 #define PREPARED_QUERIES 64u
 #define ATTEMPTS_MAX 5
 #define STALE_WAIT_US (20 * AB_US_PER_MS)
+#define SPEED_MOVED_EVERY_MS 100 /* how long to wait for speed before looking whether it answers elsewhere by now */
 #define REPLY_BYTES_MAX (AB_WIRE_MESSAGE_BYTES_MAX - (64u << 10))
 
 /* A parsed query, kept because services ask the same thing again and again. */
@@ -229,13 +230,32 @@ static ab_err speed_merge(struct execution *execution, const struct ab_answer *a
     return AB_OK;
 }
 
-/* Waits for the answer to this request; later answers to earlier ones are passed over. */
+/* True when speed was started again since it was asked: whoever was asked will not answer. */
+static bool speed_has_moved(struct ab_executor *executor)
+{
+    struct ab_snapshot *current = ab_snapshot_source_current(executor->source);
+    bool has_moved =
+        current->speed.is_known && memcmp(&current->speed, &executor->speed_endpoint, sizeof current->speed) != 0;
+    ab_snapshot_release(current);
+    return has_moved;
+}
+
+/* Waits for the answer to this request; later answers to earlier ones are passed over. AB_AGAIN when speed has moved
+ * meanwhile. */
 static ab_err speed_gather(struct execution *execution)
 {
     while (execution->request_id != 0) {
         int64_t left_ms = (execution->deadline_us - ab_time_monotonic_us()) / AB_US_PER_MS;
+        int wait_ms = left_ms < SPEED_MOVED_EVERY_MS ? (int)left_ms : SPEED_MOVED_EVERY_MS;
         struct ab_answer answer = {0};
-        if (left_ms <= 0 || ab_channel_receive(execution->executor->speed, (int)left_ms, &answer) != AB_OK) {
+        ab_err received = left_ms <= 0 ? AB_CLOSED : ab_channel_receive(execution->executor->speed, wait_ms, &answer);
+        if (received == AB_TIMEOUT && speed_has_moved(execution->executor)) {
+            return ab_error_set(execution->error, AB_AGAIN, "the speed layer was started again meanwhile");
+        }
+        if (received == AB_TIMEOUT) {
+            continue;
+        }
+        if (received != AB_OK) {
             return ab_error_set(execution->error, AB_TIMEOUT, "the speed layer did not answer before the deadline");
         }
         bool is_mine = answer.envelope.request_id == execution->request_id;
@@ -328,7 +348,7 @@ static ab_err execution_run(struct execution *execution, struct ab_buffer *out)
     if (speed == AB_OK) {
         speed = speed_gather(execution);
     }
-    if (speed != AB_OK && (speed == AB_STALE || !execution->request->allow_partial)) {
+    if (speed != AB_OK && (speed == AB_STALE || speed == AB_AGAIN || !execution->request->allow_partial)) {
         return speed;
     }
     return execution_finish(execution, out);
@@ -385,7 +405,7 @@ ab_err ab_executor_query(struct ab_executor *executor, const struct ab_wire_quer
         *error = (struct ab_error){0};
         ab_buffer_clear(reply);
         err = executor_attempt(executor, request, deadline_us, reply, error);
-        if (err != AB_STALE || ab_time_monotonic_us() >= deadline_us) {
+        if ((err != AB_STALE && err != AB_AGAIN) || ab_time_monotonic_us() >= deadline_us) {
             return err;
         }
         ab_time_sleep_us(STALE_WAIT_US * (attempt + 1));
