@@ -1,6 +1,9 @@
 #include "batch/program.h"
 
+#include "common/base/memory.h"
+
 int main(int argc, char **argv)
 {
+    ab_memory_return_large_pieces();
     return ab_batch_program(argc, argv);
 }

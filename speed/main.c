@@ -1,6 +1,7 @@
 /* anabranch-speed --data DIR: the speed layer's daemon. */
 #include "speed/daemon.h"
 #include "common/base/logging.h"
+#include "common/base/memory.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: anabranch-speed --data DIR\n");
         return 2;
     }
+    ab_memory_return_large_pieces();
     ab_logging_init("anabranch-speed", AB_LOG_INFO, STDERR_FILENO);
     struct ab_error error = {0};
     ab_err err = ab_speed_run(argv[2], &error);

@@ -2,6 +2,7 @@
 
 #include "common/base/assert.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #define ARENA_CHUNK_BYTES_DEFAULT ((size_t)64 * 1024)
 #define ARENA_CHUNK_BYTES_GROWN ((size_t)1024 * 1024)
 #define ALIGNMENT ((size_t)16)
+#define LARGE_PIECE_BYTES (1 << 20)
 
 /* The header of a chunk; the memory handed out follows it, so its size is a multiple of ALIGNMENT. */
 struct ab_arena_chunk {
@@ -18,6 +20,11 @@ struct ab_arena_chunk {
     size_t padding;
 };
 _Static_assert(sizeof(struct ab_arena_chunk) % ALIGNMENT == 0, "what follows the header must stay aligned");
+
+void ab_memory_return_large_pieces(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_PIECE_BYTES); /* setting it also ends its growth; 0 = not known here */
+}
 
 void ab_memory_init(struct ab_memory *memory, size_t limit_bytes, struct ab_memory *parent)
 {

@@ -24,6 +24,11 @@ struct ab_memory {
     struct ab_memory *parent; /* borrowed; NULL at the top */
 };
 
+/* To be called first by a process that keeps large tables: what is freed of them goes back to the system. The C library
+ * would otherwise learn to keep large pieces in its heap, where one small piece above them holds them for ever: after
+ * many flushes a process took twice its budget (I8). */
+void ab_memory_return_large_pieces(void);
+
 /* Sets up a budget of limit_bytes (0 = unlimited) inside `parent` (may be NULL). */
 void ab_memory_init(struct ab_memory *memory, size_t limit_bytes, struct ab_memory *parent);
 

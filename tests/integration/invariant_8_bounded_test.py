@@ -24,7 +24,7 @@ ROWS, VALUES = 1200000, 1000
 MIB = 1 << 20
 # MiB. The margin is what no budget counts: stacks, the allocator's loss, RocksDB's own tables, the network's, MPI.
 BUDGETS = {"anabranch-speed": 128, "anabranch-serving": 64, "anabranch-batch": 64, "anabranch-controller": 128}
-MARGINS = {"anabranch-speed": 64, "anabranch-serving": 64, "anabranch-batch": 112, "anabranch-controller": 0}
+MARGINS = {"anabranch-speed": 32, "anabranch-serving": 48, "anabranch-batch": 64, "anabranch-controller": 0}
 BUDGETS["anabranch"], MARGINS["anabranch"] = 64, 0  # the import
 
 
