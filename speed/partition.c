@@ -372,6 +372,7 @@ ab_err ab_partition_trim(struct ab_partition *partition, uint64_t offset, struct
     uint64_t limit = offset < partition->flushed_offset ? offset : partition->flushed_offset;
     uint64_t first_live = partition->spans[0]->start_offset;
     limit = limit < first_live ? limit : first_live;
+    limit -= limit > 0; /* whoever reads a span begins with the cut before it */
     struct ab_table_puts puts = {0};
     if (limit > ab_log_start_offset(partition->log)) {
         ab_partition_tables_put_locked(partition, true, &puts);

@@ -104,7 +104,8 @@ AB_MUST_USE ab_err ab_partition_retire(
     struct ab_partition *partition, uint64_t cut, ab_partition_done_fn on_done, void *context, struct ab_error *error);
 
 /* Removes log segments below `offset`, at most up to what is stored and retired (a lost state must be rebuilt from what
- * is left), after the tables were saved aside. */
+ * is left), after the tables were saved aside. The record before is kept: it is the cut that a span's reader begins
+ * with. */
 AB_MUST_USE ab_err ab_partition_trim(struct ab_partition *partition, uint64_t offset, struct ab_error *error);
 
 /* Freezes everything and asks for a flush, unless one waits already or nothing is new; true when one was begun. */

@@ -1,4 +1,5 @@
 /* One partition from block to answer: cuts, catalogs, retirement, trimming, lost state, full disk. */
+#include "common/log/log.h"
 #include "speed/digest.h"
 #include "speed/partition.h"
 #include "tests/support/test.h"
@@ -299,6 +300,30 @@ static void test_partition_lost_state_is_rebuilt_after_trimming(void **state)
     ab_buffer_fini(&payload);
 }
 
+/* Batch reads a span from the cut before it: trimming keeps that one, also where a segment begins right behind it. */
+static void test_partition_trimming_keeps_the_cut_before_the_first_live_span(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ab_error error = {0};
+    struct ab_closed_span span;
+    struct ab_partition_report report;
+    struct ab_log_reader *reader = NULL;
+    struct ab_record record;
+    send(fixture, 60000); /* a segment of its own */
+    assert_ok(rig_cut(&fixture->rig, 1, 1000, NULL, &error));
+    assert_ok(ab_partition_closed_span(fixture->rig.partition, 1, &span, &error));
+    send(fixture, 60000); /* and another one */
+    retire(fixture, 1);
+    assert_ok(ab_partition_trim(fixture->rig.partition, span.end_offset, &error));
+    ab_partition_report(fixture->rig.partition, &report);
+    assert_true(report.start_offset > 0);
+    const char *log = ab_partition_log_directory(fixture->rig.partition);
+    assert_ok(ab_log_reader_open(log, span.end_offset - 1, span.end_offset + 1, &reader, &error));
+    assert_ok(ab_log_reader_next(reader, &record, &error));
+    assert_int_equal(record.header.kind, AB_RECORD_CUT);
+    ab_log_reader_close(reader);
+}
+
 static void test_partition_damaged_state_is_rebuilt_from_the_log(void **state)
 {
     struct fixture *fixture = *state;
@@ -456,6 +481,8 @@ int main(void)
             test_partition_replaced_view_stays_until_its_spans_are_retired, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_retired_spans_are_refused_and_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_lost_state_is_rebuilt_after_trimming, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_partition_trimming_keeps_the_cut_before_the_first_live_span, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_damaged_state_is_rebuilt_from_the_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_full_disk_leaves_everything_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_digest_counts_a_closed_span, setup, teardown),
