@@ -288,11 +288,13 @@ class Cluster:
                             )
 
     def show_logs(self):
-        logs = os.path.join(self.directory, "logs")
-        for name in sorted(os.listdir(logs)) if os.path.isdir(logs) else []:
-            with open(os.path.join(logs, name), "rb") as file:
-                file.seek(max(0, os.path.getsize(file.name) - 3000))
-                print(f"--- {name}\n{file.read().decode(errors='replace')}", flush=True)
+        for folder in ("logs", "jobs"):
+            for place, _, names in sorted(os.walk(os.path.join(self.directory, folder))):
+                for name in sorted(name for name in names if name == "log" or name.endswith(".log")):
+                    with open(os.path.join(place, name), "rb") as file:
+                        file.seek(max(0, os.path.getsize(file.name) - 3000))
+                        text = file.read().decode(errors="replace")
+                        print(f"--- {os.path.relpath(file.name, self.directory)}\n{text}", flush=True)
 
     def command(self, *arguments, **options):
         return run([command("anabranch"), *arguments, "--data", self.directory], **options)
