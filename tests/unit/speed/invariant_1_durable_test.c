@@ -211,6 +211,7 @@ static ab_err count_left(char *directory, uint64_t *position)
     struct rig_totals wanted = {0};
     ab_err err = rig_open(&rig, directory, &options, &error);
     if (err != AB_OK) {
+        rig_close(&rig);
         return err;
     }
     *position = position_of(&rig);
