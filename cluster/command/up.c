@@ -23,6 +23,8 @@
 #define READY_SAY_US (5 * AB_US_PER_SECOND)
 #define CRASHES_PATIENCE 3u
 #define PING_TIMEOUT_MS 1000
+#define LOCK_PATIENCE_US (5 * AB_US_PER_SECOND)
+#define LOCK_PAUSE_US (50 * AB_US_PER_MS)
 
 /* What the command line asks for. */
 struct up {
@@ -222,6 +224,22 @@ static ab_err catalog_settle(struct up *up, struct ab_error *error)
     return err;
 }
 
+/* A killed controller holds its lock until the system has taken it down: a holder that is not known to be alive is
+ * waited for. */
+static ab_err lock_take(const struct up *up, const char *path, int *lock_fd, struct ab_error *error)
+{
+    int64_t until_us = ab_time_monotonic_us() + LOCK_PATIENCE_US;
+    for (;;) {
+        struct ab_running running;
+        ab_err err = ab_file_lock(path, lock_fd, error);
+        if (err != AB_BUSY || ab_running_read(up->directory, &running) || ab_time_monotonic_us() >= until_us) {
+            return err;
+        }
+        *error = (struct ab_error){0};
+        ab_time_sleep_us(LOCK_PAUSE_US);
+    }
+}
+
 /* Everything that must be right before a process is started, under the controller's lock. */
 static ab_err up_prepare(struct up *up, struct ab_error *error)
 {
@@ -233,7 +251,7 @@ static ab_err up_prepare(struct up *up, struct ab_error *error)
     char *path = ab_layout_path(up->directory, "run/controller.lock");
     ab_err err = ab_file_make_directory(run, 0700, error);
     if (err == AB_OK) {
-        err = ab_file_lock(path, &lock_fd, error);
+        err = lock_take(up, path, &lock_fd, error);
     }
     ab_delete(path);
     ab_delete(run);
