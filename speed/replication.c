@@ -104,7 +104,7 @@ void replica_epoch_end(const struct ab_replica_log *log, uint64_t epoch, uint64_
     *end_offset = log->start;
     for (size_t i = 0; i < log->epochs_count && log->epochs[i].epoch <= epoch; i++) {
         *found = log->epochs[i].epoch;
-        *end_offset = i + 1 < log->epochs_count ? log->epochs[i + 1].offset : log->end;
+        *end_offset = i + 1 < log->epochs_count ? log->epochs[i + 1].first_offset : log->end;
     }
 }
 

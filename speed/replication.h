@@ -41,7 +41,7 @@
 #include "common/base/hash.h"
 #include "common/base/time.h"
 #include "common/coordination/replica_set.h"
-#include "common/log/epochs.h"
+#include "common/log/log.h"
 
 #define AB_REPLICA_ACTIONS_MAX 24u
 #define AB_REPLICA_PROPOSALS_MAX 4u

@@ -133,7 +133,7 @@ void leader_on_log(struct step *step)
     struct ab_replica *replica = step->replica;
     const struct ab_replica_log *log = step->log;
     if (replica->epoch_start == UINT64_MAX && replica_last_epoch(log) == replica->epoch) {
-        replica->epoch_start = log->epochs[log->epochs_count - 1].offset;
+        replica->epoch_start = log->epochs[log->epochs_count - 1].first_offset;
     }
     leader_advance(step);
 }
