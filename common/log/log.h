@@ -35,6 +35,12 @@ struct ab_log_recovery {
     uint64_t end_offset; /* next offset to be written */
 };
 
+/* A leader epoch and the first offset that may be of it (it ends where the next one begins). */
+struct ab_log_epoch {
+    uint64_t epoch;
+    uint64_t first_offset;
+};
+
 /* Opens a partition's log, creating the directory; verifies every record of the last two segments and every header of
  * the others. */
 AB_MUST_USE ab_err ab_log_open(const char *directory, const struct ab_log_options *options, struct ab_log **log,
@@ -44,8 +50,9 @@ AB_MUST_USE ab_err ab_log_open(const char *directory, const struct ab_log_option
 void ab_log_close(struct ab_log *log);
 
 /* Stages one record: fills header.offset, previous_chain, durable_offset, cluster id and partition; gives back the
- * offset. AB_FULL when the staging buffer may not grow (write first), AB_TOO_LARGE, AB_IO after an earlier failed write
- * or sync (the log is then poisoned for good: stop the process, H8). */
+ * offset. AB_FULL when the staging buffer may not grow (write first), AB_TOO_LARGE, AB_STALE when
+ * header.leader_epoch is below that of the record before, AB_IO after an earlier failed write or sync (the log is then
+ * poisoned for good: stop the process, H8). */
 AB_MUST_USE ab_err ab_log_append(struct ab_log *log, struct ab_record *record, uint64_t *offset);
 
 /* Writes staged records to the segment, starting a new one where needed. AB_NO_SPACE leaves the file at the last whole
@@ -64,6 +71,22 @@ uint64_t ab_log_durable_offset(const struct ab_log *log);
 
 /* Chain hash of the last record (staged included); zero when empty. Writer thread. */
 struct ab_hash128 ab_log_chain(const struct ab_log *log);
+
+/* Chain hash of the record before `offset`, which lies in [start, end]: what a replica must have there to agree with
+ * this one up to `offset`. AB_NOT_FOUND outside. Reads one header at most segment by segment. Writer thread. */
+AB_MUST_USE ab_err ab_log_chain_at(
+    const struct ab_log *log, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
+
+/* The leader epochs of what is held (staged records included), rising; borrowed until the log is changed. Writer
+ * thread.
+ */
+const struct ab_log_epoch *ab_log_epochs(const struct ab_log *log, size_t *count);
+
+/* The largest epoch held that is <= `epoch`, and the offset after its last record (KIP-101): a replica whose last
+ * record is of `epoch` agrees with this log at most up to there. AB_NOT_FOUND when every epoch held is larger, or the
+ * log is empty. Writer thread. */
+AB_MUST_USE ab_err ab_log_epoch_end(
+    const struct ab_log *log, uint64_t epoch, uint64_t *found_epoch, uint64_t *end_offset);
 
 /* Bytes staged and not yet written. */
 size_t ab_log_staged_bytes(const struct ab_log *log);

@@ -18,6 +18,7 @@ struct walk {
     uint64_t durable_offset; /* highest stated so far */
     struct ab_hash128 chain; /* of the record before, when known */
     bool is_chain_known;
+    struct ab_epochs *epochs; /* borrowed from the result */
 };
 
 char *ab_repair_torn_path(const char *directory, uint64_t first_offset)
@@ -31,6 +32,7 @@ char *ab_repair_torn_path(const char *directory, uint64_t first_offset)
 void ab_repair_result_fini(struct ab_repair_result *result)
 {
     ab_delete(result->first_offsets);
+    ab_epochs_fini(&result->epochs);
     *result = (struct ab_repair_result){0};
 }
 
@@ -41,12 +43,14 @@ static ab_err header_check(const struct walk *walk, const struct ab_record_heade
                    memcmp(header->cluster_id, walk->options->cluster_id, sizeof(header->cluster_id)) == 0;
     bool is_linked = !walk->is_chain_known || ab_hash128_equal(header->previous_chain, walk->chain);
     bool is_next = header->offset == walk->next_offset && header->durable_offset <= header->offset;
-    return is_ours && is_linked && is_next ? AB_OK : AB_MISMATCH;
+    bool is_rising = ab_epochs_may_add(walk->epochs, header->leader_epoch);
+    return is_ours && is_linked && is_next && is_rising ? AB_OK : AB_MISMATCH;
 }
 
 static void header_accept(struct walk *walk, const struct ab_record_header *header)
 {
     walk->next_offset = header->offset + 1;
+    ab_epochs_add(walk->epochs, header->leader_epoch, header->offset);
     if (header->durable_offset > walk->durable_offset) {
         walk->durable_offset = header->durable_offset;
     }
@@ -214,7 +218,7 @@ ab_err ab_repair_directory(const char *directory, const struct ab_log_options *o
 {
     struct ab_repair_result found = {0};
     ab_err err = ab_segment_list(directory, &found.first_offsets, &found.segments_count, error);
-    struct walk walk = {.options = options};
+    struct walk walk = {.options = options, .epochs = &found.epochs};
     if (err == AB_OK && found.segments_count > 0) {
         walk.next_offset = found.first_offsets[0];
         walk.is_chain_known = walk.next_offset == 0; /* the first record's previous chain is zero */

@@ -7,6 +7,7 @@
 #ifndef ANABRANCH_COMMON_LOG_REPAIR_H
 #define ANABRANCH_COMMON_LOG_REPAIR_H
 
+#include "common/log/epochs.h"
 #include "common/log/log.h"
 
 /* Where the writer goes on. */
@@ -17,6 +18,7 @@ struct ab_repair_result {
     uint64_t last_bytes; /* of the last segment */
     uint64_t torn_bytes;
     struct ab_hash128 chain;
+    struct ab_epochs epochs; /* owned */
 };
 
 /* Verifies and repairs. AB_CORRUPT with segment, byte and offset in the text; AB_UNSUPPORTED; AB_IO. */
