@@ -4,9 +4,9 @@
  * reach the file at ab_log_write (many records, one write); they are durable after ab_log_sync. Offsets count records
  * from 0.
  *
- * Opening tells a torn tail from corruption (REPLICATION H9): a bad record at or after the highest durable offset that
- * any valid record states, with nothing valid after it, is a torn tail and is cut off (copied aside first when
- * non-empty); anything else is AB_CORRUPT with segment, file byte and offset in the text, and nothing is touched.
+ * Opening tells a torn tail from corruption (REPLICATION H9): a bad record that nothing on this disk says to have been
+ * synced, with nothing valid after it, is a torn tail and is cut off (copied aside first when non-empty); anything else
+ * is AB_CORRUPT with segment, file byte and offset in the text, and nothing is touched.
  *
  * Invariants: I1 (synced before acknowledged: the caller's rule, kept by durable_offset), I3 (order and chain).
  * Threads: the writer side belongs to one thread; ab_log_sync may run on another one; readers are independent
@@ -54,6 +54,23 @@ void ab_log_close(struct ab_log *log);
  * header.leader_epoch is below that of the record before, AB_IO after an earlier failed write or sync (the log is then
  * poisoned for good: stop the process, H8). */
 AB_MUST_USE ab_err ab_log_append(struct ab_log *log, struct ab_record *record, uint64_t *offset);
+
+/* What a copy added. */
+struct ab_log_copied {
+    uint64_t records_count;
+    uint64_t end_offset; /* the next one to be copied */
+};
+
+/* Stages whole encoded records exactly as another replica holds them (I3: the same bytes everywhere), all or none. They
+ * must follow this log's end: AB_CORRUPT (a checksum, or a header that contradicts itself), AB_UNSUPPORTED (a newer
+ * format), AB_INVALID (another cluster or partition, or bytes that end within a record), AB_SEQUENCE (not the next
+ * offset), AB_MISMATCH (does not chain: the logs differ before it), AB_STALE (the epoch falls), AB_FULL (write first,
+ * or copy fewer at a time), AB_IO when poisoned. Bytes may be borrowed; they are copied.
+ *
+ * A copied header's durable_offset is about the disk of the leader that wrote it: nothing is concluded from it here
+ * about this one (recover.h). */
+AB_MUST_USE ab_err ab_log_append_copy(
+    struct ab_log *log, struct ab_bytes bytes, struct ab_log_copied *copied, struct ab_error *error);
 
 /* Writes staged records to the segment, starting a new one where needed. AB_NO_SPACE leaves the file at the last whole
  * group (truncated back) and keeps nothing staged: those records never existed and their offsets are given again. */

@@ -15,7 +15,7 @@ enum { REPAIR_SEGMENTS_READ_WHOLE = 2, REPAIR_SEARCH_BYTES = 1 << 20 };
 struct walk {
     const struct ab_log_options *options; /* borrowed */
     uint64_t next_offset;
-    uint64_t durable_offset; /* highest stated so far */
+    uint64_t durable_offset; /* records below it were synced on this disk */
     struct ab_hash128 chain; /* of the record before, when known */
     bool is_chain_known;
     struct ab_epochs *epochs; /* borrowed from the result */
@@ -51,9 +51,6 @@ static void header_accept(struct walk *walk, const struct ab_record_header *head
 {
     walk->next_offset = header->offset + 1;
     ab_epochs_add(walk->epochs, header->leader_epoch, header->offset);
-    if (header->durable_offset > walk->durable_offset) {
-        walk->durable_offset = header->durable_offset;
-    }
 }
 
 /* Walks the headers of a segment; AB_END at its proper end, else *valid_bytes tells where the bad place is. */
