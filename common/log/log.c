@@ -5,6 +5,7 @@
 #include "common/log/segment.h"
 
 #include "common/base/file.h"
+#include "common/base/logging.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -20,6 +21,13 @@ ab_err ab_log_poison(struct ab_log *log, ab_err err, const char *what, struct ab
 ab_err ab_log_poisoned(const struct ab_log *log, struct ab_error *error)
 {
     return ab_error_set(error, AB_IO, "log %s: an earlier write or sync failed", log->directory);
+}
+
+ab_err ab_log_watermark_set(struct ab_log *log, const struct ab_watermark *watermark, struct ab_error *error)
+{
+    AB_TRY(ab_watermark_store(log->directory, &log->options, watermark, error));
+    log->watermark = *watermark;
+    return AB_OK;
 }
 
 /* ---- opening ---- */
@@ -87,7 +95,10 @@ ab_err ab_log_open(const char *directory, const struct ab_log_options *options, 
     ab_buffer_init(&opened->staging, options->memory, LOG_STAGING_BYTES_MAX);
     ab_err err = directory_lock(opened, error);
     if (err == AB_OK) {
-        err = ab_repair_directory(directory, options, &found, error);
+        err = ab_watermark_load(directory, options, &opened->watermark, error);
+    }
+    if (err == AB_OK) {
+        err = ab_repair_directory(directory, options, &opened->watermark, &found, error);
     }
     if (err == AB_OK) {
         repaired_take(opened, &found);
@@ -104,14 +115,32 @@ ab_err ab_log_open(const char *directory, const struct ab_log_options *options, 
         .torn_bytes = found.torn_bytes,
         .end_offset = end_offset,
     };
+    opened->is_opened = true;
     *log = opened;
     return AB_OK;
+}
+
+ab_err ab_log_note_durable(struct ab_log *log, struct ab_error *error)
+{
+    if (atomic_load(&log->is_poisoned)) {
+        return ab_log_poisoned(log, error);
+    }
+    struct ab_watermark watermark = log->watermark;
+    watermark.durable_offset = ab_log_durable_offset(log);
+    if (watermark.durable_offset == log->watermark.durable_offset) {
+        return AB_OK;
+    }
+    return ab_log_watermark_set(log, &watermark, error);
 }
 
 void ab_log_close(struct ab_log *log)
 {
     if (log == NULL) {
         return;
+    }
+    struct ab_error error = {0};
+    if (log->is_opened && !atomic_load(&log->is_poisoned) && ab_log_note_durable(log, &error) != AB_OK) {
+        ab_warn("watermark of a log not written at closing", "%s", error.text);
     }
     ab_file_close(&log->fd);
     ab_file_close(&log->lock_fd);
@@ -306,43 +335,4 @@ ab_err ab_log_epoch_end(const struct ab_log *log, uint64_t epoch, uint64_t *foun
 uint64_t ab_log_start_offset(const struct ab_log *log)
 {
     return atomic_load(&log->start_offset);
-}
-
-/* ---- trimming ---- */
-
-static ab_err segment_remove(const struct ab_log *log, uint64_t first_offset, struct ab_error *error)
-{
-    char *path = ab_segment_path(log->directory, first_offset);
-    char *torn = ab_repair_torn_path(log->directory, first_offset);
-    ab_err err = ab_file_remove_tree(torn, error);
-    if (err == AB_OK) {
-        err = ab_file_remove_tree(path, error);
-    }
-    ab_delete(torn);
-    ab_delete(path);
-    return err;
-}
-
-ab_err ab_log_trim(struct ab_log *log, uint64_t offset, struct ab_error *error)
-{
-    /* Oldest first, so that whatever is left after a crash is still without a gap. The last record stays: the chain
-     * goes on from it, and a new segment that nothing was written to yet does not hold it. */
-    size_t removed = 0;
-    size_t kept = log->segment_bytes == 0 ? 2 : 1;
-    ab_err err = AB_OK;
-    while (err == AB_OK && removed + kept < log->segments_count && log->first_offsets[removed + 1] <= offset) {
-        err = segment_remove(log, log->first_offsets[removed], error);
-        removed += err == AB_OK;
-    }
-    if (removed > 0) {
-        log->segments_count -= removed;
-        memmove(log->first_offsets, log->first_offsets + removed, log->segments_count * sizeof(*log->first_offsets));
-        atomic_store(&log->start_offset, log->first_offsets[0]);
-        ab_epochs_trim(&log->epochs, log->first_offsets[0]);
-        ab_err synced = ab_file_sync_directory(log->directory);
-        if (err == AB_OK && synced != AB_OK) {
-            err = ab_error_set(error, synced, "log %s: sync after trimming", log->directory);
-        }
-    }
-    return err;
 }

@@ -46,7 +46,7 @@ struct ab_log_epoch {
 AB_MUST_USE ab_err ab_log_open(const char *directory, const struct ab_log_options *options, struct ab_log **log,
     struct ab_log_recovery *recovery, struct ab_error *error);
 
-/* Closes without syncing what was not synced; NULL is legal. */
+/* Closes without syncing what was not synced, and notes what is durable; NULL is legal. */
 void ab_log_close(struct ab_log *log);
 
 /* Stages one record: fills header.offset, previous_chain, durable_offset, cluster id and partition; gives back the
@@ -78,6 +78,11 @@ AB_MUST_USE ab_err ab_log_write(struct ab_log *log, struct ab_error *error);
 
 /* Makes everything written durable. Any error poisons the log. */
 AB_MUST_USE ab_err ab_log_sync(struct ab_log *log, struct ab_error *error);
+
+/* Writes down how much of the log is durable, so that the loss of its very last records is seen when it is opened (else
+ * it looks torn). Costs two syncs of a small file when something changed since, and nothing when not: for an owner that
+ * has just become idle. An error is no harm to the log: less than is true stands there. Writer thread. */
+AB_MUST_USE ab_err ab_log_note_durable(struct ab_log *log, struct ab_error *error);
 
 /* Forgets staged, unwritten records. */
 void ab_log_abandon(struct ab_log *log);

@@ -5,6 +5,7 @@
 
 #include "common/log/epochs.h"
 #include "common/log/log.h"
+#include "common/log/watermark.h"
 
 #include "common/base/thread.h"
 
@@ -19,6 +20,8 @@ struct ab_log {
     uint64_t *first_offsets;         /* owned; writer thread; of the segments, rising, the last one is current */
     size_t segments_count;           /* writer thread */
     uint64_t segment_bytes;          /* writer thread; written to the current segment */
+    struct ab_watermark watermark;   /* writer thread; as it is on disk */
+    bool is_opened;                  /* writer thread; opening is done: closing may state what is durable */
     struct ab_epochs epochs;         /* writer thread; staged records count */
     struct ab_hash128 chain;         /* writer thread; of the last staged record */
     struct ab_hash128 written_chain; /* writer thread; of the last written record */
@@ -36,6 +39,10 @@ AB_MUST_USE ab_err ab_log_poison(struct ab_log *log, ab_err err, const char *wha
 
 /* Says that it is poisoned; AB_IO. */
 AB_MUST_USE ab_err ab_log_poisoned(const struct ab_log *log, struct ab_error *error);
+
+/* Replaces the watermark, in memory once it is so on disk. */
+AB_MUST_USE ab_err ab_log_watermark_set(
+    struct ab_log *log, const struct ab_watermark *watermark, struct ab_error *error);
 
 /* Syncs what was written; the lock is held. */
 AB_MUST_USE ab_err ab_log_sync_locked(struct ab_log *log, struct ab_error *error);

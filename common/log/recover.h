@@ -16,9 +16,10 @@ enum ab_recover_verdict { AB_RECOVER_CLEAN, AB_RECOVER_TORN, AB_RECOVER_CORRUPT 
 /* What a walk over the last segment found. */
 struct ab_recover_facts {
     uint64_t file_bytes;
-    uint64_t valid_bytes;    /* up to here whole valid records */
-    uint64_t next_offset;    /* offset of the record that would come next */
-    uint64_t durable_offset; /* records below it were synced on this disk, as a segment's name states */
+    uint64_t valid_bytes; /* up to here whole valid records */
+    uint64_t next_offset; /* offset of the record that would come next */
+    uint64_t
+        durable_offset; /* records below it were synced on this disk, as a segment's name or the watermark states */
     bool is_last_segment;
     bool has_valid_after; /* a valid record header lies behind the bad place */
 };

@@ -114,6 +114,33 @@ struct ab_log *fixture_open(const char *directory, uint64_t segment_bytes, struc
     return log;
 }
 
+void fixture_forget_watermark(const char *directory)
+{
+    char *path = scratch_path(directory, "watermark");
+    assert_int_equal(unlink(path), 0);
+    ab_delete(path);
+}
+
+char *fixture_image(const char *directory)
+{
+    char *image = scratch_make();
+    char **names = NULL;
+    size_t count = 0;
+    struct ab_buffer content = {0};
+    assert_ok(ab_file_list(directory, &names, &count, NULL));
+    for (size_t i = 0; i < count; i++) {
+        char *from = scratch_path(directory, names[i]);
+        char *to = scratch_path(image, names[i]);
+        fixture_file_read(from, &content);
+        fixture_file_write(to, ab_buffer_view(&content));
+        ab_delete(from);
+        ab_delete(to);
+    }
+    ab_buffer_fini(&content);
+    ab_file_names_free(names, count);
+    return image;
+}
+
 void fixture_file_read(const char *path, struct ab_buffer *content)
 {
     ab_buffer_clear(content);

@@ -34,6 +34,12 @@ void fixture_read_all(const char *directory, uint64_t from, uint64_t until);
 /* Opens, failing the test on an error. */
 struct ab_log *fixture_open(const char *directory, uint64_t segment_bytes, struct ab_log_recovery *recovery);
 
+/* Leaves a closed log as a kill would have: nothing was noted of what is durable. */
+void fixture_forget_watermark(const char *directory);
+
+/* Every file of a directory, copied: what a killed process leaves while the one at hand goes on. */
+char *fixture_image(const char *directory);
+
 /* A whole file, and back. */
 void fixture_file_read(const char *path, struct ab_buffer *content);
 void fixture_file_write(const char *path, struct ab_bytes content);

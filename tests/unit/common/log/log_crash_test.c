@@ -125,6 +125,7 @@ static void test_log_torn_tail_is_kept_aside_and_the_log_goes_on(void **state)
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     fixture_append_durably(log, 4);
     ab_log_close(log);
+    fixture_forget_watermark(directory);
     struct ab_buffer whole = {0};
     fixture_file_read(path, &whole);
     fixture_file_write(path, ab_bytes_of(whole.data, whole.bytes - 9));
