@@ -178,6 +178,14 @@ ab_err ab_partition_commit(struct ab_partition *partition, struct ab_error *erro
     return AB_OK;
 }
 
+void ab_partition_note_durable(struct ab_partition *partition)
+{
+    struct ab_error error = {0};
+    if (ab_log_note_durable(partition->log, &error) != AB_OK) {
+        ab_warn("watermark of the log not written", "partition %u: %s", partition->options.number, error.text);
+    }
+}
+
 bool ab_partition_source(
     const struct ab_partition *partition, struct ab_bytes stream, struct ab_bytes source, struct ab_source_state *state)
 {

@@ -103,6 +103,10 @@ AB_MUST_USE ab_err ab_partition_cut(
 AB_MUST_USE ab_err ab_partition_retire(
     struct ab_partition *partition, uint64_t cut, ab_partition_done_fn on_done, void *context, struct ab_error *error);
 
+/* Writes down how much of the log is durable (ab_log_note_durable): for a partition that has become idle. Trouble is
+ * logged and harms nothing. Worker. */
+void ab_partition_note_durable(struct ab_partition *partition);
+
 /* Removes log segments below `offset`, at most up to what is stored and retired (a lost state must be rebuilt from what
  * is left), after the tables were saved aside. The record before is kept: it is the cut that a span's reader begins
  * with. */

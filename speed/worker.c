@@ -8,6 +8,7 @@
 
 #define IDLE_WAIT_US (50 * AB_US_PER_MS)
 #define HOUSEKEEPING_US (100 * AB_US_PER_MS)
+#define NOTE_IDLE_US AB_US_PER_SECOND
 
 /* A block of the group at hand. */
 struct pending_block {
@@ -20,6 +21,8 @@ struct pending_block {
 struct worker_partition {
     struct ab_partition *partition; /* borrowed from the engine */
     int64_t flush_due_us;           /* monotonic */
+    uint64_t durable_seen;          /* when last looked at */
+    int64_t note_due_us;            /* monotonic; when that much was seen for long enough */
     bool is_touched;                /* has blocks in the group at hand */
     ab_err commit_err;              /* of the group at hand */
     uint64_t durable_before;
@@ -158,6 +161,20 @@ static void relieve_memory(struct ab_worker *worker)
     }
 }
 
+/* Writes down what is durable of a partition that took nothing for a while: while it takes blocks, later records say
+ * as much of earlier ones, and no block waits for it. */
+static void note_when_idle(struct worker_partition *owner, int64_t now)
+{
+    uint64_t durable = ab_partition_durable(owner->partition);
+    if (durable != owner->durable_seen) {
+        owner->durable_seen = durable;
+        owner->note_due_us = now + NOTE_IDLE_US;
+    } else if (now >= owner->note_due_us) {
+        owner->note_due_us = INT64_MAX;
+        ab_partition_note_durable(owner->partition);
+    }
+}
+
 static void keep_house(struct ab_worker *worker)
 {
     relieve_memory(worker);
@@ -168,6 +185,7 @@ static void keep_house(struct ab_worker *worker)
     worker->housekeeping_due_us = now + HOUSEKEEPING_US;
     for (uint32_t p = 0; p < worker->partitions_count; p++) {
         struct worker_partition *owner = &worker->partitions[p];
+        note_when_idle(owner, now);
         if (now >= owner->flush_due_us) {
             owner->flush_due_us = now + worker->engine->options.flush_interval_us;
             (void)ab_partition_flush_begin(owner->partition); /* false: nothing new */

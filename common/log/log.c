@@ -1,48 +1,33 @@
 #include "common/log/log.h"
 
+#include "common/log/log_private.h"
 #include "common/log/repair.h"
 #include "common/log/segment.h"
 
-#include "common/base/assert.h"
 #include "common/base/file.h"
-#include "common/base/thread.h"
+#include "common/base/logging.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <unistd.h>
 
-/* Staged bytes between two writes: room for two of the largest records. */
-#define LOG_STAGING_BYTES_MAX (2u * AB_RECORD_BYTES_MAX + (8u << 20))
-
-struct ab_log {
-    char *directory; /* owned */
-    struct ab_log_options options;
-    int lock_fd;                     /* holds the directory for one writer process */
-    struct ab_buffer staging;        /* writer thread */
-    uint64_t *first_offsets;         /* owned; writer thread; of the segments, rising, the last one is current */
-    size_t segments_count;           /* writer thread */
-    uint64_t segment_bytes;          /* writer thread; written to the current segment */
-    struct ab_hash128 chain;         /* writer thread; of the last staged record */
-    struct ab_hash128 written_chain; /* writer thread; of the last written record */
-    struct ab_lock lock;             /* held while syncing and while fd changes */
-    int fd;                          /* current segment; changed by the writer thread, guarded by lock */
-    _Atomic uint64_t start_offset;   /* atomic: set by the writer thread */
-    _Atomic uint64_t end_offset;     /* atomic: set by the writer thread; staged records count */
-    _Atomic uint64_t written_offset; /* atomic: set by the writer thread */
-    _Atomic uint64_t durable_offset; /* atomic: set with the lock held */
-    atomic_bool is_poisoned;         /* atomic: never cleared (H8) */
-};
-
-static ab_err poison(struct ab_log *log, ab_err err, const char *what, struct ab_error *error)
+ab_err ab_log_poison(struct ab_log *log, ab_err err, const char *what, struct ab_error *error)
 {
     atomic_store(&log->is_poisoned, true);
     return ab_error_set(
         error, AB_IO, "log %s: %s: %s; nothing is written to it any more", log->directory, what, ab_err_text(err));
 }
 
-static ab_err poisoned(const struct ab_log *log, struct ab_error *error)
+ab_err ab_log_poisoned(const struct ab_log *log, struct ab_error *error)
 {
     return ab_error_set(error, AB_IO, "log %s: an earlier write or sync failed", log->directory);
+}
+
+ab_err ab_log_watermark_set(struct ab_log *log, const struct ab_watermark *watermark, struct ab_error *error)
+{
+    AB_TRY(ab_watermark_store(log->directory, &log->options, watermark, error));
+    log->watermark = *watermark;
+    return AB_OK;
 }
 
 /* ---- opening ---- */
@@ -57,7 +42,9 @@ static void repaired_take(struct ab_log *log, struct ab_repair_result *found)
     atomic_store(&log->start_offset, found->segments_count == 0 ? 0 : found->first_offsets[0]);
     atomic_store(&log->end_offset, found->end_offset);
     atomic_store(&log->written_offset, found->end_offset);
+    log->epochs = found->epochs;
     found->first_offsets = NULL;
+    found->epochs = (struct ab_epochs){0};
 }
 
 /* Opens the last segment, or makes the first one, and makes durable what is in it. */
@@ -108,7 +95,10 @@ ab_err ab_log_open(const char *directory, const struct ab_log_options *options, 
     ab_buffer_init(&opened->staging, options->memory, LOG_STAGING_BYTES_MAX);
     ab_err err = directory_lock(opened, error);
     if (err == AB_OK) {
-        err = ab_repair_directory(directory, options, &found, error);
+        err = ab_watermark_load(directory, options, &opened->watermark, error);
+    }
+    if (err == AB_OK) {
+        err = ab_repair_directory(directory, options, &opened->watermark, &found, error);
     }
     if (err == AB_OK) {
         repaired_take(opened, &found);
@@ -125,8 +115,22 @@ ab_err ab_log_open(const char *directory, const struct ab_log_options *options, 
         .torn_bytes = found.torn_bytes,
         .end_offset = end_offset,
     };
+    opened->is_opened = true;
     *log = opened;
     return AB_OK;
+}
+
+ab_err ab_log_note_durable(struct ab_log *log, struct ab_error *error)
+{
+    if (atomic_load(&log->is_poisoned)) {
+        return ab_log_poisoned(log, error);
+    }
+    struct ab_watermark watermark = log->watermark;
+    watermark.durable_offset = ab_log_durable_offset(log);
+    if (watermark.durable_offset == log->watermark.durable_offset) {
+        return AB_OK;
+    }
+    return ab_log_watermark_set(log, &watermark, error);
 }
 
 void ab_log_close(struct ab_log *log)
@@ -134,10 +138,15 @@ void ab_log_close(struct ab_log *log)
     if (log == NULL) {
         return;
     }
+    struct ab_error error = {0};
+    if (log->is_opened && !atomic_load(&log->is_poisoned) && ab_log_note_durable(log, &error) != AB_OK) {
+        ab_warn("watermark of a log not written at closing", "%s", error.text);
+    }
     ab_file_close(&log->fd);
     ab_file_close(&log->lock_fd);
     ab_lock_fini(&log->lock);
     ab_buffer_fini(&log->staging);
+    ab_epochs_fini(&log->epochs);
     ab_delete(log->first_offsets);
     ab_delete(log->directory);
     ab_delete(log);
@@ -165,6 +174,9 @@ ab_err ab_log_append(struct ab_log *log, struct ab_record *record, uint64_t *off
     if (!header_is_writable(header)) {
         return AB_USAGE;
     }
+    if (!ab_epochs_may_add(&log->epochs, header->leader_epoch)) {
+        return AB_STALE;
+    }
     memcpy(header->cluster_id, log->options.cluster_id, sizeof(header->cluster_id));
     header->partition = log->options.partition;
     header->offset = atomic_load(&log->end_offset);
@@ -176,6 +188,7 @@ ab_err ab_log_append(struct ab_log *log, struct ab_record *record, uint64_t *off
         return AB_FULL;
     }
     log->chain = record->chain;
+    ab_epochs_add(&log->epochs, header->leader_epoch, header->offset);
     atomic_store(&log->end_offset, header->offset + 1);
     *offset = header->offset;
     return AB_OK;
@@ -185,16 +198,16 @@ void ab_log_abandon(struct ab_log *log)
 {
     ab_buffer_clear(&log->staging);
     log->chain = log->written_chain;
+    ab_epochs_truncate(&log->epochs, atomic_load(&log->written_offset));
     atomic_store(&log->end_offset, atomic_load(&log->written_offset));
 }
 
 /* ---- writing ---- */
 
-/* Syncs what was written; the lock is held. */
-static ab_err sync_locked(struct ab_log *log, struct ab_error *error)
+ab_err ab_log_sync_locked(struct ab_log *log, struct ab_error *error)
 {
     if (atomic_load(&log->is_poisoned)) {
-        return poisoned(log, error);
+        return ab_log_poisoned(log, error);
     }
     uint64_t target = atomic_load(&log->written_offset);
     if (atomic_load(&log->durable_offset) == target) {
@@ -202,7 +215,7 @@ static ab_err sync_locked(struct ab_log *log, struct ab_error *error)
     }
     ab_err err = ab_file_sync(log->fd);
     if (err != AB_OK) {
-        return poison(log, err, "sync", error);
+        return ab_log_poison(log, err, "sync", error);
     }
     atomic_store(&log->durable_offset, target);
     return AB_OK;
@@ -211,12 +224,12 @@ static ab_err sync_locked(struct ab_log *log, struct ab_error *error)
 /* Leaves the current segment, synced, for a new one that begins at the next offset. */
 static ab_err roll_locked(struct ab_log *log, struct ab_error *error)
 {
-    AB_TRY(sync_locked(log, error));
+    AB_TRY(ab_log_sync_locked(log, error));
     uint64_t first_offset = atomic_load(&log->written_offset);
     int fd = -1;
     ab_err err = ab_segment_create(log->directory, first_offset, &fd, error);
     if (err != AB_OK) {
-        return err == AB_NO_SPACE ? err : poison(log, err, "make a segment", error);
+        return err == AB_NO_SPACE ? err : ab_log_poison(log, err, "make a segment", error);
     }
     ab_file_close(&log->fd);
     log->fd = fd;
@@ -242,11 +255,11 @@ static ab_err group_write(struct ab_log *log, struct ab_error *error)
         return AB_OK;
     }
     if (err != AB_NO_SPACE) {
-        return poison(log, err, "write", error);
+        return ab_log_poison(log, err, "write", error);
     }
     ab_err cut = ab_segment_truncate(log->fd, log->segment_bytes);
     if (cut != AB_OK) {
-        return poison(log, cut, "cut a group off that did not fit", error);
+        return ab_log_poison(log, cut, "cut a group off that did not fit", error);
     }
     return ab_error_set(
         error, AB_NO_SPACE, "log %s: no space for a group of %zu bytes", log->directory, log->staging.bytes);
@@ -255,7 +268,7 @@ static ab_err group_write(struct ab_log *log, struct ab_error *error)
 ab_err ab_log_write(struct ab_log *log, struct ab_error *error)
 {
     if (atomic_load(&log->is_poisoned)) {
-        return poisoned(log, error);
+        return ab_log_poisoned(log, error);
     }
     if (log->staging.bytes == 0) {
         return AB_OK;
@@ -281,7 +294,7 @@ ab_err ab_log_write(struct ab_log *log, struct ab_error *error)
 ab_err ab_log_sync(struct ab_log *log, struct ab_error *error)
 {
     ab_lock_take(&log->lock);
-    ab_err err = sync_locked(log, error);
+    ab_err err = ab_log_sync_locked(log, error);
     ab_lock_give(&log->lock);
     return err;
 }
@@ -308,45 +321,18 @@ size_t ab_log_staged_bytes(const struct ab_log *log)
     return log->staging.bytes;
 }
 
+const struct ab_log_epoch *ab_log_epochs(const struct ab_log *log, size_t *count)
+{
+    *count = log->epochs.count;
+    return log->epochs.entries;
+}
+
+ab_err ab_log_epoch_end(const struct ab_log *log, uint64_t epoch, uint64_t *found_epoch, uint64_t *end_offset)
+{
+    return ab_epochs_find(&log->epochs, epoch, ab_log_end_offset(log), found_epoch, end_offset);
+}
+
 uint64_t ab_log_start_offset(const struct ab_log *log)
 {
     return atomic_load(&log->start_offset);
-}
-
-/* ---- trimming ---- */
-
-static ab_err segment_remove(const struct ab_log *log, uint64_t first_offset, struct ab_error *error)
-{
-    char *path = ab_segment_path(log->directory, first_offset);
-    char *torn = ab_repair_torn_path(log->directory, first_offset);
-    ab_err err = ab_file_remove_tree(torn, error);
-    if (err == AB_OK) {
-        err = ab_file_remove_tree(path, error);
-    }
-    ab_delete(torn);
-    ab_delete(path);
-    return err;
-}
-
-ab_err ab_log_trim(struct ab_log *log, uint64_t offset, struct ab_error *error)
-{
-    /* Oldest first, so that whatever is left after a crash is still without a gap. The last record stays: the chain
-     * goes on from it, and a new segment that nothing was written to yet does not hold it. */
-    size_t removed = 0;
-    size_t kept = log->segment_bytes == 0 ? 2 : 1;
-    ab_err err = AB_OK;
-    while (err == AB_OK && removed + kept < log->segments_count && log->first_offsets[removed + 1] <= offset) {
-        err = segment_remove(log, log->first_offsets[removed], error);
-        removed += err == AB_OK;
-    }
-    if (removed > 0) {
-        log->segments_count -= removed;
-        memmove(log->first_offsets, log->first_offsets + removed, log->segments_count * sizeof(*log->first_offsets));
-        atomic_store(&log->start_offset, log->first_offsets[0]);
-        ab_err synced = ab_file_sync_directory(log->directory);
-        if (err == AB_OK && synced != AB_OK) {
-            err = ab_error_set(error, synced, "log %s: sync after trimming", log->directory);
-        }
-    }
-    return err;
 }

@@ -4,9 +4,9 @@
  * reach the file at ab_log_write (many records, one write); they are durable after ab_log_sync. Offsets count records
  * from 0.
  *
- * Opening tells a torn tail from corruption (REPLICATION H9): a bad record at or after the highest durable offset that
- * any valid record states, with nothing valid after it, is a torn tail and is cut off (copied aside first when
- * non-empty); anything else is AB_CORRUPT with segment, file byte and offset in the text, and nothing is touched.
+ * Opening tells a torn tail from corruption (REPLICATION H9): a bad record that nothing on this disk says to have been
+ * synced, with nothing valid after it, is a torn tail and is cut off (copied aside first when non-empty); anything else
+ * is AB_CORRUPT with segment, file byte and offset in the text, and nothing is touched.
  *
  * Invariants: I1 (synced before acknowledged: the caller's rule, kept by durable_offset), I3 (order and chain).
  * Threads: the writer side belongs to one thread; ab_log_sync may run on another one; readers are independent
@@ -35,18 +35,42 @@ struct ab_log_recovery {
     uint64_t end_offset; /* next offset to be written */
 };
 
+/* A leader epoch and the first offset that may be of it (it ends where the next one begins). */
+struct ab_log_epoch {
+    uint64_t epoch;
+    uint64_t first_offset;
+};
+
 /* Opens a partition's log, creating the directory; verifies every record of the last two segments and every header of
  * the others. */
 AB_MUST_USE ab_err ab_log_open(const char *directory, const struct ab_log_options *options, struct ab_log **log,
     struct ab_log_recovery *recovery, struct ab_error *error);
 
-/* Closes without syncing what was not synced; NULL is legal. */
+/* Closes without syncing what was not synced, and notes what is durable; NULL is legal. */
 void ab_log_close(struct ab_log *log);
 
 /* Stages one record: fills header.offset, previous_chain, durable_offset, cluster id and partition; gives back the
- * offset. AB_FULL when the staging buffer may not grow (write first), AB_TOO_LARGE, AB_IO after an earlier failed write
- * or sync (the log is then poisoned for good: stop the process, H8). */
+ * offset. AB_FULL when the staging buffer may not grow (write first), AB_TOO_LARGE, AB_STALE when
+ * header.leader_epoch is below that of the record before, AB_IO after an earlier failed write or sync (the log is then
+ * poisoned for good: stop the process, H8). */
 AB_MUST_USE ab_err ab_log_append(struct ab_log *log, struct ab_record *record, uint64_t *offset);
+
+/* What a copy added. */
+struct ab_log_copied {
+    uint64_t records_count;
+    uint64_t end_offset; /* the next one to be copied */
+};
+
+/* Stages whole encoded records exactly as another replica holds them (I3: the same bytes everywhere), all or none. They
+ * must follow this log's end: AB_CORRUPT (a checksum, or a header that contradicts itself), AB_UNSUPPORTED (a newer
+ * format), AB_INVALID (another cluster or partition, or bytes that end within a record), AB_SEQUENCE (not the next
+ * offset), AB_MISMATCH (does not chain: the logs differ before it), AB_STALE (the epoch falls), AB_FULL (write first,
+ * or copy fewer at a time), AB_IO when poisoned. Bytes may be borrowed; they are copied.
+ *
+ * A copied header's durable_offset is about the disk of the leader that wrote it: nothing is concluded from it here
+ * about this one (recover.h). */
+AB_MUST_USE ab_err ab_log_append_copy(
+    struct ab_log *log, struct ab_bytes bytes, struct ab_log_copied *copied, struct ab_error *error);
 
 /* Writes staged records to the segment, starting a new one where needed. AB_NO_SPACE leaves the file at the last whole
  * group (truncated back) and keeps nothing staged: those records never existed and their offsets are given again. */
@@ -54,6 +78,11 @@ AB_MUST_USE ab_err ab_log_write(struct ab_log *log, struct ab_error *error);
 
 /* Makes everything written durable. Any error poisons the log. */
 AB_MUST_USE ab_err ab_log_sync(struct ab_log *log, struct ab_error *error);
+
+/* Writes down how much of the log is durable, so that the loss of its very last records is seen when it is opened (else
+ * it looks torn). Costs two syncs of a small file when something changed since, and nothing when not: for an owner that
+ * has just become idle. An error is no harm to the log: less than is true stands there. Writer thread. */
+AB_MUST_USE ab_err ab_log_note_durable(struct ab_log *log, struct ab_error *error);
 
 /* Forgets staged, unwritten records. */
 void ab_log_abandon(struct ab_log *log);
@@ -64,6 +93,22 @@ uint64_t ab_log_durable_offset(const struct ab_log *log);
 
 /* Chain hash of the last record (staged included); zero when empty. Writer thread. */
 struct ab_hash128 ab_log_chain(const struct ab_log *log);
+
+/* Chain hash of the record before `offset`, which lies in [start, end]: what a replica must have there to agree with
+ * this one up to `offset`. AB_NOT_FOUND outside. Reads one header at most segment by segment. Writer thread. */
+AB_MUST_USE ab_err ab_log_chain_at(
+    const struct ab_log *log, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
+
+/* The leader epochs of what is held (staged records included), rising; borrowed until the log is changed. Writer
+ * thread.
+ */
+const struct ab_log_epoch *ab_log_epochs(const struct ab_log *log, size_t *count);
+
+/* The largest epoch held that is <= `epoch`, and the offset after its last record (KIP-101): a replica whose last
+ * record is of `epoch` agrees with this log at most up to there. AB_NOT_FOUND when every epoch held is larger, or the
+ * log is empty. Writer thread. */
+AB_MUST_USE ab_err ab_log_epoch_end(
+    const struct ab_log *log, uint64_t epoch, uint64_t *found_epoch, uint64_t *end_offset);
 
 /* Bytes staged and not yet written. */
 size_t ab_log_staged_bytes(const struct ab_log *log);

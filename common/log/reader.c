@@ -43,23 +43,6 @@ static ab_err segment_enter(struct ab_log_reader *reader, uint64_t first_offset,
     return AB_OK;
 }
 
-/* Walks headers from the segment's first record to next_offset. */
-static ab_err offset_seek(struct ab_log_reader *reader, struct ab_error *error)
-{
-    struct ab_record_header header;
-    for (uint64_t offset = reader->segment_first; offset < reader->next_offset; offset++) {
-        ab_err err = ab_segment_scan_skip(&reader->scan, &header);
-        if (err == AB_OK && header.offset != offset) {
-            err = AB_CORRUPT;
-        }
-        if (err != AB_OK) {
-            /* A clean end before the wanted record: it does not exist (yet). */
-            return corrupt_here(reader, err == AB_END ? AB_NOT_FOUND : err, error);
-        }
-    }
-    return AB_OK;
-}
-
 /* Finds the segment that holds next_offset and goes there. */
 static ab_err start_seek(struct ab_log_reader *reader, struct ab_error *error)
 {
@@ -77,7 +60,8 @@ static ab_err start_seek(struct ab_log_reader *reader, struct ab_error *error)
             reader->next_offset);
     }
     AB_TRY(segment_enter(reader, first_offset, error));
-    return offset_seek(reader, error);
+    ab_err err = ab_segment_scan_to(&reader->scan, first_offset, reader->next_offset);
+    return err == AB_OK ? AB_OK : corrupt_here(reader, err, error);
 }
 
 ab_err ab_log_reader_open(const char *directory, uint64_t from_offset, uint64_t until_offset,

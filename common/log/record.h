@@ -1,7 +1,7 @@
 /* record: the bytes of one log record: fixed header, verdict, body. Format version 1, all numbers little-endian.
  *
  *   0  magic "ABR1"            4     56 append_time_us  i64   8
- *   4  format version u16      2     64 durable_offset  u64   8  records synced when this one was written (H9)
+ *   4  format version u16      2     64 durable_offset  u64   8  records synced by its leader before (H9)
  *   6  kind u8, 7 flags u8     2     72 catalog version u64   8
  *   8  verdict bytes u32       4     80 rows_count u32        4
  *  12  body bytes u32          4     84 rejected rows u32     4
@@ -45,7 +45,7 @@ struct ab_record_header {
     uint64_t leader_epoch;
     uint64_t offset;
     ab_time_us append_time_us;
-    uint64_t durable_offset; /* records below this offset were synced when this one was written */
+    uint64_t durable_offset; /* records below it were on the disk of the leader that wrote this one, at that time */
     uint64_t catalog_version;
     uint32_t rows_count;
     uint32_t rejected_count;

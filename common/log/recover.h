@@ -2,7 +2,9 @@
  *
  * A crash leaves the front of the last group; corruption leaves anything. A bad place is torn only when nothing valid
  * follows it and nothing says that it had been synced; in doubt it is corrupt, because a record that was acknowledged
- * must never be cut off. Internal to common/log.
+ * must never be cut off. What had been synced is said by this disk alone: a header's durable_offset is about the disk
+ * of the leader that wrote the record, which need not be this one (and a record lies behind everything its header
+ * states, so on the leader's own disk it adds nothing). Internal to common/log.
  */
 #ifndef ANABRANCH_COMMON_LOG_RECOVER_H
 #define ANABRANCH_COMMON_LOG_RECOVER_H
@@ -14,9 +16,10 @@ enum ab_recover_verdict { AB_RECOVER_CLEAN, AB_RECOVER_TORN, AB_RECOVER_CORRUPT 
 /* What a walk over the last segment found. */
 struct ab_recover_facts {
     uint64_t file_bytes;
-    uint64_t valid_bytes;    /* up to here whole valid records */
-    uint64_t next_offset;    /* offset of the record that would come next */
-    uint64_t durable_offset; /* highest that a valid record, or the name of a segment, states */
+    uint64_t valid_bytes; /* up to here whole valid records */
+    uint64_t next_offset; /* offset of the record that would come next */
+    uint64_t
+        durable_offset; /* records below it were synced on this disk, as a segment's name or the watermark states */
     bool is_last_segment;
     bool has_valid_after; /* a valid record header lies behind the bad place */
 };

@@ -14,10 +14,12 @@ enum { REPAIR_SEGMENTS_READ_WHOLE = 2, REPAIR_SEARCH_BYTES = 1 << 20 };
 /* The walk so far. */
 struct walk {
     const struct ab_log_options *options; /* borrowed */
+    const struct ab_watermark *watermark; /* borrowed */
     uint64_t next_offset;
-    uint64_t durable_offset; /* highest stated so far */
+    uint64_t durable_offset; /* records below it were synced on this disk */
     struct ab_hash128 chain; /* of the record before, when known */
     bool is_chain_known;
+    struct ab_epochs *epochs; /* borrowed from the result */
 };
 
 char *ab_repair_torn_path(const char *directory, uint64_t first_offset)
@@ -31,6 +33,7 @@ char *ab_repair_torn_path(const char *directory, uint64_t first_offset)
 void ab_repair_result_fini(struct ab_repair_result *result)
 {
     ab_delete(result->first_offsets);
+    ab_epochs_fini(&result->epochs);
     *result = (struct ab_repair_result){0};
 }
 
@@ -41,15 +44,14 @@ static ab_err header_check(const struct walk *walk, const struct ab_record_heade
                    memcmp(header->cluster_id, walk->options->cluster_id, sizeof(header->cluster_id)) == 0;
     bool is_linked = !walk->is_chain_known || ab_hash128_equal(header->previous_chain, walk->chain);
     bool is_next = header->offset == walk->next_offset && header->durable_offset <= header->offset;
-    return is_ours && is_linked && is_next ? AB_OK : AB_MISMATCH;
+    bool is_rising = ab_epochs_may_add(walk->epochs, header->leader_epoch);
+    return is_ours && is_linked && is_next && is_rising ? AB_OK : AB_MISMATCH;
 }
 
 static void header_accept(struct walk *walk, const struct ab_record_header *header)
 {
     walk->next_offset = header->offset + 1;
-    if (header->durable_offset > walk->durable_offset) {
-        walk->durable_offset = header->durable_offset;
-    }
+    ab_epochs_add(walk->epochs, header->leader_epoch, header->offset);
 }
 
 /* Walks the headers of a segment; AB_END at its proper end, else *valid_bytes tells where the bad place is. */
@@ -185,6 +187,9 @@ static ab_err segment_verify(
     }
     /* That the segment exists says that everything before it was synced. */
     walk->durable_offset = first_offset;
+    if (behind == 0 && walk->watermark->durable_offset > first_offset) {
+        walk->durable_offset = walk->watermark->durable_offset;
+    }
     char *path = ab_segment_path(directory, first_offset);
     int fd = -1;
     ab_err err = ab_file_open(path, O_RDWR, 0, &fd, error);
@@ -209,15 +214,50 @@ static ab_err segment_verify(
     return err;
 }
 
-ab_err ab_repair_directory(const char *directory, const struct ab_log_options *options, struct ab_repair_result *result,
-    struct ab_error *error)
+/* Starts at the log's first offset with what is known of the record before it. */
+static void walk_begin(struct walk *walk, uint64_t first_offset)
+{
+    const struct ab_log_begin *begin = &walk->watermark->begin;
+    walk->next_offset = first_offset;
+    walk->is_chain_known = first_offset == 0; /* the first record's previous chain is zero */
+    if (first_offset > 0 && begin->is_known && begin->offset == first_offset) {
+        walk->chain = begin->chain;
+        walk->is_chain_known = true;
+        ab_epochs_set_floor(walk->epochs, begin->epoch, first_offset);
+    }
+}
+
+/* Removes what a replacement of a small file left when the process was killed within it. */
+static ab_err leftovers_remove(const char *directory, struct ab_error *error)
+{
+    char **names = NULL;
+    size_t count = 0;
+    AB_TRY(ab_file_list(directory, &names, &count, error));
+    ab_err err = AB_OK;
+    for (size_t i = 0; i < count && err == AB_OK; i++) {
+        if (strstr(names[i], ".new-") != NULL) {
+            char *path = ab_new_format("%s/%s", directory, names[i]);
+            err = ab_file_remove_tree(path, error);
+            ab_delete(path);
+        }
+    }
+    ab_file_names_free(names, count);
+    return err;
+}
+
+ab_err ab_repair_directory(const char *directory, const struct ab_log_options *options,
+    const struct ab_watermark *watermark, struct ab_repair_result *result, struct ab_error *error)
 {
     struct ab_repair_result found = {0};
+    AB_TRY(leftovers_remove(directory, error));
     ab_err err = ab_segment_list(directory, &found.first_offsets, &found.segments_count, error);
-    struct walk walk = {.options = options};
+    struct walk walk = {.options = options, .watermark = watermark, .epochs = &found.epochs};
+    if (err == AB_OK && found.segments_count == 0 && watermark->durable_offset > 0) {
+        err = ab_error_set(error, AB_CORRUPT, "log %s: %" PRIu64 " records were synced and every segment is gone",
+            directory, watermark->durable_offset);
+    }
     if (err == AB_OK && found.segments_count > 0) {
-        walk.next_offset = found.first_offsets[0];
-        walk.is_chain_known = walk.next_offset == 0; /* the first record's previous chain is zero */
+        walk_begin(&walk, found.first_offsets[0]);
     }
     for (size_t i = 0; err == AB_OK && i < found.segments_count; i++) {
         err = segment_verify(&walk, directory, i, &found, error);

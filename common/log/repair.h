@@ -7,7 +7,9 @@
 #ifndef ANABRANCH_COMMON_LOG_REPAIR_H
 #define ANABRANCH_COMMON_LOG_REPAIR_H
 
+#include "common/log/epochs.h"
 #include "common/log/log.h"
+#include "common/log/watermark.h"
 
 /* Where the writer goes on. */
 struct ab_repair_result {
@@ -17,11 +19,12 @@ struct ab_repair_result {
     uint64_t last_bytes; /* of the last segment */
     uint64_t torn_bytes;
     struct ab_hash128 chain;
+    struct ab_epochs epochs; /* owned */
 };
 
 /* Verifies and repairs. AB_CORRUPT with segment, byte and offset in the text; AB_UNSUPPORTED; AB_IO. */
 AB_MUST_USE ab_err ab_repair_directory(const char *directory, const struct ab_log_options *options,
-    struct ab_repair_result *result, struct ab_error *error);
+    const struct ab_watermark *watermark, struct ab_repair_result *result, struct ab_error *error);
 
 /* Frees what a result owns; idempotent. */
 void ab_repair_result_fini(struct ab_repair_result *result);

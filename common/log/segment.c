@@ -186,3 +186,18 @@ ab_err ab_segment_scan_skip(struct ab_segment_scan *scan, struct ab_record_heade
     ab_segment_scan_seek(scan, scan->fd, scan->position + ab_record_bytes(header));
     return AB_OK;
 }
+
+ab_err ab_segment_scan_to(struct ab_segment_scan *scan, uint64_t at_offset, uint64_t offset)
+{
+    struct ab_record_header header;
+    for (uint64_t at = at_offset; at < offset; at++) {
+        ab_err err = ab_segment_scan_skip(scan, &header);
+        if (err == AB_OK && header.offset != at) {
+            err = AB_CORRUPT;
+        }
+        if (err != AB_OK) {
+            return err == AB_END ? AB_NOT_FOUND : err;
+        }
+    }
+    return AB_OK;
+}

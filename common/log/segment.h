@@ -52,4 +52,8 @@ AB_MUST_USE ab_err ab_segment_scan_next(struct ab_segment_scan *scan, struct ab_
  * file's end. Errors as ab_segment_scan_next. */
 AB_MUST_USE ab_err ab_segment_scan_skip(struct ab_segment_scan *scan, struct ab_record_header *header);
 
+/* Goes from the record `at_offset`, where the scan stands, to the record `offset` by headers alone. AB_NOT_FOUND when
+ * the file ends before; errors as ab_segment_scan_skip. */
+AB_MUST_USE ab_err ab_segment_scan_to(struct ab_segment_scan *scan, uint64_t at_offset, uint64_t offset);
+
 #endif

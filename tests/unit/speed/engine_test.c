@@ -2,6 +2,7 @@
  */
 #include "common/aggregate/rollup.h"
 #include "common/base/json.h"
+#include "common/log/log.h"
 #include "tests/support/test.h"
 #include "tests/unit/speed/engine_fixture.h"
 #include "tests/unit/speed/rig.h"
@@ -116,6 +117,68 @@ static void test_engine_answers_all_acknowledged_rows_also_after_restart(void **
     engine_fixture_end(fixture);
     engine_fixture_start(fixture);
     expect_count(fixture, 0, ENGINE_PARTITIONS * 100);
+}
+
+/* ---- an idle log ---- */
+
+/* Copies what a killed process would leave of a log, with one bit of the last byte of its last segment changed. */
+static char *damaged_image(const char *directory)
+{
+    char *image = scratch_make();
+    char **names = NULL;
+    size_t count = 0;
+    assert_ok(ab_file_list(directory, &names, &count, NULL));
+    for (size_t i = 0; i < count; i++) {
+        char *from = scratch_path(directory, names[i]);
+        char *to = scratch_path(image, names[i]);
+        struct ab_buffer content = {0};
+        ab_err err = ab_file_read_all(from, &content, NULL);
+        assert_true(err == AB_OK || err == AB_NOT_FOUND); /* a watermark that is just being replaced */
+        if (strstr(names[i], ".seg") != NULL) {
+            assert_true(content.bytes > 0);
+            content.data[content.bytes - 1] ^= 1;
+        }
+        if (err == AB_OK) {
+            scratch_write(to, ab_buffer_view(&content), 0600);
+        }
+        ab_buffer_fini(&content);
+        ab_delete(from);
+        ab_delete(to);
+    }
+    ab_file_names_free(names, count);
+    return image;
+}
+
+/* What opening the log with its last record damaged says. */
+static ab_err damaged_open(const char *directory, uint64_t *torn_bytes)
+{
+    struct ab_log_options options = {.partition = 1};
+    char *image = damaged_image(directory);
+    struct ab_log *log = NULL;
+    struct ab_log_recovery recovery = {0};
+    struct ab_error error = {0};
+    ab_err err = ab_log_open(image, &options, &log, &recovery, &error);
+    ab_log_close(log);
+    *torn_bytes = recovery.torn_bytes;
+    scratch_remove(image);
+    return err;
+}
+
+static void test_engine_idle_notes_what_is_durable(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    produce_good(fixture, 1, 1, 50);
+    char *directory = scratch_path(fixture->directory, "partition-1/log");
+    uint64_t torn_bytes = 0;
+    ab_err err = damaged_open(directory, &torn_bytes);
+    assert_true(err == AB_CORRUPT || torn_bytes > 0); /* just written: it may look torn */
+    int64_t until = ab_time_monotonic_us() + 20 * AB_US_PER_SECOND;
+    while (err != AB_CORRUPT && ab_time_monotonic_us() < until) {
+        ab_time_sleep_us(50 * AB_US_PER_MS);
+        err = damaged_open(directory, &torn_bytes);
+    }
+    assert_int_equal(err, AB_CORRUPT);
+    ab_delete(directory);
 }
 
 static void test_engine_refuses_what_is_wrong_and_goes_on(void **state)
@@ -262,6 +325,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             test_engine_answers_all_acknowledged_rows_also_after_restart, setup, engine_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_engine_idle_notes_what_is_durable, setup, engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(test_engine_refuses_what_is_wrong_and_goes_on, setup, engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(test_engine_cut_digest_and_retire, setup, engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(test_engine_marks_dead_letters_and_status, setup, engine_fixture_teardown),

@@ -32,7 +32,7 @@ static struct ab_record_header header_of(uint64_t offset)
 {
     return (struct ab_record_header){
         .kind = AB_RECORD_BLOCK,
-        .leader_epoch = 7,
+        .leader_epoch = FIXTURE_EPOCH,
         .append_time_us = (ab_time_us)offset * 1000,
         .catalog_version = offset / 100,
         .rows_count = (uint32_t)offset + 10,
@@ -42,6 +42,11 @@ static struct ab_record_header header_of(uint64_t offset)
 
 void fixture_append(struct ab_log *log, size_t count)
 {
+    fixture_append_epoch(log, count, FIXTURE_EPOCH);
+}
+
+void fixture_append_epoch(struct ab_log *log, size_t count, uint64_t epoch)
+{
     struct ab_buffer body = {0};
     for (size_t i = 0; i < count; i++) {
         uint64_t expected = ab_log_end_offset(log);
@@ -50,6 +55,7 @@ void fixture_append(struct ab_log *log, size_t count)
         fixture_body(expected, &body);
         struct ab_record record = {
             .header = header_of(expected), .verdict = ab_bytes_of("\x01\x00\x01", 3), .body = ab_buffer_view(&body)};
+        record.header.leader_epoch = epoch;
         assert_int_equal(ab_log_append(log, &record, &offset), AB_OK);
         assert_int_equal(offset, expected);
     }
@@ -70,7 +76,7 @@ bool fixture_record_is_right(const struct ab_record *record)
     fixture_body(record->header.offset, &body);
     bool is_right = ab_bytes_equal(ab_buffer_view(&body), record->body) &&
                     ab_bytes_equal(record->verdict, ab_bytes_of("\x01\x00\x01", 3)) &&
-                    record->header.kind == expected.kind && record->header.leader_epoch == expected.leader_epoch &&
+                    record->header.kind == expected.kind && record->header.leader_epoch >= expected.leader_epoch &&
                     record->header.append_time_us == expected.append_time_us &&
                     record->header.catalog_version == expected.catalog_version &&
                     record->header.rows_count == expected.rows_count && record->header.partition == 3;
@@ -106,6 +112,33 @@ struct ab_log *fixture_open(const char *directory, uint64_t segment_bytes, struc
         fail_msg("%s", error.text);
     }
     return log;
+}
+
+void fixture_forget_watermark(const char *directory)
+{
+    char *path = scratch_path(directory, "watermark");
+    assert_int_equal(unlink(path), 0);
+    ab_delete(path);
+}
+
+char *fixture_image(const char *directory)
+{
+    char *image = scratch_make();
+    char **names = NULL;
+    size_t count = 0;
+    struct ab_buffer content = {0};
+    assert_ok(ab_file_list(directory, &names, &count, NULL));
+    for (size_t i = 0; i < count; i++) {
+        char *from = scratch_path(directory, names[i]);
+        char *to = scratch_path(image, names[i]);
+        fixture_file_read(from, &content);
+        fixture_file_write(to, ab_buffer_view(&content));
+        ab_delete(from);
+        ab_delete(to);
+    }
+    ab_buffer_fini(&content);
+    ab_file_names_free(names, count);
+    return image;
 }
 
 void fixture_file_read(const char *path, struct ab_buffer *content)

@@ -85,7 +85,8 @@ static void test_log_torn_at_every_byte_keeps_whole_records(void **state)
     fixture_file_read(path, &before);
     uint64_t ends[3];
     for (int i = 0; i < 3; i++) {
-        struct ab_record record = {.header = {.kind = AB_RECORD_BLOCK}, .body = ab_bytes_of("0123456789", 7 + i)};
+        struct ab_record record = {.header = {.kind = AB_RECORD_BLOCK, .leader_epoch = FIXTURE_EPOCH},
+            .body = ab_bytes_of("0123456789", 7 + i)};
         uint64_t offset = 0;
         assert_int_equal(ab_log_append(log, &record, &offset), AB_OK);
         ends[i] = before.bytes + ab_log_staged_bytes(log);
@@ -124,6 +125,7 @@ static void test_log_torn_tail_is_kept_aside_and_the_log_goes_on(void **state)
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     fixture_append_durably(log, 4);
     ab_log_close(log);
+    fixture_forget_watermark(directory);
     struct ab_buffer whole = {0};
     fixture_file_read(path, &whole);
     fixture_file_write(path, ab_bytes_of(whole.data, whole.bytes - 9));
@@ -188,7 +190,8 @@ static void test_log_any_byte_changed_before_the_last_record_is_corrupt(void **s
     struct ab_log_recovery recovery;
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     for (int i = 0; i < 3; i++) {
-        struct ab_record record = {.header = {.kind = AB_RECORD_BLOCK}, .body = ab_bytes_of("0123456789", 7 + i)};
+        struct ab_record record = {.header = {.kind = AB_RECORD_BLOCK, .leader_epoch = FIXTURE_EPOCH},
+            .body = ab_bytes_of("0123456789", 7 + i)};
         uint64_t offset = 0;
         assert_int_equal(ab_log_append(log, &record, &offset), AB_OK);
     }
@@ -322,7 +325,7 @@ static void append_with_fault(int countdown, ab_err code, bool *was_hit)
     ab_file_fault_set(countdown, 1, code);
     bool is_poisoned = false;
     for (int group = 0; group < 12; group++) {
-        struct ab_record record = {.header = {.kind = AB_RECORD_BLOCK}};
+        struct ab_record record = {.header = {.kind = AB_RECORD_BLOCK, .leader_epoch = FIXTURE_EPOCH}};
         uint64_t offset = 0;
         if (is_poisoned) {
             assert_int_equal(ab_log_append(log, &record, &offset), AB_IO);

@@ -156,7 +156,7 @@ static void test_log_refuses_what_it_could_not_read(void **state)
     struct ab_log *log = fixture_open(directory, 0, &recovery);
     uint8_t *large = ab_new_bytes(AB_RECORD_BYTES_MAX);
     uint64_t offset = 0;
-    struct ab_record record = {.header = {.kind = AB_RECORD_BLOCK}};
+    struct ab_record record = {.header = {.kind = AB_RECORD_BLOCK, .leader_epoch = FIXTURE_EPOCH}};
     record.body = ab_bytes_of(large, AB_RECORD_BYTES_MAX - AB_RECORD_HEADER_BYTES + 1);
     assert_int_equal(ab_log_append(log, &record, &offset), AB_TOO_LARGE);
     record.body.bytes = 10;
@@ -201,7 +201,8 @@ static void test_log_staging_stays_in_its_budget(void **state)
     ab_err err = AB_OK;
     int staged = 0;
     while (err == AB_OK) {
-        struct ab_record record = {.header = {.kind = AB_RECORD_BLOCK}, .body = ab_bytes_of(body, 30000)};
+        struct ab_record record = {
+            .header = {.kind = AB_RECORD_BLOCK, .leader_epoch = FIXTURE_EPOCH}, .body = ab_bytes_of(body, 30000)};
         err = ab_log_append(log, &record, &offset);
         staged += err == AB_OK;
     }
@@ -279,7 +280,8 @@ static void test_reader_never_returns_a_record_that_was_cut_off(void **state)
     struct ab_buffer kept = {0};
     fixture_file_read(path, &kept);
     uint64_t offset = 0;
-    struct ab_record other = {.header = {.kind = AB_RECORD_BLOCK}, .body = ab_bytes_of_text("never acknowledged")};
+    struct ab_record other = {.header = {.kind = AB_RECORD_BLOCK, .leader_epoch = FIXTURE_EPOCH},
+        .body = ab_bytes_of_text("never acknowledged")};
     assert_int_equal(ab_log_append(log, &other, &offset), AB_OK);
     assert_int_equal(ab_log_write(log, NULL), AB_OK);
     struct ab_log_reader *reader = NULL;

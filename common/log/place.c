@@ -1,0 +1,80 @@
+/* Where a record of a log lies, and what its header says of the one before. */
+#include "common/log/log_private.h"
+#include "common/log/segment.h"
+
+#include "common/base/file.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+
+/* The header of a staged record. */
+static ab_err staged_header(const struct ab_log *log, uint64_t offset, struct ab_record_header *header)
+{
+    struct ab_bytes left = ab_buffer_view(&log->staging);
+    do {
+        AB_TRY(ab_record_header_decode(left, header));
+        size_t bytes = ab_record_bytes(header);
+        left = ab_bytes_of(left.data + bytes, left.bytes - bytes);
+    } while (header->offset < offset);
+    return AB_OK;
+}
+
+/* The segment that holds a written record. */
+static uint64_t segment_of(const struct ab_log *log, uint64_t offset)
+{
+    size_t index = log->segments_count - 1;
+    while (index > 0 && log->first_offsets[index] > offset) {
+        index--;
+    }
+    return log->first_offsets[index];
+}
+
+/* The header of a written record. */
+static ab_err written_header(
+    const struct ab_log *log, uint64_t offset, struct ab_record_header *header, struct ab_error *error)
+{
+    uint64_t first_offset = segment_of(log, offset);
+    char *path = ab_segment_path(log->directory, first_offset);
+    int fd = -1;
+    ab_err err = ab_file_open(path, O_RDONLY, 0, &fd, error);
+    ab_delete(path);
+    AB_TRY(err);
+    struct ab_segment_scan scan = {0};
+    ab_segment_scan_seek(&scan, fd, 0);
+    err = ab_segment_scan_to(&scan, first_offset, offset);
+    if (err == AB_OK) {
+        err = ab_segment_scan_skip(&scan, header);
+    }
+    if (err == AB_OK && header->offset != offset) {
+        err = AB_CORRUPT;
+    }
+    if (err != AB_OK) {
+        /* The record was written, so an end before it is a loss. */
+        err = ab_error_set(error, err == AB_END || err == AB_NOT_FOUND ? AB_CORRUPT : err,
+            "log %s: segment %020" PRIu64 ", byte %" PRIu64 ": no header of record %" PRIu64, log->directory,
+            first_offset, scan.position, offset);
+    }
+    ab_segment_scan_fini(&scan);
+    ab_file_close(&fd);
+    return err;
+}
+
+ab_err ab_log_chain_at(const struct ab_log *log, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error)
+{
+    uint64_t end_offset = ab_log_end_offset(log);
+    if (offset < ab_log_start_offset(log) || offset > end_offset) {
+        return ab_error_set(error, AB_NOT_FOUND, "log %s: nothing is held at offset %" PRIu64, log->directory, offset);
+    }
+    if (offset == end_offset) {
+        *chain = log->chain;
+        return AB_OK;
+    }
+    struct ab_record_header header;
+    if (offset < atomic_load(&log->written_offset)) {
+        AB_TRY(written_header(log, offset, &header, error));
+    } else if (staged_header(log, offset, &header) != AB_OK) {
+        return ab_error_set(error, AB_CORRUPT, "log %s: a staged record is damaged in memory", log->directory);
+    }
+    *chain = header.previous_chain;
+    return AB_OK;
+}
