@@ -57,6 +57,7 @@ void ab_partition_apply(struct ab_partition *partition, const struct ab_staged *
     ab_span_count(span, staged->bound.stream->id, judged->accepted, judged->rejected, judged->duplicates);
     ab_partition_apply_rows_locked(partition, span, &staged->bound, judged->skip, staged->outcome.offset, scratch);
     partition->applied_offset = staged->outcome.offset + 1;
+    partition->applied_chain = staged->chain;
     partition->applied_time_us = staged->append_time_us;
     ab_condition_signal_all(&partition->changed);
     ab_lock_give(&partition->lock);

@@ -126,9 +126,9 @@ static ab_err partition_scan(struct letter_scan *scan, struct ab_partition *part
     struct ab_partition_report report;
     ab_partition_report(partition, &report);
     uint64_t from = report.start_offset;
-    while (from < report.durable_offset) {
+    while (from < report.committed_offset) {
         struct ab_error detail = {0};
-        ab_err err = log_scan(scan, partition, report.durable_offset, &from, &detail);
+        ab_err err = log_scan(scan, partition, report.committed_offset, &from, &detail);
         if (err == AB_OK) {
             break;
         }

@@ -32,6 +32,7 @@ struct undo {
     bool is_source;
     bool is_new; /* the source did not exist before */
     uint32_t index;
+    uint64_t offset; /* of the record that made it */
     struct producer producer; /* the slot before */
     struct ab_source_state state;
 };
@@ -83,14 +84,14 @@ void ab_dedup_destroy(struct ab_dedup *dedup)
     ab_delete(dedup);
 }
 
-static struct undo *journal_add(struct ab_dedup *dedup)
+static struct undo *journal_add(struct ab_dedup *dedup, uint64_t offset)
 {
     if (dedup->journal_count == dedup->journal_capacity) {
         dedup->journal_capacity = dedup->journal_capacity == 0 ? 64 : dedup->journal_capacity * 2;
         dedup->journal = ab_renew_bytes(dedup->journal, dedup->journal_capacity * sizeof(*dedup->journal));
     }
     struct undo *undo = &dedup->journal[dedup->journal_count++];
-    *undo = (struct undo){0};
+    *undo = (struct undo){.offset = offset};
     return undo;
 }
 
@@ -175,7 +176,7 @@ void ab_dedup_note(struct ab_dedup *dedup, uint64_t producer_id, uint64_t sequen
     }
     bool is_fresh = producer == NULL;
     uint32_t slot = is_fresh ? slot_choose(dedup) : (uint32_t)(producer - dedup->producers);
-    struct undo *undo = journal_add(dedup);
+    struct undo *undo = journal_add(dedup, outcome->offset);
     undo->index = slot;
     undo->producer = dedup->producers[slot];
     struct producer after = is_fresh ? (struct producer){.id = producer_id} : dedup->producers[slot];
@@ -217,6 +218,25 @@ bool ab_dedup_source(
     return true;
 }
 
+bool ab_dedup_source_committed(
+    const struct ab_dedup *dedup, struct ab_bytes stream, struct ab_bytes source, struct ab_source_state *state)
+{
+    const struct source *found = source_find(dedup, source_key(dedup, stream, source));
+    if (found == NULL) {
+        return false;
+    }
+    uint32_t index = (uint32_t)(found - dedup->sources);
+    for (size_t i = 0; i < dedup->journal_count; i++) {
+        const struct undo *undo = &dedup->journal[i];
+        if (undo->is_source && undo->index == index) { /* the oldest one: what was there before */
+            *state = undo->state;
+            return !undo->is_new;
+        }
+    }
+    *state = found->state;
+    return true;
+}
+
 bool ab_dedup_is_full(const struct ab_dedup *dedup)
 {
     return dedup->sources_count >= dedup->sources_max;
@@ -248,15 +268,15 @@ static void source_remove_last(struct ab_dedup *dedup)
     ab_memory_free(dedup->memory, (void *)source->key.data, source->key.bytes);
 }
 
-void ab_dedup_source_note(
-    struct ab_dedup *dedup, struct ab_bytes stream, struct ab_bytes source, const struct ab_source_state *state)
+void ab_dedup_source_note(struct ab_dedup *dedup, struct ab_bytes stream, struct ab_bytes source, uint64_t offset,
+    const struct ab_source_state *state)
 {
     struct ab_bytes key = source_key(dedup, stream, source);
     struct source *found = source_find(dedup, key);
     if (found != NULL && state->last_position <= found->state.last_position) {
         return;
     }
-    struct undo *undo = journal_add(dedup);
+    struct undo *undo = journal_add(dedup, offset);
     undo->is_source = true;
     undo->is_new = found == NULL;
     if (found == NULL) {
@@ -268,11 +288,18 @@ void ab_dedup_source_note(
     found->is_dirty = true;
 }
 
-/* ---- durable or not ---- */
+/* ---- committed or not ---- */
 
-void ab_dedup_commit(struct ab_dedup *dedup)
+void ab_dedup_commit(struct ab_dedup *dedup, uint64_t offset)
 {
-    dedup->journal_count = 0;
+    size_t committed = 0;
+    while (committed < dedup->journal_count && dedup->journal[committed].offset < offset) {
+        committed++;
+    }
+    dedup->journal_count -= committed;
+    if (committed > 0 && dedup->journal_count > 0) {
+        memmove(dedup->journal, dedup->journal + committed, dedup->journal_count * sizeof(*dedup->journal));
+    }
 }
 
 void ab_dedup_rollback(struct ab_dedup *dedup)
@@ -295,6 +322,27 @@ void ab_dedup_rollback(struct ab_dedup *dedup)
             dedup->sources[undo->index].is_dirty = true;
         }
     }
+}
+
+/* Exchanges what a change made and what was there before; twice is as if nothing had been done. The indexes are left
+ * alone: nobody looks anything up in between. */
+static void change_swap(struct ab_dedup *dedup, struct undo *undo, bool is_back)
+{
+    if (!undo->is_source) {
+        struct producer now = dedup->producers[undo->index];
+        dedup->producers[undo->index] = undo->producer;
+        undo->producer = now;
+        dedup->producers_count -= is_back && dedup->producers[undo->index].id == 0;
+        dedup->producers_count += !is_back && undo->producer.id == 0;
+        return;
+    }
+    struct source *source = &dedup->sources[undo->index];
+    struct ab_source_state now = source->state;
+    source->state = undo->state;
+    undo->state = now;
+    source->is_dirty = true; /* what is stored is not what it becomes */
+    dedup->sources_count -= is_back && undo->is_new;
+    dedup->sources_count += !is_back && undo->is_new;
 }
 
 /* ---- stored form ---- */
@@ -340,9 +388,8 @@ static ab_err producer_decode(struct ab_bytes value, struct producer *producer)
     return ab_reader_finish(&reader);
 }
 
-void ab_dedup_put(struct ab_dedup *dedup, bool is_everything, struct ab_table_puts *puts)
+static void producers_put(struct ab_dedup *dedup, bool is_everything, struct ab_table_puts *puts)
 {
-    AB_ASSERT(dedup->journal_count == 0);
     struct ab_buffer value = {0};
     for (uint32_t slot = 0; slot < dedup->producers_count; slot++) {
         struct producer *producer = &dedup->producers[slot];
@@ -354,6 +401,12 @@ void ab_dedup_put(struct ab_dedup *dedup, bool is_everything, struct ab_table_pu
             producer->is_dirty = is_everything && producer->is_dirty;
         }
     }
+    ab_buffer_fini(&value);
+}
+
+static void sources_put(struct ab_dedup *dedup, bool is_everything, struct ab_table_puts *puts)
+{
+    struct ab_buffer value = {0};
     for (uint32_t i = 0; i < dedup->sources_count; i++) {
         struct source *source = &dedup->sources[i];
         if (is_everything || source->is_dirty) {
@@ -367,6 +420,18 @@ void ab_dedup_put(struct ab_dedup *dedup, bool is_everything, struct ab_table_pu
         }
     }
     ab_buffer_fini(&value);
+}
+
+void ab_dedup_put(struct ab_dedup *dedup, bool is_everything, struct ab_table_puts *puts)
+{
+    for (size_t i = dedup->journal_count; i > 0; i--) {
+        change_swap(dedup, &dedup->journal[i - 1], true);
+    }
+    producers_put(dedup, is_everything, puts);
+    sources_put(dedup, is_everything, puts);
+    for (size_t i = 0; i < dedup->journal_count; i++) {
+        change_swap(dedup, &dedup->journal[i], false);
+    }
 }
 
 void ab_dedup_touch(struct ab_dedup *dedup)

@@ -3,7 +3,7 @@
  * Per producer: the last sequence and the outcome of the five most recent blocks, so that a repeat gets the answer of
  * then, the same sequence with other bytes is refused, and so is a gap (REPLICATION H24-H33). Per (stream, source): the
  * mark up to which its rows are in this partition. Both follow from the log alone and change when a record is appended;
- * until it is durable a journal can take the change back. Producers live in numbered slots, so that the stored table
+ * until it is committed a journal can take the change back. Producers live in numbered slots, so that the stored table
  * never outgrows its bound.
  *
  * Invariants: I2. An evicted producer that goes on is told so (AB_SEQUENCE), never silently accepted.
@@ -54,15 +54,21 @@ bool ab_dedup_source(
 /* True when one more new source would pass the bound. */
 bool ab_dedup_is_full(const struct ab_dedup *dedup);
 
-/* Moves a mark forward; one that is not ahead of the last is ignored. */
-void ab_dedup_source_note(
-    struct ab_dedup *dedup, struct ab_bytes stream, struct ab_bytes source, const struct ab_source_state *state);
+/* The same as of what is committed: a mark that stands on a record that may still be cut off is not one yet. */
+bool ab_dedup_source_committed(
+    const struct ab_dedup *dedup, struct ab_bytes stream, struct ab_bytes source, struct ab_source_state *state);
 
-/* Everything noted so far is durable, or never happened. */
-void ab_dedup_commit(struct ab_dedup *dedup);
+/* Moves a mark forward, by the record at `offset`; one that is not ahead of the last is ignored. */
+void ab_dedup_source_note(struct ab_dedup *dedup, struct ab_bytes stream, struct ab_bytes source, uint64_t offset,
+    const struct ab_source_state *state);
+
+/* What was noted of records below `offset` stays. */
+void ab_dedup_commit(struct ab_dedup *dedup, uint64_t offset);
+
+/* What is not committed never happened. */
 void ab_dedup_rollback(struct ab_dedup *dedup);
 
-/* Puts what changed since the last call (or everything) as table entries; nothing may be uncommitted. */
+/* Puts what changed since the last call (or everything) as table entries, as of what is committed. */
 void ab_dedup_put(struct ab_dedup *dedup, bool is_everything, struct ab_table_puts *puts);
 
 /* Counts everything as changed: what was loaded is not in the store that the next put goes to. */

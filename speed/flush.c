@@ -87,7 +87,7 @@ void ab_partition_tables_put_locked(struct ab_partition *partition, bool is_ever
     }
     struct tables_position position = {.applied_offset = partition->applied_offset,
         .last_append_us = partition->last_append_us,
-        .chain = ab_log_chain(partition->log),
+        .chain = partition->applied_chain,
         .retired_cut = partition->retired_cut};
     struct ab_buffer value = {0};
     ab_tables_position_encode(&position, &value);
@@ -102,7 +102,6 @@ void ab_partition_tables_put_locked(struct ab_partition *partition, bool is_ever
 struct flush_job *ab_partition_freeze_locked(
     struct ab_partition *partition, struct ab_span *span, uint64_t upto_offset, bool is_closing)
 {
-    AB_ASSERT(partition->staged_count == 0);
     struct flush_job *job = ab_new(struct flush_job);
     job->span = span;
     job->upto_offset = upto_offset;
@@ -112,8 +111,7 @@ struct flush_job *ab_partition_freeze_locked(
         ab_share_freeze(&span->shares[s], upto_offset);
         job->counts[s] = span->shares[s].counts;
     }
-    bool is_replaying = partition->applied_offset != ab_log_end_offset(partition->log);
-    if (!is_replaying) {
+    if (!partition->is_replaying) {
         ab_partition_tables_put_locked(partition, false, &job->puts);
     }
     return job;

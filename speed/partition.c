@@ -21,6 +21,7 @@ ab_err ab_partition_open(
     made->retained_path = ab_new_format("%s/retained", options->directory);
     ab_lock_init(&made->lock);
     ab_condition_init(&made->changed);
+    made->leader_epoch = options->leader_epoch;
     ab_verdict_builder_init(&made->verdict, NULL);
     ab_err err = ab_partition_recover(made, error);
     if (err != AB_OK) {
@@ -100,7 +101,7 @@ static ab_err stage_new(
     const struct ab_span *span = partition_open_span(partition);
     struct ab_record record = {.verdict = ab_buffer_view(&partition->verdict_bytes), .body = staged->bound.body};
     record.header.kind = AB_RECORD_BLOCK;
-    record.header.leader_epoch = partition->options.leader_epoch;
+    record.header.leader_epoch = partition->leader_epoch;
     record.header.append_time_us = staged->append_time_us;
     record.header.catalog_version = span->served->catalog->version;
     record.header.rows_count = block->rows_count;
@@ -111,6 +112,7 @@ static ab_err stage_new(
     if (err != AB_OK) {
         return ab_error_set(error, err, "append to the log of partition %u", partition->options.number);
     }
+    staged->chain = record.chain;
     staged->outcome = (struct ab_outcome){.offset = offset,
         .accepted = staged->judged.accepted,
         .rejected = staged->judged.rejected,
@@ -142,7 +144,7 @@ ab_err ab_partition_stage(struct ab_partition *partition, struct ab_bytes payloa
         struct ab_source_state mark = {.last_position = block->mark.last_position,
             .byte_offset = block->mark.byte_offset,
             .prefix_hash = block->mark.prefix_hash};
-        ab_dedup_source_note(partition->dedup, block->stream, block->mark.source, &mark);
+        ab_dedup_source_note(partition->dedup, block->stream, block->mark.source, staged->outcome.offset, &mark);
     }
     partition->last_append_us = staged->append_time_us;
     partition->staged_count++;
@@ -156,25 +158,48 @@ static _Noreturn void abort_untrusted(const struct ab_partition *partition, cons
     abort();
 }
 
-ab_err ab_partition_commit(struct ab_partition *partition, struct ab_error *error)
+ab_err ab_partition_write(struct ab_partition *partition, struct ab_error *error)
 {
-    if (partition->staged_count == 0) {
-        return AB_OK;
-    }
-    partition->staged_count = 0;
     struct ab_error detail = {0};
+    uint64_t written = ab_log_end_offset(partition->log) - partition->staged_count;
+    partition->staged_count = 0;
     ab_err err = ab_log_write(partition->log, &detail);
     if (err == AB_NO_SPACE) {
+        ab_dedup_commit(partition->dedup, written); /* those before were appended; the others never were */
         ab_dedup_rollback(partition->dedup);
         return ab_error_set(error, err, "%s", detail.text);
     }
     if (err != AB_OK) {
         abort_untrusted(partition, "log write failed", detail.text);
     }
+    return AB_OK;
+}
+
+void ab_partition_sync(struct ab_partition *partition)
+{
+    struct ab_error detail = {0};
     if (ab_log_sync(partition->log, &detail) != AB_OK) {
         abort_untrusted(partition, "log sync failed", detail.text);
     }
-    ab_dedup_commit(partition->dedup);
+}
+
+void ab_partition_set_committed(struct ab_partition *partition, uint64_t offset)
+{
+    AB_ASSERT(offset <= ab_log_durable_offset(partition->log));
+    if (offset > atomic_load(&partition->committed_offset)) {
+        atomic_store(&partition->committed_offset, offset);
+        ab_dedup_commit(partition->dedup, offset);
+    }
+}
+
+ab_err ab_partition_commit(struct ab_partition *partition, struct ab_error *error)
+{
+    if (partition->staged_count == 0) {
+        return AB_OK;
+    }
+    AB_TRY(ab_partition_write(partition, error));
+    ab_partition_sync(partition);
+    ab_partition_set_committed(partition, ab_log_durable_offset(partition->log));
     return AB_OK;
 }
 
@@ -189,8 +214,7 @@ void ab_partition_note_durable(struct ab_partition *partition)
 bool ab_partition_source(
     const struct ab_partition *partition, struct ab_bytes stream, struct ab_bytes source, struct ab_source_state *state)
 {
-    AB_ASSERT(partition->staged_count == 0);
-    return ab_dedup_source(partition->dedup, stream, source, state);
+    return ab_dedup_source_committed(partition->dedup, stream, source, state);
 }
 
 /* ---- cuts ---- */
@@ -221,6 +245,7 @@ void ab_partition_close_span_locked(struct ab_partition *partition, const struct
         .retired_cut = partition->retired_cut};
     ab_partition_add_span_locked(partition, ab_span_create(&start));
     partition->applied_offset = end_offset;
+    partition->applied_chain = chain;
 }
 
 ab_err ab_partition_append_cut(struct ab_partition *partition, const struct ab_cut *cut, ab_time_us now_us,
@@ -233,25 +258,37 @@ ab_err ab_partition_append_cut(struct ab_partition *partition, const struct ab_c
     ab_verdict_builder_encode(&partition->verdict, &verdict);
     struct ab_record record = {.body = ab_buffer_view(&body), .verdict = ab_buffer_view(&verdict)};
     record.header.kind = AB_RECORD_CUT;
-    record.header.leader_epoch = partition->options.leader_epoch;
+    record.header.leader_epoch = partition->leader_epoch;
     record.header.append_time_us = append_time(partition, now_us);
     record.header.catalog_version = cut->catalog_version;
     uint64_t offset = 0;
     ab_err err = ab_log_append(partition->log, &record, &offset);
     if (err == AB_OK) {
-        *chain = ab_log_chain(partition->log);
+        *chain = record.chain;
         *end_offset = offset + 1;
         partition->staged_count++;
-        err = ab_partition_commit(partition, error);
+        partition->last_append_us = record.header.append_time_us;
     } else {
         err = ab_error_set(error, err, "append cut %" PRIu64, cut->cut);
-    }
-    if (err == AB_OK) {
-        partition->last_append_us = record.header.append_time_us;
     }
     ab_buffer_fini(&body);
     ab_buffer_fini(&verdict);
     return err;
+}
+
+ab_err ab_partition_append_first(struct ab_partition *partition, struct ab_error *error)
+{
+    const struct ab_served_catalog *initial = partition->options.initial;
+    if (initial == NULL) {
+        return ab_error_set(error, AB_UNAVAILABLE, "a new partition needs a catalog");
+    }
+    struct ab_cut cut = {.cut = 0,
+        .catalog_version = initial->catalog->version,
+        .catalog_hash = initial->catalog->hash,
+        .catalog_text = initial->encoded};
+    uint64_t end_offset = 0;
+    struct ab_hash128 chain;
+    return ab_partition_append_cut(partition, &cut, ab_time_now(), &end_offset, &chain, error);
 }
 
 static struct flush_waiter *waiter_create(ab_partition_done_fn on_done, void *context)
@@ -302,6 +339,21 @@ static ab_err cut_check(struct ab_partition *partition, uint64_t cut, struct ab_
     return AB_OK;
 }
 
+/* Stages the record of a cut that is not there yet. */
+static ab_err cut_append(struct ab_partition *partition, const struct ab_partition_cut *cut, struct ab_cut *record,
+    uint64_t *end_offset, struct ab_hash128 *chain, struct ab_error *error)
+{
+    const struct ab_span *open = partition_open_span(partition);
+    const struct ab_served_catalog *next = cut->served == NULL ? open->served : cut->served;
+    *record = (struct ab_cut){.cut = cut->cut,
+        .time_us = cut->time_us,
+        .horizon_us = cut->horizon_us,
+        .catalog_version = next->catalog->version,
+        .catalog_hash = next->catalog->hash};
+    record->catalog_text = next == open->served ? ab_bytes_of(NULL, 0) : next->encoded;
+    return ab_partition_append_cut(partition, record, cut->now_us, end_offset, chain, error);
+}
+
 ab_err ab_partition_cut(struct ab_partition *partition, const struct ab_partition_cut *cut, struct ab_error *error)
 {
     AB_ASSERT(partition->staged_count == 0);
@@ -312,18 +364,14 @@ ab_err ab_partition_cut(struct ab_partition *partition, const struct ab_partitio
         return AB_OK;
     }
     struct ab_span *open = partition_open_span(partition);
-    const struct ab_served_catalog *next = cut->served == NULL ? open->served : cut->served;
-    struct ab_cut record = {.cut = cut->cut,
-        .time_us = cut->time_us,
-        .horizon_us = cut->horizon_us,
-        .catalog_version = next->catalog->version,
-        .catalog_hash = next->catalog->hash};
-    record.catalog_text = next == open->served ? ab_bytes_of(NULL, 0) : next->encoded;
+    struct ab_cut record;
     uint64_t end_offset = 0;
     struct ab_hash128 chain;
-    AB_TRY(ab_partition_append_cut(partition, &record, cut->now_us, &end_offset, &chain, error));
+    AB_TRY(cut_append(partition, cut, &record, &end_offset, &chain, error));
+    AB_TRY(ab_partition_commit(partition, error));
+    const struct ab_served_catalog *next = cut->served == NULL ? open->served : cut->served;
     ab_lock_take(&partition->lock);
-    ab_partition_close_span_locked(partition, &record, end_offset, chain, partition->options.leader_epoch, next);
+    ab_partition_close_span_locked(partition, &record, end_offset, chain, partition->leader_epoch, next);
     partition->applied_time_us = partition->last_append_us;
     struct flush_job *job = ab_partition_freeze_locked(partition, open, end_offset, true);
     job->waiters = waiter_create(cut->on_done, cut->context);
@@ -332,6 +380,87 @@ ab_err ab_partition_cut(struct ab_partition *partition, const struct ab_partitio
     ab_lock_give(&partition->lock);
     ab_partition_wake(partition);
     return AB_OK;
+}
+
+ab_err ab_partition_cut_stage(struct ab_partition *partition, const struct ab_partition_cut *cut, uint64_t *end_offset,
+    struct ab_error *error)
+{
+    struct ab_span *there = NULL;
+    struct ab_cut record;
+    struct ab_hash128 chain;
+    AB_TRY(cut_check(partition, cut->cut, &there, error));
+    if (there != NULL) {
+        *end_offset = 0;
+        cut_join(partition, there, cut);
+        return AB_OK;
+    }
+    return cut_append(partition, cut, &record, end_offset, &chain, error);
+}
+
+/* ---- as a replica ---- */
+
+ab_err ab_partition_begin_epoch(struct ab_partition *partition, uint64_t epoch, struct ab_error *error)
+{
+    partition->leader_epoch = epoch;
+    if (ab_log_end_offset(partition->log) == 0) {
+        AB_TRY(ab_partition_append_first(partition, error));
+    }
+    struct ab_buffer verdict = {0};
+    ab_verdict_builder_clear(&partition->verdict);
+    ab_verdict_builder_encode(&partition->verdict, &verdict);
+    struct ab_record record = {.verdict = ab_buffer_view(&verdict)};
+    record.header.kind = AB_RECORD_EPOCH_START;
+    record.header.leader_epoch = epoch;
+    record.header.append_time_us = append_time(partition, ab_time_now());
+    const struct ab_span *open = partition_open_span(partition);
+    record.header.catalog_version = open == NULL ? 0 : open->served->catalog->version;
+    uint64_t offset = 0;
+    ab_err err = ab_log_append(partition->log, &record, &offset);
+    ab_buffer_fini(&verdict);
+    if (err != AB_OK) {
+        ab_log_abandon(partition->log);
+        partition->staged_count = 0;
+        return ab_error_set(error, err, "append the start of leader epoch %" PRIu64, epoch);
+    }
+    partition->last_append_us = record.header.append_time_us;
+    partition->staged_count++;
+    return ab_partition_write(partition, error);
+}
+
+ab_err ab_partition_copy(struct ab_partition *partition, struct ab_bytes records, struct ab_error *error)
+{
+    AB_ASSERT(partition->staged_count == 0);
+    struct ab_log_copied copied = {0};
+    AB_TRY(ab_log_append_copy(partition->log, records, &copied, error));
+    return ab_partition_write(partition, error);
+}
+
+ab_err ab_partition_truncate(struct ab_partition *partition, uint64_t offset, struct ab_error *error)
+{
+    AB_ASSERT(partition->staged_count == 0 && offset >= partition->applied_offset);
+    AB_TRY(ab_log_truncate(partition->log, offset, error));
+    return AB_OK;
+}
+
+void ab_partition_forget_uncommitted(struct ab_partition *partition)
+{
+    ab_dedup_rollback(partition->dedup);
+}
+
+ab_err ab_partition_chain_at(
+    const struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error)
+{
+    return ab_log_chain_at(partition->log, offset, chain, error);
+}
+
+void ab_partition_log_view(const struct ab_partition *partition, struct ab_replica_log *log)
+{
+    AB_ASSERT(partition->staged_count == 0);
+    *log = (struct ab_replica_log){.start = ab_log_start_offset(partition->log),
+        .end = ab_log_end_offset(partition->log),
+        .durable = ab_log_durable_offset(partition->log),
+        .chain = ab_log_chain(partition->log)};
+    log->epochs = ab_log_epochs(partition->log, &log->epochs_count);
 }
 
 /* ---- retiring ---- */
@@ -417,6 +546,11 @@ uint64_t ab_partition_durable(const struct ab_partition *partition)
     return ab_log_durable_offset(partition->log);
 }
 
+uint64_t ab_partition_committed(const struct ab_partition *partition)
+{
+    return atomic_load(&partition->committed_offset);
+}
+
 ab_err ab_partition_wait_applied(struct ab_partition *partition, uint64_t offset, int64_t until_us)
 {
     bool is_in_time = true;
@@ -458,9 +592,10 @@ void ab_partition_report(struct ab_partition *partition, struct ab_partition_rep
     report->applied_offset = partition->applied_offset;
     report->flushed_offset = partition->flushed_offset;
     report->applied_time_us = partition->applied_time_us;
-    report->last_cut = open->number - 1;
+    report->committed_offset = atomic_load(&partition->committed_offset);
+    report->last_cut = open == NULL ? 0 : open->number - 1;
     report->retired_cut = partition->retired_cut;
-    report->catalog_version = open->served->catalog->version;
+    report->catalog_version = open == NULL ? 0 : open->served->catalog->version;
     report->spans_count = partition->spans_count;
     report->jobs_count = partition->jobs_count;
     report->producers_count = partition->producers_count;
@@ -511,7 +646,7 @@ size_t ab_partition_active_bytes(struct ab_partition *partition)
     size_t bytes = 0;
     ab_lock_take(&partition->lock);
     const struct ab_span *open = partition_open_span(partition);
-    for (uint32_t s = 0; s < open->shares_count; s++) {
+    for (uint32_t s = 0; open != NULL && s < open->shares_count; s++) {
         const struct ab_share *share = &open->shares[s];
         bytes += share->active == NULL ? 0 : ab_group_table_bytes(share->active);
         for (size_t f = 0; f < share->frozen_count; f++) {

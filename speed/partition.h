@@ -23,6 +23,7 @@
 
 #include "speed/dedup.h"
 #include "speed/judge.h"
+#include "speed/replication.h"
 #include "speed/span.h"
 #include "common/base/memory.h"
 #include "common/store/partition_state.h"
@@ -37,7 +38,8 @@ struct ab_partition_options {
     uint32_t number;
     uint32_t partitions_count;
     uint8_t cluster_id[16];
-    uint64_t leader_epoch;
+    uint64_t leader_epoch; /* alone; among replicas ab_partition_begin_epoch tells it */
+    bool is_replicated;    /* records are committed when ab_partition_set_committed says so, and not when synced */
     uint64_t segment_bytes;                  /* 0 = default */
     struct ab_store_cache *cache;            /* borrowed */
     struct ab_memory *memory;                /* borrowed: staging buffer, source marks */
@@ -64,6 +66,7 @@ struct ab_staged {
     struct ab_judged judged;
     struct ab_outcome outcome;
     ab_time_us append_time_us;
+    struct ab_hash128 chain; /* of its record */
     bool is_repeat; /* appended earlier: nothing to apply, `outcome` is of then */
 };
 
@@ -72,9 +75,18 @@ struct ab_staged {
 AB_MUST_USE ab_err ab_partition_stage(struct ab_partition *partition, struct ab_bytes payload, ab_time_us now,
     struct ab_arena *arena, struct ab_staged *staged, struct ab_error *error);
 
-/* Makes everything staged durable. AB_NO_SPACE: none of it was appended, producers and marks are as before. Aborts the
- * process when a sync fails: what was written can no longer be trusted (H8). */
+/* Writes everything staged. AB_NO_SPACE: none of it was appended, producers and marks are as before. */
+AB_MUST_USE ab_err ab_partition_write(struct ab_partition *partition, struct ab_error *error);
+
+/* Makes everything written durable. Aborts the process when that fails: what was written can no longer be trusted (H8).
+ */
+void ab_partition_sync(struct ab_partition *partition);
+
+/* Writes, syncs and, as this is the only replica, commits everything staged. Errors of ab_partition_write. */
 AB_MUST_USE ab_err ab_partition_commit(struct ab_partition *partition, struct ab_error *error);
+
+/* Records below `offset` are committed; a smaller offset than before changes nothing. They are durable here. */
+void ab_partition_set_committed(struct ab_partition *partition, uint64_t offset);
 
 /* Applies a committed block to all views; in the order of staging. Cannot fail. */
 void ab_partition_apply(struct ab_partition *partition, const struct ab_staged *staged, struct ab_arena *scratch);
@@ -98,6 +110,12 @@ struct ab_partition_cut {
 AB_MUST_USE ab_err ab_partition_cut(
     struct ab_partition *partition, const struct ab_partition_cut *cut, struct ab_error *error);
 
+/* The same for a leader among replicas: stages the record and gives the offset after it. Once records up to there are
+ * committed and applied, ab_partition_cut joins it. A cut that is there already is joined at once, and *end_offset is
+ * 0. */
+AB_MUST_USE ab_err ab_partition_cut_stage(struct ab_partition *partition, const struct ab_partition_cut *cut,
+    uint64_t *end_offset, struct ab_error *error);
+
 /* Forgets spans up to and with `cut`: durable and dropped when on_done is called. AB_AGAIN while one of them is open or
  * not stored yet. */
 AB_MUST_USE ab_err ab_partition_retire(
@@ -119,6 +137,32 @@ bool ab_partition_flush_begin(struct ab_partition *partition);
 bool ab_partition_source(const struct ab_partition *partition, struct ab_bytes stream, struct ab_bytes source,
     struct ab_source_state *state);
 
+/* ---- worker, as one of several replicas (replication.h) ---- */
+
+/* Writes the first record of a leader epoch, after cut 0 when the log is empty. AB_NO_SPACE, AB_UNAVAILABLE. */
+AB_MUST_USE ab_err ab_partition_begin_epoch(struct ab_partition *partition, uint64_t epoch, struct ab_error *error);
+
+/* Writes whole records as the leader has them. Errors of ab_log_append_copy; AB_NO_SPACE. */
+AB_MUST_USE ab_err ab_partition_copy(struct ab_partition *partition, struct ab_bytes records, struct ab_error *error);
+
+/* Removes records from `offset` on, durably; none of them is applied. */
+AB_MUST_USE ab_err ab_partition_truncate(struct ab_partition *partition, uint64_t offset, struct ab_error *error);
+
+/* Producers and sources are as of what is committed again: this replica leads no more. */
+void ab_partition_forget_uncommitted(struct ab_partition *partition);
+
+/* Applies committed records from the log, from the first that is not applied up to `until_offset`. AB_AGAIN when there
+ * is more to do than should be done at once. Errors are of the log or of what cannot be: the process should stop. */
+AB_MUST_USE ab_err ab_partition_apply_log(
+    struct ab_partition *partition, uint64_t until_offset, struct ab_arena *scratch, struct ab_error *error);
+
+/* Chain hash of the record before `offset`; AB_NOT_FOUND outside of the log. */
+AB_MUST_USE ab_err ab_partition_chain_at(
+    const struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
+
+/* The log as it is now, nothing staged; epochs are borrowed until it changes. */
+void ab_partition_log_view(const struct ab_partition *partition, struct ab_replica_log *log);
+
 /* ---- flush thread ---- */
 
 /* Stores the oldest waiting freeze, or merges a share's many frozen tables; AB_END when there is nothing to do.
@@ -132,15 +176,18 @@ uint32_t ab_partition_number(const struct ab_partition *partition);
 /* Where its log lies; borrowed. */
 const char *ab_partition_log_directory(const struct ab_partition *partition);
 
-/* Records durable now: what a query that begins now has to see. */
+/* Records durable here now. */
 uint64_t ab_partition_durable(const struct ab_partition *partition);
+
+/* Records committed as far as is known here now: what a query that begins now has to see. */
+uint64_t ab_partition_committed(const struct ab_partition *partition);
 
 /* Waits until records below `offset` are applied; AB_TIMEOUT at monotonic until_us. */
 AB_MUST_USE ab_err ab_partition_wait_applied(struct ab_partition *partition, uint64_t offset, int64_t until_us);
 
 /* What a partition says of itself. */
 struct ab_partition_report {
-    uint64_t start_offset, end_offset, durable_offset, applied_offset, flushed_offset;
+    uint64_t start_offset, end_offset, durable_offset, committed_offset, applied_offset, flushed_offset;
     uint64_t last_cut, retired_cut, catalog_version;
     uint64_t spans_count, frozen_count, groups_count, jobs_count;
     uint64_t rows_accepted, rows_rejected, rows_duplicate; /* of the live spans */

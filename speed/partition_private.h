@@ -7,6 +7,8 @@
 #include "common/base/thread.h"
 #include "common/log/log.h"
 
+#include <stdatomic.h>
+
 /* One freeze on its way to the store; made by the worker, done by a flush thread. */
 struct flush_job {
     struct flush_job *next;       /* owned; by rising upto_offset */
@@ -49,9 +51,13 @@ struct ab_partition {
     struct ab_buffer verdict_bytes;
     ab_time_us last_append_us;
     uint64_t staged_count;
+    uint64_t leader_epoch; /* of the records that are staged */
+    bool is_replaying;     /* opening: no other thread is there, and later states may be stored already */
     uint64_t tables_from; /* replay: records below it are in the tables already */
     uint64_t replayed_records;
     uint64_t torn_bytes;
+
+    atomic_uint_fast64_t committed_offset; /* records below it are committed; moved by the worker */
 
     struct ab_lock lock;
     struct ab_condition changed; /* applied_offset moved, or a job is done */
@@ -60,6 +66,7 @@ struct ab_partition {
     size_t spans_count;
     uint64_t retired_cut;
     uint64_t applied_offset;
+    struct ab_hash128 applied_chain; /* of the record before it */
     uint64_t flushed_offset;
     ab_time_us applied_time_us;
     struct flush_job *jobs; /* owned; oldest first */
@@ -105,9 +112,19 @@ AB_MUST_USE ab_err ab_partition_recover(struct ab_partition *partition, struct a
 AB_MUST_USE ab_err ab_partition_load_shares(
     struct ab_partition *partition, struct ab_span *span, struct ab_error *error);
 
-/* Stages, writes and syncs a cut record; gives its end offset and chain. */
+/* Stages a cut record; gives its end offset and chain. */
 AB_MUST_USE ab_err ab_partition_append_cut(struct ab_partition *partition, const struct ab_cut *cut, ab_time_us now_us,
     uint64_t *end_offset, struct ab_hash128 *chain, struct ab_error *error);
+
+/* Stages what every log begins with: cut 0 with the first catalog. AB_UNAVAILABLE without one. */
+AB_MUST_USE ab_err ab_partition_append_first(struct ab_partition *partition, struct ab_error *error);
+
+/* The span whose records begin at or before `offset`, the last such; NULL. */
+struct ab_span *ab_partition_span_at(const struct ab_partition *partition, uint64_t offset);
+
+/* Applies one committed record: of the spans' shares each skips what it has stored. */
+AB_MUST_USE ab_err ab_partition_apply_record_locked(struct ab_partition *partition, const struct ab_record *record,
+    struct ab_arena *arena, struct ab_arena *scratch, struct ab_error *error);
 
 /* The tables' position, encoded and back; AB_CORRUPT. */
 void ab_tables_position_encode(const struct tables_position *position, struct ab_buffer *out);

@@ -46,8 +46,8 @@ static ab_err choose_partitions(struct state_query *query, struct ab_error *erro
         if (query->partitions[i] >= all) {
             return ab_error_set(error, AB_INVALID, "there is no partition %u", query->partitions[i]);
         }
-        /* What was durable when the query began is what it has to see (DESIGN 4.6). */
-        query->offsets[i] = ab_partition_durable(query->engine->partitions[query->partitions[i]]);
+        /* What was committed when the query began is what it has to see (DESIGN 4.6). */
+        query->offsets[i] = ab_partition_committed(query->engine->partitions[query->partitions[i]]);
     }
     query->partitions_count = count;
     return AB_OK;

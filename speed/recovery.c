@@ -233,23 +233,15 @@ static ab_err drop_leftovers(struct ab_partition *partition, struct ab_error *er
 
 /* ---- replay ---- */
 
-static struct ab_span *span_at(const struct ab_partition *partition, uint64_t offset)
-{
-    for (size_t i = partition->spans_count; i > 0; i--) {
-        if (partition->spans[i - 1]->start_offset <= offset) {
-            return partition->spans[i - 1];
-        }
-    }
-    return NULL;
-}
-
 /* Stores what waits, and everything else when memory runs short. */
-static ab_err replay_flush(struct ab_partition *partition, struct ab_span *span, uint64_t upto, struct ab_error *error)
+static ab_err replay_flush(struct ab_partition *partition, struct ab_error *error)
 {
+    uint64_t upto = partition->applied_offset;
     struct ab_memory *partials = partition->options.partials;
     bool is_short =
         partials != NULL && partials->limit_bytes != 0 && ab_memory_used(partials) > partials->limit_bytes / 2;
-    if (is_short && partition->jobs == NULL) {
+    struct ab_span *span = is_short && partition->jobs == NULL ? ab_partition_span_at(partition, upto - 1) : NULL;
+    if (span != NULL) {
         ab_partition_push_job_locked(partition, ab_partition_freeze_locked(partition, span, upto, false));
     }
     ab_err err = AB_OK;
@@ -257,95 +249,6 @@ static ab_err replay_flush(struct ab_partition *partition, struct ab_span *span,
         err = ab_partition_flush_step(partition, error);
     }
     return err;
-}
-
-static void replay_tables(
-    struct ab_partition *partition, struct ab_span *span, const struct ab_bound *bound, const struct ab_record *record)
-{
-    const struct ab_record_header *header = &record->header;
-    const struct ab_block *block = &bound->block;
-    struct ab_outcome outcome = {
-        .offset = header->offset, .rejected = header->rejected_count, .duplicates = header->duplicate_count};
-    outcome.accepted = header->rows_count - header->rejected_count - header->duplicate_count;
-    ab_dedup_note(
-        partition->dedup, block->producer_id, block->sequence, ab_hash128(AB_HASH_BLOCK, record->body), &outcome);
-    if (block->mark.source.bytes > 0) {
-        struct ab_source_state mark = {.last_position = block->mark.last_position,
-            .byte_offset = block->mark.byte_offset,
-            .prefix_hash = block->mark.prefix_hash};
-        ab_dedup_source_note(partition->dedup, block->stream, block->mark.source, &mark);
-    }
-    ab_dedup_commit(partition->dedup);
-    ab_span_count(span, bound->stream->id, outcome.accepted, outcome.rejected, outcome.duplicates);
-}
-
-static ab_err replay_block(struct ab_partition *partition, const struct ab_record *record, struct ab_arena *arena,
-    struct ab_arena *scratch, struct ab_error *error)
-{
-    struct ab_span *span = span_at(partition, record->header.offset);
-    if (span == NULL) {
-        return ab_error_set(error, AB_CORRUPT, "no cut came before it");
-    }
-    struct ab_bound bound;
-    AB_TRY(ab_judge_bind(record->body, span->served->catalog, arena, &bound, error));
-    uint8_t *skip = ab_arena_zalloc(arena, bound.block.rows_count);
-    if (skip == NULL) {
-        return ab_error_set(error, AB_FULL, "no memory to replay");
-    }
-    AB_TRY(ab_verdict_mark(record->verdict, bound.block.rows_count, skip));
-    if (record->header.offset >= partition->tables_from) {
-        replay_tables(partition, span, &bound, record);
-    }
-    bool is_plain = record->header.rejected_count + record->header.duplicate_count == 0;
-    ab_partition_apply_rows_locked(partition, span, &bound, is_plain ? NULL : skip, record->header.offset, scratch);
-    partition->applied_offset = record->header.offset + 1;
-    return replay_flush(partition, span, record->header.offset + 1, error);
-}
-
-/* Cut 0: the catalog of span 1. */
-static ab_err replay_first(
-    struct ab_partition *partition, const struct ab_cut *cut, uint64_t end_offset, struct ab_error *error)
-{
-    const struct ab_served_catalog *served = NULL;
-    AB_TRY(ab_catalogs_add(partition->options.catalogs, cut->catalog_text, &served, error));
-    struct ab_span_start start = {.number = 1, .start_offset = end_offset, .served = served};
-    struct ab_span *span = ab_span_create(&start);
-    ab_partition_add_span_locked(partition, span);
-    return ab_partition_load_shares(partition, span, error);
-}
-
-static ab_err replay_close(
-    struct ab_partition *partition, const struct ab_record *record, const struct ab_cut *cut, struct ab_error *error)
-{
-    const struct ab_served_catalog *next = partition_open_span(partition)->served;
-    if (cut->catalog_text.bytes > 0) {
-        AB_TRY(ab_catalogs_add(partition->options.catalogs, cut->catalog_text, &next, error));
-    }
-    ab_partition_close_span_locked(
-        partition, cut, record->header.offset + 1, record->chain, record->header.leader_epoch, next);
-    return ab_partition_load_shares(partition, partition_open_span(partition), error);
-}
-
-static ab_err replay_cut(struct ab_partition *partition, const struct ab_record *record, struct ab_error *error)
-{
-    struct ab_cut cut;
-    AB_TRY(ab_cut_decode(record->body, &cut));
-    uint64_t end_offset = record->header.offset + 1;
-    partition->applied_offset = end_offset;
-    if (cut.cut == 0) {
-        return partition_open_span(partition) != NULL ? AB_OK : replay_first(partition, &cut, end_offset, error);
-    }
-    struct ab_span *span = span_at(partition, record->header.offset);
-    if (span == NULL) {
-        return ab_error_set(error, AB_CORRUPT, "cut %" PRIu64 " closes no span", cut.cut);
-    }
-    if (!span->is_closed) {
-        AB_TRY(replay_close(partition, record, &cut, error));
-    }
-    if (!span->is_flushed) {
-        ab_partition_push_job_locked(partition, ab_partition_freeze_locked(partition, span, end_offset, true));
-    }
-    return replay_flush(partition, span, end_offset, error);
 }
 
 static ab_err replay_records(struct ab_partition *partition, struct ab_log_reader *reader, bool *is_foreign,
@@ -364,21 +267,9 @@ static ab_err replay_records(struct ab_partition *partition, struct ab_log_reade
             *is_foreign = true;
             break;
         }
-        partition->applied_time_us = record.header.append_time_us;
-        if (record.header.append_time_us > partition->last_append_us) {
-            partition->last_append_us = record.header.append_time_us;
-        }
         ab_arena_reset(&arena);
-        bool is_block = record.header.kind == AB_RECORD_BLOCK;
-        if (is_block) {
-            err = replay_block(partition, &record, &arena, &scratch, error);
-        } else if (record.header.kind == AB_RECORD_CUT) {
-            err = replay_cut(partition, &record, error);
-        }
-        if (err != AB_OK) {
-            err = ab_error_wrap(error, err, "replay of offset %" PRIu64, offset);
-        }
-        partition->applied_offset = offset + 1;
+        err = ab_partition_apply_record_locked(partition, &record, &arena, &scratch, error);
+        err = err == AB_OK ? replay_flush(partition, error) : err;
         partition->replayed_records++;
     }
     ab_arena_fini(&arena);
@@ -398,43 +289,49 @@ static uint64_t replay_start(const struct ab_partition *partition)
     return start;
 }
 
+/* Up to where records are known to be committed. Alone, all of them are; among replicas those that were applied once:
+ * the rest is told by the leader. */
+static uint64_t replay_end(const struct ab_partition *partition)
+{
+    if (!partition->options.is_replicated) {
+        return ab_log_end_offset(partition->log);
+    }
+    uint64_t end = partition->tables_from;
+    for (size_t i = 0; i < partition->spans_count; i++) {
+        const struct ab_span *span = partition->spans[i];
+        for (uint32_t s = 0; s < span->shares_count; s++) {
+            end = span->shares[s].from_offset > end ? span->shares[s].from_offset : end;
+        }
+    }
+    return end;
+}
+
 static ab_err replay(
     struct ab_partition *partition, const struct loaded *loaded, bool *is_foreign, struct ab_error *error)
 {
     uint64_t start = replay_start(partition);
-    uint64_t end = ab_log_end_offset(partition->log);
+    uint64_t end = replay_end(partition);
     partition->applied_offset = start;
+    partition->applied_chain = loaded->position.chain;
+    atomic_store(&partition->committed_offset, end);
     if (start < ab_log_start_offset(partition->log)) {
         return ab_error_set(error, AB_NOT_FOUND,
             "the state is lost and the log begins at %" PRIu64 ", above %" PRIu64 ": rebuild this node from history",
             ab_log_start_offset(partition->log), start);
     }
     if (start == end) {
-        *is_foreign =
-            loaded->has_position && end > 0 && !ab_hash128_equal(ab_log_chain(partition->log), loaded->position.chain);
+        struct ab_hash128 chain = {0};
+        AB_TRY(ab_log_chain_at(partition->log, end, &chain, error));
+        *is_foreign = loaded->has_position && end > 0 && !ab_hash128_equal(chain, loaded->position.chain);
         return AB_OK;
     }
     struct ab_log_reader *reader = NULL;
     AB_TRY(ab_log_reader_open(partition->log_directory, start, end, &reader, error));
+    partition->is_replaying = true;
     ab_err err = replay_records(partition, reader, is_foreign, loaded, error);
+    partition->is_replaying = false;
     ab_log_reader_close(reader);
     return err;
-}
-
-/* A new log begins with cut 0. */
-static ab_err log_begin(struct ab_partition *partition, struct ab_error *error)
-{
-    const struct ab_served_catalog *initial = partition->options.initial;
-    if (initial == NULL) {
-        return ab_error_set(error, AB_UNAVAILABLE, "a new partition needs a catalog");
-    }
-    struct ab_cut cut = {.cut = 0,
-        .catalog_version = initial->catalog->version,
-        .catalog_hash = initial->catalog->hash,
-        .catalog_text = initial->encoded};
-    uint64_t end_offset = 0;
-    struct ab_hash128 chain;
-    return ab_partition_append_cut(partition, &cut, ab_time_now(), &end_offset, &chain, error);
 }
 
 static void spans_clear(struct ab_partition *partition)
@@ -456,8 +353,9 @@ static ab_err recover_loaded(struct ab_partition *partition, struct loaded *load
             " were acknowledged and applied: restore the log, or remove %s and %s to go on without them",
             end, loaded->position.applied_offset, partition->state_directory, partition->retained_path);
     }
-    if (ab_log_end_offset(partition->log) == 0) {
-        AB_TRY(log_begin(partition, error));
+    if (ab_log_end_offset(partition->log) == 0 && !partition->options.is_replicated) {
+        AB_TRY(ab_partition_append_first(partition, error));
+        AB_TRY(ab_partition_commit(partition, error));
     }
     AB_TRY(build_spans(partition, loaded, error));
     AB_TRY(drop_leftovers(partition, error));
@@ -470,7 +368,8 @@ static ab_err recover_loaded(struct ab_partition *partition, struct loaded *load
         is_foreign = false;
         AB_TRY(replay(partition, loaded, &is_foreign, error));
     }
-    return is_foreign || partition_open_span(partition) == NULL
+    bool has_begun = partition_open_span(partition) != NULL || partition->options.is_replicated;
+    return is_foreign || !has_begun
                ? ab_error_set(error, AB_CORRUPT, "the log and the tables saved aside do not belong together")
                : AB_OK;
 }

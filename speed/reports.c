@@ -21,6 +21,7 @@ static struct ab_json *partition_json(struct ab_partition *partition)
     set_count(json, "start", report.start_offset);
     set_count(json, "end", report.end_offset);
     set_count(json, "durable", report.durable_offset);
+    set_count(json, "committed", report.committed_offset);
     set_count(json, "applied", report.applied_offset);
     set_count(json, "flushed", report.flushed_offset);
     set_count(json, "last_cut", report.last_cut);

@@ -107,8 +107,8 @@ static void test_golden_tables_file(void **state)
     }
     ab_dedup_note(dedup, UINT64_MAX, 1, (struct ab_hash128){0}, &(struct ab_outcome){.offset = 3});
     struct ab_source_state mark = {.last_position = 4711, .byte_offset = UINT64_C(1) << 35, .prefix_hash = {1, 2}};
-    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("/data/file.csv"), &mark);
-    ab_dedup_commit(dedup);
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("/data/file.csv"), 0, &mark);
+    ab_dedup_commit(dedup, UINT64_MAX);
     ab_dedup_put(dedup, true, &puts);
     ab_table_puts_sort(&puts);
     ab_table_puts_encode(&puts, &bytes);

@@ -68,14 +68,14 @@ static void test_dedup_rollback_takes_back_everything_since_commit(void **state)
     struct ab_dedup *dedup = ab_dedup_create(2, 4, &memory);
     note(dedup, 1, 1, 1);
     note(dedup, 2, 1, 2);
-    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("old"), &mark);
-    ab_dedup_commit(dedup);
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("old"), 0, &mark);
+    ab_dedup_commit(dedup, UINT64_MAX);
     note(dedup, 3, 1, 3); /* evicts 1 */
     note(dedup, 3, 2, 4);
     note(dedup, 2, 2, 5);
     mark.last_position = 20;
-    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("old"), &mark);
-    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("new"), &mark);
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("old"), 0, &mark);
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("new"), 0, &mark);
     ab_dedup_rollback(dedup);
     assert_int_equal(ab_dedup_check(dedup, 1, 1, hash_of(1), &outcome, &error), AB_EXISTS);
     assert_ok(ab_dedup_check(dedup, 2, 2, hash_of(2), &outcome, &error));
@@ -108,14 +108,14 @@ static void test_dedup_marks_only_move_forward(void **state)
     struct ab_source_state read;
     struct ab_dedup *dedup = ab_dedup_create(2, 2, NULL);
     struct ab_source_state mark = {.last_position = 10, .byte_offset = 100};
-    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("f"), &mark);
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("f"), 0, &mark);
     mark = (struct ab_source_state){.last_position = 9, .byte_offset = 90};
-    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("f"), &mark);
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("f"), 0, &mark);
     assert_true(ab_dedup_source(dedup, bytes_of("s"), bytes_of("f"), &read));
     assert_int_equal(read.byte_offset, 100);
     assert_false(ab_dedup_source(dedup, bytes_of("t"), bytes_of("f"), &read));
     assert_false(ab_dedup_is_full(dedup));
-    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("g"), &mark);
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("g"), 0, &mark);
     assert_true(ab_dedup_is_full(dedup));
     ab_dedup_destroy(dedup);
 }
@@ -145,8 +145,8 @@ static void test_dedup_stored_form_comes_back(void **state)
     }
     note(dedup, 43, 1, 71);
     struct ab_source_state mark = {.last_position = 10, .byte_offset = 100, .prefix_hash = hash_of(4)};
-    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("f"), &mark);
-    ab_dedup_commit(dedup);
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("f"), 0, &mark);
+    ab_dedup_commit(dedup, UINT64_MAX);
     struct ab_table_puts puts = {0};
     ab_dedup_put(dedup, false, &puts);
     ab_table_puts_sort(&puts);
@@ -168,13 +168,53 @@ static void test_dedup_stored_form_comes_back(void **state)
     ab_dedup_destroy(dedup);
 }
 
+static void test_dedup_puts_and_answers_what_is_committed_while_more_is_noted(void **state)
+{
+    (void)state;
+    struct ab_error error = {0};
+    struct ab_outcome outcome = {0};
+    struct ab_source_state read;
+    struct ab_dedup *dedup = ab_dedup_create(2, 4, NULL);
+    struct ab_source_state mark = {.last_position = 10};
+    note(dedup, 1, 1, 1);
+    note(dedup, 2, 1, 2);
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("old"), 2, &mark);
+    note(dedup, 1, 2, 3);
+    mark.last_position = 20;
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("old"), 3, &mark);
+    ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("new"), 3, &mark);
+    note(dedup, 3, 1, 4); /* evicts 2 */
+    ab_dedup_commit(dedup, 3); /* of offsets 1 and 2 */
+    assert_true(ab_dedup_source_committed(dedup, bytes_of("s"), bytes_of("old"), &read));
+    assert_int_equal(read.last_position, 10);
+    assert_false(ab_dedup_source_committed(dedup, bytes_of("s"), bytes_of("new"), &read));
+    struct ab_table_puts puts = {0};
+    ab_dedup_put(dedup, false, &puts);
+    ab_table_puts_sort(&puts);
+    struct ab_dedup *copy = copy_of(&puts);
+    assert_int_equal(ab_dedup_check(copy, 1, 1, hash_of(1), &outcome, &error), AB_EXISTS);
+    assert_ok(ab_dedup_check(copy, 1, 2, hash_of(2), &outcome, &error));
+    assert_ok(ab_dedup_check(copy, 2, 2, hash_of(2), &outcome, &error));
+    assert_int_equal(ab_dedup_sources(copy), 1);
+    ab_dedup_destroy(copy);
+    ab_table_puts_fini(&puts);
+    /* What is noted is as it was; and once it is committed, it is put. */
+    assert_int_equal(ab_dedup_check(dedup, 1, 2, hash_of(2), &outcome, &error), AB_EXISTS);
+    assert_ok(ab_dedup_check(dedup, 3, 2, hash_of(2), &outcome, &error));
+    ab_dedup_commit(dedup, 5);
+    ab_dedup_put(dedup, false, &puts);
+    assert_int_equal(puts.count, 4); /* producers 1 and 3, marks old and new */
+    ab_table_puts_fini(&puts);
+    ab_dedup_destroy(dedup);
+}
+
 static void test_dedup_malformed_entries_are_refused(void **state)
 {
     (void)state;
     struct ab_dedup *dedup = ab_dedup_create(8, 8, NULL);
     note(dedup, 42, 1, 10);
     note(dedup, 42, 2, 20);
-    ab_dedup_commit(dedup);
+    ab_dedup_commit(dedup, UINT64_MAX);
     struct ab_table_puts puts = {0};
     ab_dedup_put(dedup, true, &puts);
     struct ab_bytes key;
@@ -232,6 +272,7 @@ int main(void)
         cmocka_unit_test(test_dedup_rollback_of_a_first_producer_frees_its_slot),
         cmocka_unit_test(test_dedup_marks_only_move_forward),
         cmocka_unit_test(test_dedup_stored_form_comes_back),
+        cmocka_unit_test(test_dedup_puts_and_answers_what_is_committed_while_more_is_noted),
         cmocka_unit_test(test_dedup_malformed_entries_are_refused),
         cmocka_unit_test(test_table_puts_file_detects_every_flip_and_truncation),
     };
