@@ -178,7 +178,7 @@ static char *parent_of(const char *path)
     return ab_new_text_of(ab_bytes_of(path, slash == path ? 1 : (size_t)(slash - path)));
 }
 
-static ab_err rename_durably(const char *from, const char *to, struct ab_error *error)
+ab_err ab_file_rename(const char *from, const char *to, struct ab_error *error)
 {
     ab_err err = ab_file_fault_take();
     if (err == AB_OK && rename(from, to) != 0) {
@@ -197,7 +197,7 @@ ab_err ab_file_replace(const char *path, struct ab_bytes content, int mode, stru
     char *temporary = ab_new_format("%s.new-%016llx", path, (unsigned long long)ab_random_id());
     ab_err err = write_new(temporary, content, mode, error);
     if (err == AB_OK) {
-        err = rename_durably(temporary, path, error);
+        err = ab_file_rename(temporary, path, error);
     }
     if (err != AB_OK) {
         (void)unlink(temporary); /* may be gone already; the error that matters is kept */

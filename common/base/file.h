@@ -35,6 +35,9 @@ AB_MUST_USE ab_err ab_file_read_all(const char *path, struct ab_buffer *out, str
 /* Replaces a file durably and at once: temporary name, write, sync, rename, sync directory. */
 AB_MUST_USE ab_err ab_file_replace(const char *path, struct ab_bytes content, int mode, struct ab_error *error);
 
+/* Renames durably within one directory, over what stands there. */
+AB_MUST_USE ab_err ab_file_rename(const char *from, const char *to, struct ab_error *error);
+
 /* Makes a directory and its missing parents, durably; an existing one is fine. */
 AB_MUST_USE ab_err ab_file_make_directory(const char *path, int mode, struct ab_error *error);
 

@@ -113,6 +113,13 @@ AB_MUST_USE ab_err ab_log_epoch_end(
 /* Bytes staged and not yet written. */
 size_t ab_log_staged_bytes(const struct ab_log *log);
 
+/* Removes the records at and past `offset`, durably: for a replica whose log differs there from its leader's. They are
+ * set aside first ("<offset>.seg.cut-<n>", those of the last few truncations; not on a full disk), the watermark falls
+ * before they go, and a crash leaves the old end, the new one, or one between them: then truncate again. Before:
+ * nothing staged. AB_USAGE when something is, AB_NOT_FOUND when `offset` is not within [start, end]; AB_IO poisons the
+ * log when records are half gone. Readers of the log are told (AB_STALE). */
+AB_MUST_USE ab_err ab_log_truncate(struct ab_log *log, uint64_t offset, struct ab_error *error);
+
 /* Removes whole segments whose records are all below `offset` (never the last segment). */
 AB_MUST_USE ab_err ab_log_trim(struct ab_log *log, uint64_t offset, struct ab_error *error);
 

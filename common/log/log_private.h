@@ -31,8 +31,20 @@ struct ab_log {
     _Atomic uint64_t end_offset;     /* atomic: set by the writer thread; staged records count */
     _Atomic uint64_t written_offset; /* atomic: set by the writer thread */
     _Atomic uint64_t durable_offset; /* atomic: set with the lock held */
+    _Atomic uint64_t generation;     /* atomic: set by the writer thread; odd while records are being removed */
     atomic_bool is_poisoned;         /* atomic: never cleared (H8) */
 };
+
+/* Where a written record lies. */
+struct ab_log_place {
+    size_t segment_index;
+    uint64_t position; /* byte in the segment */
+    struct ab_record_header header;
+};
+
+/* Finds a written record by headers. AB_CORRUPT when it is not where it must be; AB_IO. */
+AB_MUST_USE ab_err ab_log_find(
+    const struct ab_log *log, uint64_t offset, struct ab_log_place *place, struct ab_error *error);
 
 /* Poisons the log for good and says why; AB_IO. */
 AB_MUST_USE ab_err ab_log_poison(struct ab_log *log, ab_err err, const char *what, struct ab_error *error);

@@ -19,44 +19,46 @@ static ab_err staged_header(const struct ab_log *log, uint64_t offset, struct ab
     return AB_OK;
 }
 
-/* The segment that holds a written record. */
-static uint64_t segment_of(const struct ab_log *log, uint64_t offset)
+/* Index of the segment that holds a written record. */
+static size_t segment_of(const struct ab_log *log, uint64_t offset)
 {
     size_t index = log->segments_count - 1;
     while (index > 0 && log->first_offsets[index] > offset) {
         index--;
     }
-    return log->first_offsets[index];
+    return index;
 }
 
-/* The header of a written record. */
-static ab_err written_header(
-    const struct ab_log *log, uint64_t offset, struct ab_record_header *header, struct ab_error *error)
+ab_err ab_log_find(const struct ab_log *log, uint64_t offset, struct ab_log_place *place, struct ab_error *error)
 {
-    uint64_t first_offset = segment_of(log, offset);
+    size_t index = segment_of(log, offset);
+    uint64_t first_offset = log->first_offsets[index];
     char *path = ab_segment_path(log->directory, first_offset);
     int fd = -1;
     ab_err err = ab_file_open(path, O_RDONLY, 0, &fd, error);
     ab_delete(path);
     AB_TRY(err);
     struct ab_segment_scan scan = {0};
+    struct ab_log_place found = {.segment_index = index};
     ab_segment_scan_seek(&scan, fd, 0);
     err = ab_segment_scan_to(&scan, first_offset, offset);
+    found.position = scan.position;
     if (err == AB_OK) {
-        err = ab_segment_scan_skip(&scan, header);
+        err = ab_segment_scan_skip(&scan, &found.header);
     }
-    if (err == AB_OK && header->offset != offset) {
+    if (err == AB_OK && found.header.offset != offset) {
         err = AB_CORRUPT;
-    }
-    if (err != AB_OK) {
-        /* The record was written, so an end before it is a loss. */
-        err = ab_error_set(error, err == AB_END || err == AB_NOT_FOUND ? AB_CORRUPT : err,
-            "log %s: segment %020" PRIu64 ", byte %" PRIu64 ": no header of record %" PRIu64, log->directory,
-            first_offset, scan.position, offset);
     }
     ab_segment_scan_fini(&scan);
     ab_file_close(&fd);
-    return err;
+    if (err != AB_OK) {
+        /* The record was written, so an end before it is a loss. */
+        return ab_error_set(error, err == AB_END || err == AB_NOT_FOUND ? AB_CORRUPT : err,
+            "log %s: segment %020" PRIu64 ", byte %" PRIu64 ": no header of record %" PRIu64, log->directory,
+            first_offset, found.position, offset);
+    }
+    *place = found;
+    return AB_OK;
 }
 
 ab_err ab_log_chain_at(const struct ab_log *log, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error)
@@ -69,10 +71,14 @@ ab_err ab_log_chain_at(const struct ab_log *log, uint64_t offset, struct ab_hash
         *chain = log->chain;
         return AB_OK;
     }
-    struct ab_record_header header;
     if (offset < atomic_load(&log->written_offset)) {
-        AB_TRY(written_header(log, offset, &header, error));
-    } else if (staged_header(log, offset, &header) != AB_OK) {
+        struct ab_log_place place;
+        AB_TRY(ab_log_find(log, offset, &place, error));
+        *chain = place.header.previous_chain;
+        return AB_OK;
+    }
+    struct ab_record_header header;
+    if (staged_header(log, offset, &header) != AB_OK) {
         return ab_error_set(error, AB_CORRUPT, "log %s: a staged record is damaged in memory", log->directory);
     }
     *chain = header.previous_chain;

@@ -1,5 +1,6 @@
 #include "common/log/repair.h"
 
+#include "common/log/aside.h"
 #include "common/log/recover.h"
 #include "common/log/segment.h"
 
@@ -21,14 +22,6 @@ struct walk {
     bool is_chain_known;
     struct ab_epochs *epochs; /* borrowed from the result */
 };
-
-char *ab_repair_torn_path(const char *directory, uint64_t first_offset)
-{
-    char *segment = ab_segment_path(directory, first_offset);
-    char *path = ab_new_format("%s.torn", segment);
-    ab_delete(segment);
-    return path;
-}
 
 void ab_repair_result_fini(struct ab_repair_result *result)
 {
@@ -106,26 +99,13 @@ static ab_err valid_after(const struct walk *walk, int fd, uint64_t position, ui
     return err;
 }
 
-/* Keeps a copy of the torn bytes; a full disk is no reason not to open, for nothing in them was acknowledged. */
-static ab_err torn_copy(const char *path, int fd, uint64_t position, uint64_t bytes, struct ab_error *error)
-{
-    struct ab_buffer copy = {0};
-    uint8_t *at = ab_buffer_extend(&copy, bytes);
-    ab_err err = at == NULL ? AB_FULL : ab_file_read_at(fd, at, bytes, position);
-    if (err == AB_OK) {
-        err = ab_file_replace(path, ab_buffer_view(&copy), 0600, error);
-    }
-    ab_buffer_fini(&copy);
-    return err == AB_NO_SPACE ? AB_OK : err;
-}
-
 static ab_err torn_cut(
     const char *directory, uint64_t first_offset, int fd, const struct ab_recover_facts *facts, struct ab_error *error)
 {
     uint64_t torn_bytes = facts->file_bytes - facts->valid_bytes;
-    char *path = ab_repair_torn_path(directory, first_offset);
-    ab_err err = torn_copy(path, fd, facts->valid_bytes, torn_bytes, error);
-    if (err == AB_OK) {
+    char *path = ab_aside_torn_path(directory, first_offset);
+    ab_err err = ab_aside_copy(path, fd, facts->valid_bytes, torn_bytes, error);
+    if (err == AB_OK || err == AB_NO_SPACE) { /* a full disk is no reason not to open: none of it was acknowledged */
         err = ab_segment_truncate(fd, facts->valid_bytes);
     }
     if (err != AB_OK) {

@@ -29,7 +29,4 @@ AB_MUST_USE ab_err ab_repair_directory(const char *directory, const struct ab_lo
 /* Frees what a result owns; idempotent. */
 void ab_repair_result_fini(struct ab_repair_result *result);
 
-/* Path of what a repair keeps of a segment's torn tail; freed with ab_delete. */
-char *ab_repair_torn_path(const char *directory, uint64_t first_offset);
-
 #endif
