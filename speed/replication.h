@@ -42,6 +42,7 @@
 #include "common/base/time.h"
 #include "common/coordination/replica_set.h"
 #include "common/log/log.h"
+#include "common/wire/replica_message.h"
 
 #define AB_REPLICA_ACTIONS_MAX 24u
 #define AB_REPLICA_PROPOSALS_MAX 4u
@@ -65,44 +66,6 @@ struct ab_replica_log {
     struct ab_hash128 chain;           /* of the record before end */
     const struct ab_log_epoch *epochs; /* rising; what the log holds */
     size_t epochs_count;
-};
-
-/* ---- messages between replicas; common/wire carries them ---- */
-
-enum ab_replica_message_kind {
-    AB_REPLICA_EPOCH_ASK = 1,    /* follower: where does your history of `epoch` end? */
-    AB_REPLICA_EPOCH_ANSWER = 2, /* leader: `epoch` is the largest one not above, it ends at `offset` */
-    AB_REPLICA_FETCH = 3,        /* follower: records from `offset` on, please; `chain` is of the record before */
-    AB_REPLICA_FETCHED = 4,      /* leader: `records`, whole, from `offset` on; perhaps none */
-    AB_REPLICA_REPORT = 5,       /* follower: everything below `durable` is synced; no answer */
-};
-
-enum ab_replica_status {
-    AB_REPLICA_OK = 0,
-    AB_REPLICA_FENCED = 1,       /* the asker's epoch is older: `leader_epoch` is the newer one */
-    AB_REPLICA_NOT_LEADER = 2,   /* not (yet) leader of that epoch: ask again later */
-    AB_REPLICA_OUT_OF_RANGE = 3, /* the leader's log starts at `log_start` only */
-    AB_REPLICA_DIVERGED = 4,     /* same epoch, other bytes: must not happen */
-    AB_REPLICA_NOT_LISTED = 5,   /* the asker is no replica of the partition */
-};
-
-struct ab_replica_message {
-    enum ab_replica_message_kind kind;
-    enum ab_replica_status status; /* answers */
-    uint32_t partition;
-    uint32_t from, to;                  /* node numbers */
-    struct ab_hash128 from_incarnation; /* of the sender's process */
-    struct ab_hash128 from_disk_id;     /* FETCH */
-    uint64_t leader_epoch;
-    uint64_t request; /* of this asker, rising; an answer repeats it */
-    uint64_t epoch;
-    uint64_t offset;
-    uint64_t durable;        /* follower's synced offset: FETCH, REPORT */
-    uint64_t high_watermark; /* FETCH: as the follower knows it; FETCHED: the leader's */
-    uint64_t log_start;      /* answers */
-    uint32_t bytes_max;      /* FETCH */
-    struct ab_hash128 chain; /* FETCH */
-    struct ab_bytes records; /* FETCHED; borrowed */
 };
 
 /* ---- events ---- */

@@ -20,7 +20,7 @@ static const struct role_row roles[] = {
     [AB_ROLE_PRODUCER] = {"producer", PRODUCER_VERBS},
     [AB_ROLE_QUERY] = {"query", QUERY_VERBS},
     [AB_ROLE_NODE] = {"node", BIT(PING) | BIT(STATUS) | BIT(CUT) | BIT(DIGEST) | BIT(RETIRE) | BIT(STATE_QUERY) |
-                                  BIT(SHUTDOWN) | BIT(LOG_STATE) | BIT(CATALOG) | BIT(SOURCE_MARKS)},
+                                  BIT(SHUTDOWN) | BIT(LOG_STATE) | BIT(CATALOG) | BIT(SOURCE_MARKS) | BIT(REPLICATE)},
     [AB_ROLE_BATCH] = {"batch", BIT(PING) | BIT(STATUS) | BIT(DIGEST) | BIT(JOB_BEGIN) | BIT(JOB_PROGRESS) |
                                     BIT(JOB_PUBLISH) | BIT(LOG_STATE) | BIT(CATALOG)},
     [AB_ROLE_OPERATOR] = {"operator", PRODUCER_VERBS | QUERY_VERBS | BIT(STATUS) | BIT(APPLY) | BIT(JOB_SUBMIT) |
@@ -51,6 +51,7 @@ static const char *const verb_names[AB_VERB_COUNT] = {
     [AB_VERB_JOB_PUBLISH] = "JOB_PUBLISH",
     [AB_VERB_SHUTDOWN] = "SHUTDOWN",
     [AB_VERB_LOG_STATE] = "LOG_STATE",
+    [AB_VERB_REPLICATE] = "REPLICATE",
 };
 
 bool ab_role_allows(enum ab_role role, enum ab_verb verb)

@@ -2,6 +2,7 @@
 #include "common/block/block.h"
 #include "common/block/key.h"
 #include "common/wire/envelope.h"
+#include "common/wire/replica_message.h"
 #include "tests/golden/golden.h"
 
 #include <setjmp.h>
@@ -172,6 +173,37 @@ static void test_golden_payloads(void **state)
     ab_buffer_fini(&bytes);
 }
 
+static void test_golden_replica_messages(void **state)
+{
+    (void)state;
+    struct ab_buffer bytes = {0};
+    for (int kind = AB_REPLICA_EPOCH_ASK; kind <= AB_REPLICA_REPORT; kind++) {
+        struct ab_replica_message message = {.kind = (enum ab_replica_message_kind)kind,
+            .status = kind == AB_REPLICA_EPOCH_ANSWER ? AB_REPLICA_OUT_OF_RANGE : AB_REPLICA_OK,
+            .partition = 12,
+            .from = 1,
+            .to = 300,
+            .from_incarnation = {.low = 1, .high = 2},
+            .from_disk_id = {.low = UINT64_C(0x1111222233334444), .high = 5},
+            .leader_epoch = 3,
+            .request = UINT64_C(0xfedcba9876543210),
+            .epoch = 2,
+            .offset = 1u << 20,
+            .durable = 99,
+            .high_watermark = 98,
+            .log_start = 97,
+            .bytes_max = 1u << 20,
+            .chain = {.low = 5, .high = 6},
+            .records = ab_bytes_of_text(kind == AB_REPLICA_FETCHED ? "records" : "")};
+        struct ab_buffer encoded = {0};
+        ab_replica_message_encode(&message, &encoded);
+        ab_buffer_put_blob(&bytes, ab_buffer_view(&encoded));
+        ab_buffer_fini(&encoded);
+    }
+    golden_expect("replica_messages.bin", ab_buffer_view(&bytes));
+    ab_buffer_fini(&bytes);
+}
+
 static void test_golden_keys(void **state)
 {
     (void)state;
@@ -194,6 +226,7 @@ int main(void)
         cmocka_unit_test(test_golden_block_lz4_is_readable),
         cmocka_unit_test(test_golden_envelope),
         cmocka_unit_test(test_golden_payloads),
+        cmocka_unit_test(test_golden_replica_messages),
         cmocka_unit_test(test_golden_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

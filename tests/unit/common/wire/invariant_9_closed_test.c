@@ -40,7 +40,8 @@ static const char *const allowed[AB_VERB_COUNT] = {/* producer, query, node, bat
     [AB_VERB_JOB_PROGRESS] = "...b.",
     [AB_VERB_JOB_PUBLISH] = "...b.",
     [AB_VERB_SHUTDOWN] = "..n.o",
-    [AB_VERB_LOG_STATE] = "..nb."};
+    [AB_VERB_LOG_STATE] = "..nb.",
+    [AB_VERB_REPLICATE] = "..n.."};
 
 static bool is_allowed(enum ab_role role, int verb)
 {
