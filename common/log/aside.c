@@ -86,3 +86,16 @@ ab_err ab_aside_prune(const char *directory, struct ab_error *error)
     ab_file_names_free(names, count);
     return err;
 }
+
+ab_err ab_aside_drop_segment(const char *directory, uint64_t first_offset, struct ab_error *error)
+{
+    char *path = ab_segment_path(directory, first_offset);
+    char *torn = ab_aside_torn_path(directory, first_offset);
+    ab_err err = ab_file_remove_tree(torn, error);
+    if (err == AB_OK) {
+        err = ab_file_remove_tree(path, error);
+    }
+    ab_delete(torn);
+    ab_delete(path);
+    return err;
+}

@@ -28,6 +28,9 @@ AB_MUST_USE ab_err ab_aside_next_serial(
 /* Copies a file's bytes durably to `path`; AB_NO_SPACE, AB_IO. */
 AB_MUST_USE ab_err ab_aside_copy(const char *path, int fd, uint64_t position, uint64_t bytes, struct ab_error *error);
 
+/* Removes a segment and what was torn off it; not synced. */
+AB_MUST_USE ab_err ab_aside_drop_segment(const char *directory, uint64_t first_offset, struct ab_error *error);
+
 /* Removes what older truncations set aside. */
 AB_MUST_USE ab_err ab_aside_prune(const char *directory, struct ab_error *error);
 

@@ -64,6 +64,9 @@ ab_err ab_log_append_copy(
     if (atomic_load(&log->is_poisoned)) {
         return ab_log_poisoned(log, error);
     }
+    if (!log->is_chain_known) {
+        return ab_error_set(error, AB_CORRUPT, "log %s: nothing says what came before its start", log->directory);
+    }
     uint64_t end_offset = atomic_load(&log->end_offset);
     struct copying copying = {.log = log, .next_offset = end_offset, .chain = log->chain};
     copying.epoch_min = ab_epochs_before(&log->epochs, end_offset);

@@ -38,8 +38,9 @@ static void repaired_take(struct ab_log *log, struct ab_repair_result *found)
     log->segments_count = found->segments_count;
     log->segment_bytes = found->last_bytes;
     log->chain = found->chain;
+    log->is_chain_known = found->is_chain_known;
     log->written_chain = found->chain;
-    atomic_store(&log->start_offset, found->segments_count == 0 ? 0 : found->first_offsets[0]);
+    atomic_store(&log->start_offset, found->segments_count == 0 ? found->end_offset : found->first_offsets[0]);
     atomic_store(&log->end_offset, found->end_offset);
     atomic_store(&log->written_offset, found->end_offset);
     log->epochs = found->epochs;
@@ -51,9 +52,10 @@ static void repaired_take(struct ab_log *log, struct ab_repair_result *found)
 static ab_err current_open(struct ab_log *log, struct ab_error *error)
 {
     if (log->segments_count == 0) {
-        AB_TRY(ab_segment_create(log->directory, 0, &log->fd, error));
+        uint64_t first_offset = ab_log_end_offset(log);
+        AB_TRY(ab_segment_create(log->directory, first_offset, &log->fd, error));
         log->first_offsets = ab_renew_bytes(log->first_offsets, sizeof(uint64_t));
-        log->first_offsets[0] = 0;
+        log->first_offsets[0] = first_offset;
         log->segments_count = 1;
         return AB_OK;
     }
@@ -115,6 +117,11 @@ ab_err ab_log_open(const char *directory, const struct ab_log_options *options, 
         .torn_bytes = found.torn_bytes,
         .end_offset = end_offset,
     };
+    if (opened->watermark.damaged_until > end_offset) {
+        recovery->damaged_from = end_offset;
+        recovery->damaged_until = opened->watermark.damaged_until;
+    }
+    memcpy(recovery->aside_name, found.aside_name, sizeof(recovery->aside_name));
     opened->is_opened = true;
     *log = opened;
     return AB_OK;
@@ -127,9 +134,23 @@ ab_err ab_log_note_durable(struct ab_log *log, struct ab_error *error)
     }
     struct ab_watermark watermark = log->watermark;
     watermark.durable_offset = ab_log_durable_offset(log);
-    if (watermark.durable_offset == log->watermark.durable_offset) {
+    if (watermark.damaged_until <= watermark.durable_offset) {
+        watermark.damaged_until = 0;
+    }
+    if (watermark.durable_offset == log->watermark.durable_offset &&
+        watermark.damaged_until == log->watermark.damaged_until) {
         return AB_OK;
     }
+    return ab_log_watermark_set(log, &watermark, error);
+}
+
+ab_err ab_log_clear_damage(struct ab_log *log, struct ab_error *error)
+{
+    if (log->watermark.damaged_until == 0) {
+        return AB_OK;
+    }
+    struct ab_watermark watermark = log->watermark;
+    watermark.damaged_until = 0;
     return ab_log_watermark_set(log, &watermark, error);
 }
 
@@ -173,6 +194,9 @@ ab_err ab_log_append(struct ab_log *log, struct ab_record *record, uint64_t *off
     }
     if (!header_is_writable(header)) {
         return AB_USAGE;
+    }
+    if (!log->is_chain_known) {
+        return AB_CORRUPT;
     }
     if (!ab_epochs_may_add(&log->epochs, header->leader_epoch)) {
         return AB_STALE;
@@ -314,6 +338,11 @@ uint64_t ab_log_durable_offset(const struct ab_log *log)
 struct ab_hash128 ab_log_chain(const struct ab_log *log)
 {
     return log->chain;
+}
+
+uint64_t ab_log_damaged_until(const struct ab_log *log)
+{
+    return log->watermark.damaged_until;
 }
 
 size_t ab_log_staged_bytes(const struct ab_log *log)

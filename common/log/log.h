@@ -6,7 +6,7 @@
  *
  * Opening tells a torn tail from corruption (REPLICATION H9): a bad record that nothing on this disk says to have been
  * synced, with nothing valid after it, is a torn tail and is cut off (copied aside first when non-empty); anything else
- * is AB_CORRUPT with segment, file byte and offset in the text, and nothing is touched.
+ * is AB_CORRUPT with segment, file byte and offset in the text, and nothing is touched, unless the caller asks for it.
  *
  * Invariants: I1 (synced before acknowledged: the caller's rule, kept by durable_offset), I3 (order and chain).
  * Threads: the writer side belongs to one thread; ab_log_sync may run on another one; readers are independent
@@ -26,13 +26,23 @@ struct ab_log_options {
     uint32_t partition;
     uint64_t segment_bytes;   /* 0 = default; a record larger than this gets a segment of its own */
     struct ab_memory *memory; /* borrowed; the staging buffer is charged here */
+    /* A corrupt log is opened with its good front, the rest set aside: only for a caller that fetches what is missing
+     * from a peer before it counts this log as a whole one. Else corruption, old or new, is AB_CORRUPT. */
+    bool is_setting_aside_corrupt;
 };
+
+#define AB_LOG_ASIDE_NAME_BYTES 64u
 
 /* What opening found. */
 struct ab_log_recovery {
     uint64_t records_count;
     uint64_t torn_bytes; /* cut off the tail */
     uint64_t end_offset; /* next offset to be written */
+    /* Records [damaged_from, damaged_until) were here once, perhaps more, and are lost: this time, or before and not
+     * yet appended again (ab_log_damaged_until). Both 0 = nothing is known to be missing. */
+    uint64_t damaged_from;
+    uint64_t damaged_until;
+    char aside_name[AB_LOG_ASIDE_NAME_BYTES]; /* file that keeps what was corrupt, this time; "" = none */
 };
 
 /* A leader epoch and the first offset that may be of it (it ends where the next one begins). */
@@ -52,7 +62,8 @@ void ab_log_close(struct ab_log *log);
 /* Stages one record: fills header.offset, previous_chain, durable_offset, cluster id and partition; gives back the
  * offset. AB_FULL when the staging buffer may not grow (write first), AB_TOO_LARGE, AB_STALE when
  * header.leader_epoch is below that of the record before, AB_IO after an earlier failed write or sync (the log is then
- * poisoned for good: stop the process, H8). */
+ * poisoned for good: stop the process, H8), AB_CORRUPT when the log is empty and damage took what came before it (reset
+ * it). */
 AB_MUST_USE ab_err ab_log_append(struct ab_log *log, struct ab_record *record, uint64_t *offset);
 
 /* What a copy added. */
@@ -95,7 +106,7 @@ uint64_t ab_log_durable_offset(const struct ab_log *log);
 struct ab_hash128 ab_log_chain(const struct ab_log *log);
 
 /* Chain hash of the record before `offset`, which lies in [start, end]: what a replica must have there to agree with
- * this one up to `offset`. AB_NOT_FOUND outside. Reads one header at most segment by segment. Writer thread. */
+ * this one up to `offset`. AB_NOT_FOUND outside. Writer thread. */
 AB_MUST_USE ab_err ab_log_chain_at(
     const struct ab_log *log, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
 
@@ -112,6 +123,20 @@ AB_MUST_USE ab_err ab_log_epoch_end(
 
 /* Bytes staged and not yet written. */
 size_t ab_log_staged_bytes(const struct ab_log *log);
+
+/* Until where records are missing that this log once had; 0 = no damage is known. It ends by itself once as much is
+ * durable again and noted. Writer thread. */
+uint64_t ab_log_damaged_until(const struct ab_log *log);
+
+/* Says that nothing is missing any more: the leader of the current epoch has no more than this log. Writer thread. */
+AB_MUST_USE ab_err ab_log_clear_damage(struct ab_log *log, struct ab_error *error);
+
+/* Drops everything and begins an empty log at `offset`, whose first record must chain to `chain` and be of `epoch` or
+ * later: for a follower that was installed from state and history because its leader's log starts there. Durable, and
+ * done whole or not at all whenever the process dies. Before: nothing staged (AB_USAGE); at offset 0 the chain is zero
+ * (AB_USAGE). What was set aside before stays. An error once it has begun poisons the log; opening completes it. */
+AB_MUST_USE ab_err ab_log_reset(
+    struct ab_log *log, uint64_t offset, struct ab_hash128 chain, uint64_t epoch, struct ab_error *error);
 
 /* Removes the records at and past `offset`, durably: for a replica whose log differs there from its leader's. They are
  * set aside first ("<offset>.seg.cut-<n>", those of the last few truncations; not on a full disk), the watermark falls

@@ -23,6 +23,7 @@ struct ab_log {
     struct ab_watermark watermark;   /* writer thread; as it is on disk */
     bool is_opened;                  /* writer thread; opening is done: closing may state what is durable */
     struct ab_epochs epochs;         /* writer thread; staged records count */
+    bool is_chain_known;             /* writer thread; false: empty, and damage took what came before */
     struct ab_hash128 chain;         /* writer thread; of the last staged record */
     struct ab_hash128 written_chain; /* writer thread; of the last written record */
     struct ab_lock lock;             /* held while syncing and while fd changes */

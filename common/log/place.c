@@ -67,6 +67,9 @@ ab_err ab_log_chain_at(const struct ab_log *log, uint64_t offset, struct ab_hash
     if (offset < ab_log_start_offset(log) || offset > end_offset) {
         return ab_error_set(error, AB_NOT_FOUND, "log %s: nothing is held at offset %" PRIu64, log->directory, offset);
     }
+    if (offset == end_offset && !log->is_chain_known) {
+        return ab_error_set(error, AB_CORRUPT, "log %s: nothing says what came before its start", log->directory);
+    }
     if (offset == end_offset) {
         *chain = log->chain;
         return AB_OK;

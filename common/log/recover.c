@@ -21,15 +21,17 @@ uint64_t ab_recover_search_start(struct ab_bytes front, uint64_t position)
     return position + (is_readable ? ab_record_bytes(&header) : RECOVER_ALIGNMENT);
 }
 
-bool ab_recover_find(struct ab_bytes bytes, const uint8_t cluster_id[16], uint32_t partition, uint64_t offset_min)
+void ab_recover_find(struct ab_recover_search *search, struct ab_bytes bytes)
 {
     for (size_t at = 0; at + AB_RECORD_HEADER_BYTES <= bytes.bytes; at += RECOVER_ALIGNMENT) {
         struct ab_record_header header;
         struct ab_bytes here = ab_bytes_of(bytes.data + at, bytes.bytes - at);
-        if (ab_record_header_decode(here, &header) == AB_OK && header.offset > offset_min &&
-            header.partition == partition && memcmp(header.cluster_id, cluster_id, sizeof(header.cluster_id)) == 0) {
-            return true;
+        if (ab_record_header_decode(here, &header) == AB_OK && header.offset > search->offset_min &&
+            header.partition == search->partition &&
+            memcmp(header.cluster_id, search->cluster_id, sizeof(header.cluster_id)) == 0) {
+            search->is_found = true;
+            bool is_higher = header.offset > search->highest && header.offset <= search->offset_max;
+            search->highest = is_higher ? header.offset : search->highest;
         }
     }
-    return false;
 }

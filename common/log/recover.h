@@ -32,8 +32,17 @@ enum ab_recover_verdict ab_recover_classify(const struct ab_recover_facts *facts
  * holds from `position` on, at least AB_RECORD_HEADER_BYTES if there are so many. */
 uint64_t ab_recover_search_start(struct ab_bytes front, uint64_t position);
 
-/* True when a valid record header of this cluster and partition with an offset above offset_min starts at a multiple of
- * 8 in `bytes`. */
-bool ab_recover_find(struct ab_bytes bytes, const uint8_t cluster_id[16], uint32_t partition, uint64_t offset_min);
+/* What is looked for behind a bad place: valid record headers of this log with an offset above offset_min. */
+struct ab_recover_search {
+    const uint8_t *cluster_id; /* 16 bytes, borrowed */
+    uint32_t partition;
+    uint64_t offset_min;
+    uint64_t offset_max; /* above it a header is believed to be one, but its offset is not taken up */
+    bool is_found;
+    uint64_t highest; /* offset found; 0 = none */
+};
+
+/* Looks at every multiple of 8 in `bytes`. */
+void ab_recover_find(struct ab_recover_search *search, struct ab_bytes bytes);
 
 #endif

@@ -1,8 +1,8 @@
-/* repair: what opening a log does to its directory: verify, and cut a torn tail off.
+/* repair: what opening a log does to its directory: verify, cut a torn tail off, finish what a crash interrupted.
  *
  * The last two segments are read whole (checksums, chain, offsets), of the others every header. What was cut off is
  * kept beside the segment as "<segment>.torn" (the newest cut only), unless the disk is full. Corruption touches
- * nothing. Internal to common/log.
+ * nothing, or is set aside when the options say so (damage.h). Internal to common/log.
  */
 #ifndef ANABRANCH_COMMON_LOG_REPAIR_H
 #define ANABRANCH_COMMON_LOG_REPAIR_H
@@ -19,12 +19,15 @@ struct ab_repair_result {
     uint64_t last_bytes; /* of the last segment */
     uint64_t torn_bytes;
     struct ab_hash128 chain;
-    struct ab_epochs epochs; /* owned */
+    bool is_chain_known;
+    struct ab_epochs epochs;                  /* owned */
+    char aside_name[AB_LOG_ASIDE_NAME_BYTES]; /* what was corrupt; "" = nothing was */
 };
 
-/* Verifies and repairs. AB_CORRUPT with segment, byte and offset in the text; AB_UNSUPPORTED; AB_IO. */
+/* Verifies and repairs; the watermark is as on disk, before and after. AB_CORRUPT with segment, byte and offset in the
+ * text; AB_UNSUPPORTED; AB_IO. */
 AB_MUST_USE ab_err ab_repair_directory(const char *directory, const struct ab_log_options *options,
-    const struct ab_watermark *watermark, struct ab_repair_result *result, struct ab_error *error);
+    struct ab_watermark *watermark, struct ab_repair_result *result, struct ab_error *error);
 
 /* Frees what a result owns; idempotent. */
 void ab_repair_result_fini(struct ab_repair_result *result);

@@ -1,5 +1,6 @@
 /* What makes a log shorter. The watermark goes first, so that it never states more than there is. */
 #include "common/log/aside.h"
+#include "common/log/damage.h"
 #include "common/log/log_private.h"
 #include "common/log/segment.h"
 
@@ -10,19 +11,6 @@
 #include <inttypes.h>
 
 /* ---- at the start ---- */
-
-static ab_err segment_remove(const struct ab_log *log, uint64_t first_offset, struct ab_error *error)
-{
-    char *path = ab_segment_path(log->directory, first_offset);
-    char *torn = ab_aside_torn_path(log->directory, first_offset);
-    ab_err err = ab_file_remove_tree(torn, error);
-    if (err == AB_OK) {
-        err = ab_file_remove_tree(path, error);
-    }
-    ab_delete(torn);
-    ab_delete(path);
-    return err;
-}
 
 /* How many segments, from the oldest, hold only records below `offset`. The last record stays: the chain goes on from
  * it, and a new segment that nothing was written to yet does not hold it. */
@@ -59,7 +47,7 @@ ab_err ab_log_trim(struct ab_log *log, uint64_t offset, struct ab_error *error)
     size_t removed = 0;
     ab_err err = AB_OK;
     while (err == AB_OK && removed < wanted) {
-        err = segment_remove(log, log->first_offsets[removed], error);
+        err = ab_aside_drop_segment(log->directory, log->first_offsets[removed], error);
         removed += err == AB_OK;
     }
     if (removed > 0) {
@@ -233,4 +221,66 @@ ab_err ab_log_truncate(struct ab_log *log, uint64_t offset, struct ab_error *err
         ab_warn("what older truncations set aside is not removed", "%s", detail.text);
     }
     return AB_OK;
+}
+
+/* ---- anew ---- */
+
+/* The log is empty and begins where the watermark says; the lock is held. */
+static ab_err begin_take_locked(struct ab_log *log, struct ab_error *error)
+{
+    const struct ab_log_begin *begin = &log->watermark.begin;
+    char *path = ab_segment_path(log->directory, begin->offset);
+    int fd = -1;
+    ab_err err = ab_file_open(path, O_RDWR, 0, &fd, error);
+    ab_delete(path);
+    AB_TRY(err);
+    ab_file_close(&log->fd);
+    log->fd = fd;
+    log->segments_count = 1;
+    log->first_offsets[0] = begin->offset;
+    log->segment_bytes = 0;
+    log->chain = begin->chain;
+    log->written_chain = begin->chain;
+    log->is_chain_known = true;
+    ab_epochs_fini(&log->epochs);
+    if (begin->offset > 0) {
+        ab_epochs_set_floor(&log->epochs, begin->epoch, begin->offset);
+    }
+    atomic_store(&log->durable_offset, begin->offset);
+    atomic_store(&log->written_offset, begin->offset);
+    atomic_store(&log->end_offset, begin->offset);
+    atomic_store(&log->start_offset, begin->offset);
+    return AB_OK;
+}
+
+static ab_err reset_locked(struct ab_log *log, const struct ab_watermark *watermark, struct ab_error *error)
+{
+    AB_TRY(ab_log_watermark_set(log, watermark, error)); /* from here on it will be done, by opening if need be */
+    atomic_fetch_add(&log->generation, 1);
+    struct ab_error detail = {0};
+    ab_err err = ab_damage_finish_reset(log->directory, &log->options, &log->watermark, &detail);
+    if (err == AB_OK) {
+        err = begin_take_locked(log, &detail);
+    }
+    if (err != AB_OK) {
+        return ab_log_poison(log, err, detail.text, error);
+    }
+    atomic_fetch_add(&log->generation, 1);
+    return AB_OK;
+}
+
+ab_err ab_log_reset(
+    struct ab_log *log, uint64_t offset, struct ab_hash128 chain, uint64_t epoch, struct ab_error *error)
+{
+    AB_TRY(rest_check(log, error));
+    if (offset == 0 && (chain.low != 0 || chain.high != 0)) {
+        return ab_error_set(error, AB_USAGE, "log %s: nothing comes before record 0", log->directory);
+    }
+    struct ab_watermark watermark = {.durable_offset = offset,
+        .begin = {.is_known = true, .offset = offset, .epoch = epoch, .chain = chain},
+        .is_resetting = true};
+    ab_lock_take(&log->lock);
+    ab_err err = reset_locked(log, &watermark, error);
+    ab_lock_give(&log->lock);
+    return err;
 }

@@ -48,6 +48,32 @@ static void test_classify_anything_else_is_corrupt(void **state)
     assert_int_equal(ab_recover_classify(&facts), AB_RECOVER_CORRUPT);
 }
 
+static bool is_found(struct ab_bytes bytes, const uint8_t *cluster, uint32_t partition, uint64_t offset_min)
+{
+    struct ab_recover_search search = {
+        .cluster_id = cluster, .partition = partition, .offset_min = offset_min, .offset_max = UINT64_MAX};
+    ab_recover_find(&search, bytes);
+    assert_int_equal(search.highest, search.is_found ? 10 : 0);
+    return search.is_found;
+}
+
+static void test_find_gives_the_highest_offset_that_may_be(void **state)
+{
+    (void)state;
+    struct ab_buffer buffer = {0};
+    for (uint64_t i = 0; i < 4; i++) {
+        static const uint64_t offsets[] = {12, 30, 14, 5000};
+        struct ab_record record = {.header = {.kind = AB_RECORD_BLOCK, .partition = 4, .offset = offsets[i]}};
+        memcpy(record.header.cluster_id, cluster_id, 16);
+        ab_record_encode(&record, &buffer);
+    }
+    struct ab_recover_search search = {.cluster_id = cluster_id, .partition = 4, .offset_min = 10, .offset_max = 100};
+    ab_recover_find(&search, ab_buffer_view(&buffer));
+    assert_true(search.is_found);
+    assert_int_equal(search.highest, 30);
+    ab_buffer_fini(&buffer);
+}
+
 static void test_find_sees_only_later_records_of_this_log(void **state)
 {
     (void)state;
@@ -58,12 +84,12 @@ static void test_find_sees_only_later_records_of_this_log(void **state)
     ab_buffer_put_u64(&buffer, 0);
     ab_record_encode(&record, &buffer);
     struct ab_bytes bytes = ab_buffer_view(&buffer);
-    assert_true(ab_recover_find(bytes, cluster_id, 4, 9));
-    assert_false(ab_recover_find(bytes, cluster_id, 4, 10));
-    assert_false(ab_recover_find(bytes, cluster_id, 5, 9));
-    assert_false(ab_recover_find(bytes, (const uint8_t *)"another cluster!", 4, 9));
-    assert_false(ab_recover_find(ab_bytes_of(bytes.data, bytes.bytes - 1), cluster_id, 4, 9));
-    assert_false(ab_recover_find((struct ab_bytes){0}, cluster_id, 4, 9));
+    assert_true(is_found(bytes, cluster_id, 4, 9));
+    assert_false(is_found(bytes, cluster_id, 4, 10));
+    assert_false(is_found(bytes, cluster_id, 5, 9));
+    assert_false(is_found(bytes, (const uint8_t *)"another cluster!", 4, 9));
+    assert_false(is_found(ab_bytes_of(bytes.data, bytes.bytes - 1), cluster_id, 4, 9));
+    assert_false(is_found((struct ab_bytes){0}, cluster_id, 4, 9));
     ab_buffer_fini(&buffer);
 }
 
@@ -87,6 +113,7 @@ int main(void)
         cmocka_unit_test(test_classify_whole_segment_is_clean),
         cmocka_unit_test(test_classify_bad_end_with_nothing_after_is_torn),
         cmocka_unit_test(test_classify_anything_else_is_corrupt),
+        cmocka_unit_test(test_find_gives_the_highest_offset_that_may_be),
         cmocka_unit_test(test_find_sees_only_later_records_of_this_log),
         cmocka_unit_test(test_search_starts_behind_a_record_whose_header_is_good),
     };
