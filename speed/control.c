@@ -7,14 +7,18 @@
 #include "common/base/logging.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 
 /* What one partition has to say. */
 struct control_part {
     struct ab_control *control; /* borrowed */
     ab_err err;
     char *text; /* owned; why it failed */
+    bool is_elsewhere; /* another node leads the partition and has to be asked */
     bool has_mark;
     struct ab_source_state mark;
+    struct ab_waiting waiting; /* for the commit of a cut's record */
+    struct ab_partition *partition;
 };
 
 struct ab_control {
@@ -94,6 +98,9 @@ static struct ab_json *control_json(const struct ab_control *control)
         ab_json_set(json, "cut", ab_json_integer((int64_t)control->cut));
     }
     for (uint32_t p = 0; p < control->engine->options.partitions_count; p++) {
+        if (control->parts[p].is_elsewhere) {
+            continue;
+        }
         if (control->verb == AB_VERB_CUT) {
             ab_json_append(list, cut_part_json(control, control->engine->partitions[p]));
         } else if (is_marks && control->parts[p].has_mark) {
@@ -176,7 +183,7 @@ static void control_distribute(struct ab_control *control)
     uint32_t workers_count = engine->options.workers;
     atomic_store_explicit(&control->left, partitions_count + 1, memory_order_release);
     for (uint32_t w = 0; w < workers_count; w++) {
-        ab_err err = ab_worker_put(engine->workers[w], NULL, control);
+        ab_err err = ab_worker_put(engine->workers[w], &(struct ab_work){.control = control});
         for (uint32_t p = w; err != AB_OK && p < partitions_count; p += workers_count) {
             control->parts[p].err = err == AB_CLOSED ? AB_UNAVAILABLE : err;
             ab_delete(control->parts[p].text);
@@ -257,43 +264,117 @@ static ab_err trim(const struct ab_control *control, struct ab_partition *partit
     return offset == 0 ? AB_OK : ab_partition_trim(partition, offset, error);
 }
 
-/* Does it; true in *is_later when somebody else finishes the part. */
-static ab_err part_run(
-    struct control_part *part, struct ab_partition *partition, bool *is_later, struct ab_error *error)
+static struct ab_partition_cut cut_of(const struct ab_control *control, struct control_part *part)
 {
-    const struct ab_control *control = part->control;
-    if (control->verb == AB_VERB_SOURCE_MARKS) {
-        part->has_mark = ab_partition_source(partition, ab_json_bytes(ab_json_get(control->body, "stream")),
-            ab_json_bytes(ab_json_get(control->body, "source")), &part->mark);
-        return AB_OK;
-    }
-    if (control->is_trimming) {
-        return trim(control, partition, error);
-    }
-    *is_later = true;
-    if (control->verb == AB_VERB_RETIRE) {
-        return ab_partition_retire(partition, control->cut, part_stored, part, error);
-    }
-    struct ab_partition_cut cut = {.cut = control->cut,
+    return (struct ab_partition_cut){.cut = control->cut,
         .time_us = control->time_us,
         .horizon_us = control->horizon_us,
         .served = control->served,
         .now_us = control->now_us,
         .on_done = part_stored,
         .context = part};
+}
+
+static void part_fail(struct control_part *part, ab_err err, const char *text)
+{
+    part->err = err;
+    ab_delete(part->text);
+    part->text = ab_new_text(text);
+    part_done(part);
+}
+
+/* The record of a cut is committed, or nobody knows. */
+static void cut_end(struct ab_waiting *waiting, ab_err err)
+{
+    struct control_part *part = (struct control_part *)((uint8_t *)waiting - offsetof(struct control_part, waiting));
+    struct ab_error error = {0};
+    struct ab_arena scratch;
+    if (err != AB_OK) {
+        part_fail(part, err, "this node stopped leading the partition before all replicas had the cut");
+        return;
+    }
+    ab_arena_init(&scratch, NULL, 0);
+    do {
+        err = ab_partition_apply_log(part->partition, waiting->end_offset, &scratch, &error);
+    } while (err == AB_AGAIN);
+    ab_arena_fini(&scratch);
+    if (err == AB_OK) {
+        struct ab_partition_cut cut = cut_of(part->control, part);
+        err = ab_partition_cut(part->partition, &cut, &error); /* joins it */
+    }
+    if (err != AB_OK) {
+        part_fail(part, err, error.text);
+    }
+}
+
+/* Among replicas: the leader appends, and goes on when all have it. */
+static ab_err cut_replicated(struct control_part *part, struct ab_partition *partition,
+    struct ab_replicator *replicator, bool *is_later, struct ab_error *error)
+{
+    ab_err err = ab_replicator_may_append(replicator, error);
+    if (err == AB_UNAVAILABLE) {
+        part->is_elsewhere = true;
+        return AB_OK;
+    }
+    AB_TRY(err);
+    struct ab_partition_cut cut = cut_of(part->control, part);
+    uint64_t end_offset = 0;
+    AB_TRY(ab_partition_cut_stage(partition, &cut, &end_offset, error));
+    *is_later = true;
+    if (end_offset == 0) {
+        return AB_OK;
+    }
+    err = ab_partition_write(partition, error);
+    if (err != AB_OK) {
+        *is_later = false;
+        return err;
+    }
+    part->partition = partition;
+    part->waiting = (struct ab_waiting){.end_offset = end_offset, .on_end = cut_end};
+    ab_replicator_hold_for_cut(replicator, end_offset);
+    ab_replicator_wait(replicator, &part->waiting);
+    ab_replicator_written(replicator);
+    return AB_OK;
+}
+
+/* Does it; true in *is_later when somebody else finishes the part. */
+static ab_err part_run(struct control_part *part, struct ab_partition *partition, struct ab_replicator *replicator,
+    bool *is_later, struct ab_error *error)
+{
+    const struct ab_control *control = part->control;
+    if (control->verb == AB_VERB_SOURCE_MARKS) {
+        part->is_elsewhere = replicator != NULL && !ab_replicator_may_serve(replicator);
+        part->has_mark = !part->is_elsewhere &&
+                         ab_partition_source(partition, ab_json_bytes(ab_json_get(control->body, "stream")),
+                             ab_json_bytes(ab_json_get(control->body, "source")), &part->mark);
+        return AB_OK;
+    }
+    if (replicator != NULL && ab_partition_applied(partition) == 0) {
+        part->is_elsewhere = true; /* nothing has reached this replica yet */
+        return AB_OK;
+    }
+    if (control->is_trimming) {
+        return trim(control, partition, error);
+    }
+    if (control->verb == AB_VERB_CUT && replicator != NULL) {
+        return cut_replicated(part, partition, replicator, is_later, error);
+    }
+    *is_later = true;
+    if (control->verb == AB_VERB_RETIRE) {
+        return ab_partition_retire(partition, control->cut, part_stored, part, error);
+    }
+    struct ab_partition_cut cut = cut_of(control, part);
     return ab_partition_cut(partition, &cut, error);
 }
 
-void ab_control_run(struct ab_control *control, struct ab_partition *partition)
+void ab_control_run(struct ab_control *control, struct ab_partition *partition, struct ab_replicator *replicator)
 {
     struct control_part *part = &control->parts[ab_partition_number(partition)];
     struct ab_error error = {0};
     bool is_later = false;
-    ab_err err = part_run(part, partition, &is_later, &error);
+    ab_err err = part_run(part, partition, replicator, &is_later, &error);
     if (err != AB_OK) {
-        part->err = err;
-        part->text = ab_new_text(error.text);
-        part_done(part);
+        part_fail(part, err, error.text);
     } else if (!is_later) {
         part_done(part);
     }

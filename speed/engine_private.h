@@ -6,6 +6,8 @@
 #include "speed/engine.h"
 #include "speed/flusher.h"
 #include "speed/limits.h"
+#include "speed/replica_input.h"
+#include "speed/replicator.h"
 #include "common/base/queue.h"
 #include "common/base/thread.h"
 
@@ -24,7 +26,8 @@ struct ab_engine {
     struct ab_catalogs *catalogs;
     struct ab_plans *plans;
     struct ab_flusher *flusher;
-    struct ab_partition **partitions; /* owned; by number; constant after opening */
+    struct ab_partition **partitions;   /* owned; by number; constant after opening */
+    struct ab_replicator **replicators; /* owned; by number; NULL = this is the only replica */
     struct ab_worker **workers;       /* owned; constant after opening */
     struct ab_query_pool *query_pool;
     int64_t started_us;
@@ -38,10 +41,11 @@ struct ab_engine {
 
 /* ---- workers (worker.c) ---- */
 
-/* One thing for a worker: a block, or its part of a control request. */
+/* One thing for a worker: a block or a replica's request, its part of a control request, or what a replica hears. */
 struct ab_work {
-    struct ab_request *request; /* owned, or NULL */
-    struct ab_control *control; /* counted by its parts, or NULL */
+    struct ab_request *request;     /* owned, or NULL */
+    struct ab_control *control;     /* counted by its parts, or NULL */
+    struct ab_replica_input *input; /* owned, or NULL */
 };
 
 /* Starts the index-th worker; it owns the partitions whose number is index modulo the number of workers. */
@@ -51,8 +55,8 @@ struct ab_worker *ab_worker_start(struct ab_engine *engine, uint32_t index, size
 void ab_worker_stop(struct ab_worker *worker);
 void ab_worker_destroy(struct ab_worker *worker);
 
-/* Queues a block (taken on AB_OK) or a control part; AB_FULL, AB_CLOSED. */
-AB_MUST_USE ab_err ab_worker_put(struct ab_worker *worker, struct ab_request *request, struct ab_control *control);
+/* Queues one thing (what it points to is taken on AB_OK); AB_FULL, AB_CLOSED. */
+AB_MUST_USE ab_err ab_worker_put(struct ab_worker *worker, const struct ab_work *work);
 
 /* Bytes that wait. */
 size_t ab_worker_queued_bytes(struct ab_worker *worker);
@@ -62,8 +66,8 @@ size_t ab_worker_queued_bytes(struct ab_worker *worker);
 /* Takes a cut, retire or source-marks request and hands it to all workers. */
 void ab_control_begin(struct ab_engine *engine, struct ab_request *request);
 
-/* Does one partition's part, on its worker, with nothing staged. */
-void ab_control_run(struct ab_control *control, struct ab_partition *partition);
+/* Does one partition's part, on its worker, with nothing staged; the replicator is NULL for an only replica. */
+void ab_control_run(struct ab_control *control, struct ab_partition *partition, struct ab_replicator *replicator);
 
 /* ---- query threads (query.c) ---- */
 

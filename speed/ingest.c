@@ -24,11 +24,25 @@ static void take_block(struct ab_engine *engine, struct ab_request *request)
         return;
     }
     struct ab_worker *worker = engine->workers[partition % engine->options.workers];
-    ab_err err = ab_worker_put(worker, request, NULL);
+    ab_err err = ab_worker_put(worker, &(struct ab_work){.request = request});
     if (err != AB_OK) {
         atomic_fetch_add_explicit(&engine->refused_full, 1, memory_order_relaxed);
         refuse(request, err == AB_CLOSED ? AB_UNAVAILABLE : err,
             err == AB_CLOSED ? "the daemon is stopping" : "too many bytes wait for this partition's worker");
+    }
+}
+
+static void take_replica_request(struct ab_engine *engine, struct ab_request *request)
+{
+    uint32_t partition = request->envelope.partition;
+    if (engine->replicators == NULL || partition >= engine->options.partitions_count) {
+        refuse(request, AB_INVALID, "there is no such replica");
+        return;
+    }
+    struct ab_worker *worker = engine->workers[partition % engine->options.workers];
+    ab_err err = ab_worker_put(worker, &(struct ab_work){.request = request});
+    if (err != AB_OK) {
+        refuse(request, err == AB_CLOSED ? AB_UNAVAILABLE : err, NULL);
     }
 }
 
@@ -54,6 +68,9 @@ void ab_engine_on_request(struct ab_request *request, void *context)
         return;
     case AB_VERB_PRODUCE:
         take_block(engine, request);
+        return;
+    case AB_VERB_REPLICATE:
+        take_replica_request(engine, request);
         return;
     case AB_VERB_STATE_QUERY:
     case AB_VERB_DIGEST:

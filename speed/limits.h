@@ -8,6 +8,9 @@
 #define AB_GROUP_BLOCKS_MAX 256u
 #define AB_GROUP_BYTES_MAX (16u << 20)
 
+/* Groups of a worker whose blocks wait for other replicas; while all do, blocks are refused as full. */
+#define AB_GROUPS_MAX 8u
+
 /* Requests that may wait for one worker; the byte bound comes from the configuration. */
 #define AB_WORKER_ITEMS_MAX 4096u
 

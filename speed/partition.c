@@ -551,6 +551,14 @@ uint64_t ab_partition_committed(const struct ab_partition *partition)
     return atomic_load(&partition->committed_offset);
 }
 
+uint64_t ab_partition_applied(struct ab_partition *partition)
+{
+    ab_lock_take(&partition->lock);
+    uint64_t offset = partition->applied_offset;
+    ab_lock_give(&partition->lock);
+    return offset;
+}
+
 ab_err ab_partition_wait_applied(struct ab_partition *partition, uint64_t offset, int64_t until_us)
 {
     bool is_in_time = true;

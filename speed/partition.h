@@ -182,6 +182,9 @@ uint64_t ab_partition_durable(const struct ab_partition *partition);
 /* Records committed as far as is known here now: what a query that begins now has to see. */
 uint64_t ab_partition_committed(const struct ab_partition *partition);
 
+/* Records applied now. */
+uint64_t ab_partition_applied(struct ab_partition *partition);
+
 /* Waits until records below `offset` are applied; AB_TIMEOUT at monotonic until_us. */
 AB_MUST_USE ab_err ab_partition_wait_applied(struct ab_partition *partition, uint64_t offset, int64_t until_us);
 

@@ -282,11 +282,6 @@ static void session_tick(struct step *step)
 
 /* ---- messages ---- */
 
-static bool is_request(enum ab_replica_message_kind kind)
-{
-    return kind == AB_REPLICA_EPOCH_ASK || kind == AB_REPLICA_FETCH || kind == AB_REPLICA_REPORT;
-}
-
 static void answer_refuse(struct step *step, const struct ab_replica_message *message, enum ab_replica_status status)
 {
     if (message->kind == AB_REPLICA_REPORT) {
@@ -329,7 +324,7 @@ static void on_message(struct step *step)
     if (replica->epoch_wanted > 0) {
         return; /* between two epochs nothing is said */
     }
-    if (is_request(message->kind)) {
+    if (ab_replica_message_is_request(message->kind)) {
         on_request(step, message);
     } else {
         follower_on_answer(step, message);

@@ -9,22 +9,38 @@
 #define IDLE_WAIT_US (50 * AB_US_PER_MS)
 #define HOUSEKEEPING_US (100 * AB_US_PER_MS)
 #define NOTE_IDLE_US AB_US_PER_SECOND
+#define REPLICA_WAIT_US (20 * AB_US_PER_MS) /* replicas want to be looked after often */
 
-/* A block of the group at hand. */
+struct group;
+
+/* A block from its judgement to its answer. */
 struct pending_block {
+    struct ab_waiting waiting; /* for its commit; first: it is found by this address */
+    struct group *group;       /* borrowed */
     struct ab_request *request; /* owned */
     uint32_t slot;              /* which of the worker's partitions */
     struct ab_staged staged;
 };
 
+/* Blocks that are written and synced together, with everything decoded of them. */
+struct group {
+    struct ab_worker *worker;     /* borrowed */
+    struct pending_block *blocks; /* owned; AB_GROUP_BLOCKS_MAX places */
+    size_t count;
+    size_t bytes;
+    size_t left; /* blocks without an answer; 0 = the group is free */
+    struct ab_arena arena;
+};
+
 /* One of the worker's partitions. */
 struct worker_partition {
-    struct ab_partition *partition; /* borrowed from the engine */
-    int64_t flush_due_us;           /* monotonic */
-    uint64_t durable_seen;          /* when last looked at */
-    int64_t note_due_us;            /* monotonic; when that much was seen for long enough */
-    bool is_touched;                /* has blocks in the group at hand */
-    ab_err commit_err;              /* of the group at hand */
+    struct ab_partition *partition;   /* borrowed from the engine, as the next one */
+    struct ab_replicator *replicator; /* NULL = the only replica */
+    int64_t flush_due_us;             /* monotonic */
+    uint64_t durable_seen;            /* when last looked at */
+    int64_t note_due_us;              /* monotonic; when that much was seen for long enough */
+    bool is_touched;                  /* has blocks in the group at hand */
+    ab_err commit_err;                /* of the group at hand */
     uint64_t durable_before;
     struct ab_error error;
 };
@@ -36,10 +52,8 @@ struct ab_worker {
     struct ab_thread thread;
     struct worker_partition *partitions; /* owned; worker thread, as all below */
     uint32_t partitions_count;
-    struct pending_block *group; /* owned; AB_GROUP_BLOCKS_MAX places */
-    size_t group_count;
-    size_t group_bytes;
-    struct ab_arena arena;   /* decoded blocks of the group */
+    struct group groups[AB_GROUPS_MAX];
+    struct group *group;     /* the one at hand; NULL = all wait for other replicas */
     struct ab_arena scratch; /* one block's aggregation */
     struct ab_buffer reply;
     int64_t housekeeping_due_us;
@@ -69,73 +83,229 @@ static void reply_block(struct ab_worker *worker, struct pending_block *pending)
     ab_request_reply(pending->request, AB_OK, NULL, ab_buffer_view(&worker->reply));
 }
 
-/* Applies and answers one block of a committed, or failed, group. */
-static void block_finish(struct ab_worker *worker, struct pending_block *pending)
+/* The group at hand is free once its last block is answered. */
+static void block_leave(struct pending_block *pending)
+{
+    struct group *group = pending->group;
+    if (--group->left == 0) {
+        group->count = 0;
+        group->bytes = 0;
+        ab_arena_reset(&group->arena);
+    }
+}
+
+static void block_refuse(struct pending_block *pending, ab_err err, const char *text)
+{
+    ab_request_reply(pending->request, err, text, ab_bytes_of(NULL, 0));
+    block_leave(pending);
+}
+
+/* Applies and answers one block that is committed. */
+static void block_finish(struct pending_block *pending)
+{
+    struct ab_worker *worker = pending->group->worker;
+    ab_partition_apply(worker->partitions[pending->slot].partition, &pending->staged, &worker->scratch);
+    reply_block(worker, pending);
+    block_leave(pending);
+}
+
+/* The end of a block that waited for other replicas. */
+static void block_end(struct ab_waiting *waiting, ab_err err)
+{
+    struct pending_block *pending = (struct pending_block *)waiting;
+    if (err == AB_OK) {
+        block_finish(pending);
+    } else {
+        block_refuse(pending, err, "this node stopped leading the partition before all replicas had the block: send it again");
+    }
+}
+
+/* A block whose group is written: by the only replica it is committed too. */
+static void block_go_on(struct ab_worker *worker, struct pending_block *pending)
 {
     const struct worker_partition *owner = &worker->partitions[pending->slot];
     bool was_there = pending->staged.is_repeat && pending->staged.outcome.offset < owner->durable_before;
     if (owner->commit_err != AB_OK && !was_there) {
-        ab_request_reply(pending->request, owner->commit_err, owner->error.text, ab_bytes_of(NULL, 0));
-        return;
+        block_refuse(pending, owner->commit_err, owner->error.text);
+    } else if (owner->replicator != NULL &&
+               pending->staged.outcome.offset >= ab_partition_committed(owner->partition)) {
+        pending->waiting.end_offset = pending->staged.outcome.offset + 1;
+        pending->waiting.on_end = block_end;
+        ab_replicator_wait(owner->replicator, &pending->waiting);
+    } else {
+        block_finish(pending);
     }
-    ab_partition_apply(owner->partition, &pending->staged, &worker->scratch);
-    reply_block(worker, pending);
 }
 
-static void group_commit(struct ab_worker *worker)
+/* Writes what is staged; the only replica of a partition syncs it too. */
+static void partitions_write(struct ab_worker *worker)
 {
     for (uint32_t p = 0; p < worker->partitions_count; p++) {
         struct worker_partition *owner = &worker->partitions[p];
         if (owner->is_touched) {
             owner->durable_before = ab_partition_durable(owner->partition);
             owner->error = (struct ab_error){0};
-            owner->commit_err = ab_partition_commit(owner->partition, &owner->error);
-            owner->is_touched = false;
+            owner->commit_err = owner->replicator == NULL ? ab_partition_commit(owner->partition, &owner->error)
+                                                          : ab_partition_write(owner->partition, &owner->error);
         }
     }
-    for (size_t i = 0; i < worker->group_count; i++) {
-        block_finish(worker, &worker->group[i]);
+}
+
+/* Followers are told before the sync here, so that theirs goes on beside it. */
+static void partitions_tell(struct ab_worker *worker)
+{
+    for (uint32_t p = 0; p < worker->partitions_count; p++) {
+        struct worker_partition *owner = &worker->partitions[p];
+        if (owner->is_touched && owner->replicator != NULL && owner->commit_err == AB_OK) {
+            ab_replicator_written(owner->replicator);
+        }
+        owner->is_touched = false;
     }
-    worker->group_count = 0;
-    worker->group_bytes = 0;
-    ab_arena_reset(&worker->arena);
+}
+
+static struct group *group_free(struct ab_worker *worker)
+{
+    for (size_t i = 0; i < AB_GROUPS_MAX; i++) {
+        if (worker->groups[i].left == 0) {
+            return &worker->groups[i];
+        }
+    }
+    return NULL;
+}
+
+static void group_commit(struct ab_worker *worker)
+{
+    struct group *group = worker->group;
+    if (group == NULL || group->count == 0) {
+        return;
+    }
+    partitions_write(worker);
+    size_t count = group->count; /* it may be free again before the loop ends */
+    for (size_t i = 0; i < count; i++) {
+        block_go_on(worker, &group->blocks[i]);
+    }
+    partitions_tell(worker);
+    worker->group = group->left == 0 ? group : group_free(worker);
+}
+
+/* Syncs what other replicas have been told of, and goes on with what that commits. */
+static void replicas_settle(struct ab_worker *worker)
+{
+    for (uint32_t p = 0; p < worker->partitions_count; p++) {
+        if (worker->partitions[p].replicator != NULL) {
+            ab_replicator_settle(worker->partitions[p].replicator);
+        }
+    }
+    worker->group = worker->group == NULL ? group_free(worker) : worker->group;
+}
+
+static void request_refuse(struct ab_worker *worker, struct ab_request *request, ab_err err, const char *text)
+{
+    atomic_uint_fast64_t *count =
+        ab_err_kind_of(err) == AB_KIND_FULL ? &worker->engine->refused_full : &worker->engine->refused_invalid;
+    atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
+    ab_request_reply(request, err, text, ab_bytes_of(NULL, 0));
+}
+
+static ab_err block_judge(
+    struct ab_worker *worker, const struct worker_partition *owner, struct ab_request *request, struct ab_error *error)
+{
+    struct group *group = worker->group;
+    struct ab_staged *staged = &group->blocks[group->count].staged;
+    return ab_partition_stage(owner->partition, request->payload, ab_time_now(), &group->arena, staged, error);
 }
 
 static void block_stage(struct ab_worker *worker, struct ab_request *request)
 {
-    if (worker->group_count == AB_GROUP_BLOCKS_MAX || worker->group_bytes >= AB_GROUP_BYTES_MAX) {
-        group_commit(worker);
-    }
     uint32_t slot = request->envelope.partition / worker->engine->options.workers;
     AB_ASSERT(slot < worker->partitions_count);
     struct worker_partition *owner = &worker->partitions[slot];
     struct ab_error error = {0};
-    struct ab_staged *staged = &worker->group[worker->group_count].staged;
-    ab_err err = ab_partition_stage(owner->partition, request->payload, ab_time_now(), &worker->arena, staged, &error);
-    if (err == AB_FULL && worker->group_count > 0) {
-        group_commit(worker); /* makes room in the staging buffer and the arena */
-        staged = &worker->group[0].staged;
-        error = (struct ab_error){0};
-        err = ab_partition_stage(owner->partition, request->payload, ab_time_now(), &worker->arena, staged, &error);
+    ab_err err = owner->replicator == NULL ? AB_OK : ab_replicator_may_append(owner->replicator, &error);
+    if (err == AB_OK && worker->group != NULL &&
+        (worker->group->count == AB_GROUP_BLOCKS_MAX || worker->group->bytes >= AB_GROUP_BYTES_MAX)) {
+        group_commit(worker);
+    }
+    if (err == AB_OK && worker->group == NULL) {
+        err = ab_error_set(&error, AB_FULL, "too many blocks wait for other replicas");
+    }
+    if (err == AB_OK) {
+        err = block_judge(worker, owner, request, &error);
+        if (err == AB_FULL && worker->group->count > 0) {
+            group_commit(worker); /* makes room in the staging buffer and the arena */
+            error = (struct ab_error){0};
+            err = worker->group == NULL ? AB_FULL : block_judge(worker, owner, request, &error);
+        }
     }
     if (err != AB_OK) {
-        atomic_fetch_add_explicit(&worker->engine->refused_invalid, 1, memory_order_relaxed);
-        ab_request_reply(request, err, error.text, ab_bytes_of(NULL, 0));
+        request_refuse(worker, request, err, error.text);
         return;
     }
-    struct pending_block *pending = &worker->group[worker->group_count++];
+    struct group *group = worker->group;
+    struct pending_block *pending = &group->blocks[group->count++];
+    pending->group = group;
     pending->request = request;
     pending->slot = slot;
     owner->is_touched = true;
-    worker->group_bytes += request->payload.bytes;
+    group->left++;
+    group->bytes += request->payload.bytes;
 }
 
 static void control_do(struct ab_worker *worker, struct ab_control *control)
 {
     group_commit(worker);
     for (uint32_t p = 0; p < worker->partitions_count; p++) {
-        ab_control_run(control, worker->partitions[p].partition);
+        ab_control_run(control, worker->partitions[p].partition, worker->partitions[p].replicator);
     }
+}
+
+/* ---- what replicas hear ---- */
+
+static void input_hear(struct ab_replicator *replicator, const struct ab_replica_input *input)
+{
+    switch (input->kind) {
+    case AB_REPLICA_INPUT_STATE:
+        ab_replicator_on_state(replicator, &input->state, input->version, input->is_synced, input->epoch);
+        break;
+    case AB_REPLICA_INPUT_SESSION:
+        ab_replicator_on_session(replicator, input->session, input->since_us, input->timeout_us);
+        break;
+    case AB_REPLICA_INPUT_GONE: ab_replicator_on_node_gone(replicator, input->node, input->incarnation); break;
+    case AB_REPLICA_INPUT_PROPOSAL:
+        ab_replicator_on_proposal_ended(replicator, input->token, input->outcome, input->version);
+        break;
+    case AB_REPLICA_INPUT_ANSWER: ab_replicator_on_answer(replicator, &input->message); break;
+    }
+}
+
+static void input_do(struct ab_worker *worker, struct ab_replica_input *input)
+{
+    group_commit(worker); /* a replica is stepped with nothing staged */
+    for (uint32_t p = 0; p < worker->partitions_count; p++) {
+        const struct worker_partition *owner = &worker->partitions[p];
+        bool is_its = input->partition == AB_REPLICA_INPUT_ALL ||
+                      input->partition == ab_partition_number(owner->partition);
+        if (is_its && owner->replicator != NULL) {
+            input_hear(owner->replicator, input);
+        }
+    }
+    ab_replica_input_destroy(input);
+}
+
+void ab_replica_input_destroy(struct ab_replica_input *input)
+{
+    if (input != NULL) {
+        ab_answer_free(&input->answer);
+        ab_delete(input);
+    }
+}
+
+static void replica_request_do(struct ab_worker *worker, struct ab_request *request)
+{
+    uint32_t slot = request->envelope.partition / worker->engine->options.workers;
+    AB_ASSERT(slot < worker->partitions_count);
+    group_commit(worker);
+    ab_replicator_on_request(worker->partitions[slot].replicator, request);
 }
 
 /* ---- flushing in time ---- */
@@ -195,26 +365,51 @@ static void keep_house(struct ab_worker *worker)
 
 /* ---- the thread ---- */
 
+static void work_do(struct ab_worker *worker, struct ab_work *work)
+{
+    if (work->control != NULL) {
+        control_do(worker, work->control);
+    } else if (work->input != NULL) {
+        input_do(worker, work->input);
+    } else if (work->request->envelope.verb == AB_VERB_REPLICATE) {
+        replica_request_do(worker, work->request);
+    } else {
+        block_stage(worker, work->request);
+    }
+    ab_delete(work);
+}
+
 static void worker_run(void *context)
 {
     struct ab_worker *worker = context;
     void *items[AB_GROUP_BLOCKS_MAX];
+    int64_t wait_us = worker->engine->replicators == NULL ? IDLE_WAIT_US : REPLICA_WAIT_US;
     for (;;) {
-        size_t count = ab_queue_take(worker->queue, items, AB_GROUP_BLOCKS_MAX, ab_time_monotonic_us() + IDLE_WAIT_US);
+        size_t count = ab_queue_take(worker->queue, items, AB_GROUP_BLOCKS_MAX, ab_time_monotonic_us() + wait_us);
         if (count == 0 && ab_queue_is_closed(worker->queue)) {
             return;
         }
         for (size_t i = 0; i < count; i++) {
-            struct ab_work *work = items[i];
-            if (work->request != NULL) {
-                block_stage(worker, work->request);
-            } else {
-                control_do(worker, work->control);
-            }
-            ab_delete(work);
+            work_do(worker, items[i]);
         }
         group_commit(worker);
+        replicas_settle(worker);
         keep_house(worker);
+    }
+}
+
+static void partitions_take(struct ab_worker *worker)
+{
+    const struct ab_engine *engine = worker->engine;
+    worker->partitions = ab_new_array(struct worker_partition, engine->options.partitions_count);
+    int64_t interval = engine->options.flush_interval_us;
+    for (uint32_t p = worker->index; p < engine->options.partitions_count; p += engine->options.workers) {
+        struct worker_partition *owner = &worker->partitions[worker->partitions_count++];
+        owner->partition = engine->partitions[p];
+        owner->replicator = engine->replicators == NULL ? NULL : engine->replicators[p];
+        /* Spread over the interval, so that partitions do not flush all at once. */
+        owner->flush_due_us =
+            ab_time_monotonic_us() + interval / 2 + interval / 2 * p / engine->options.partitions_count;
     }
 }
 
@@ -224,17 +419,13 @@ struct ab_worker *ab_worker_start(struct ab_engine *engine, uint32_t index, size
     worker->engine = engine;
     worker->index = index;
     worker->queue = ab_queue_create(AB_WORKER_ITEMS_MAX, queue_bytes_max);
-    worker->partitions = ab_new_array(struct worker_partition, engine->options.partitions_count);
-    int64_t interval = engine->options.flush_interval_us;
-    for (uint32_t p = index; p < engine->options.partitions_count; p += engine->options.workers) {
-        struct worker_partition *owner = &worker->partitions[worker->partitions_count++];
-        owner->partition = engine->partitions[p];
-        /* Spread over the interval, so that partitions do not flush all at once. */
-        owner->flush_due_us =
-            ab_time_monotonic_us() + interval / 2 + interval / 2 * p / engine->options.partitions_count;
+    partitions_take(worker);
+    for (size_t i = 0; i < AB_GROUPS_MAX; i++) {
+        worker->groups[i].worker = worker;
+        worker->groups[i].blocks = ab_new_array(struct pending_block, AB_GROUP_BLOCKS_MAX);
+        ab_arena_init(&worker->groups[i].arena, &engine->memory, 1u << 20);
     }
-    worker->group = ab_new_array(struct pending_block, AB_GROUP_BLOCKS_MAX);
-    ab_arena_init(&worker->arena, &engine->memory, 1u << 20);
+    worker->group = &worker->groups[0];
     ab_arena_init(&worker->scratch, NULL, 1u << 20); /* apply cannot fail: its scratch is not refused */
     char name[24];
     (void)snprintf(name, sizeof(name), "worker-%u", index);
@@ -257,21 +448,23 @@ void ab_worker_destroy(struct ab_worker *worker)
         return;
     }
     ab_queue_destroy(worker->queue);
-    ab_arena_fini(&worker->arena);
+    for (size_t i = 0; i < AB_GROUPS_MAX; i++) {
+        ab_arena_fini(&worker->groups[i].arena);
+        ab_delete(worker->groups[i].blocks);
+    }
     ab_arena_fini(&worker->scratch);
     ab_buffer_fini(&worker->reply);
-    ab_delete(worker->group);
     ab_delete(worker->partitions);
     ab_delete(worker);
 }
 
-ab_err ab_worker_put(struct ab_worker *worker, struct ab_request *request, struct ab_control *control)
+ab_err ab_worker_put(struct ab_worker *worker, const struct ab_work *work)
 {
-    struct ab_work *work = ab_new(struct ab_work);
-    *work = (struct ab_work){.request = request, .control = control};
-    ab_err err = ab_queue_try_put(worker->queue, work, request == NULL ? 0 : request->payload.bytes);
+    struct ab_work *item = ab_new(struct ab_work);
+    *item = *work;
+    ab_err err = ab_queue_try_put(worker->queue, item, work->request == NULL ? 0 : work->request->payload.bytes);
     if (err != AB_OK) {
-        ab_delete(work);
+        ab_delete(item);
     }
     return err;
 }

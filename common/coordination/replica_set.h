@@ -63,6 +63,13 @@ struct ab_replica_set {
     struct ab_hash128 token; /* who made this change: tells after an unknown outcome whether it landed (H52) */
 };
 
+/* /partitions/<p>/target {"format":1,"partition":3,"replicas":[1,2,5]}: the assignment that a partition is on its way to,
+ * while it stands there; 1..AB_REPLICATION_FACTOR_MAX distinct nodes, the first one preferred as leader. */
+struct ab_partition_target {
+    uint32_t partition;
+    struct ab_replica_nodes replicas;
+};
+
 /* The place of a node; UINT32_MAX when it is not there. */
 uint32_t ab_replica_nodes_find(const struct ab_replica_nodes *nodes, uint32_t node);
 uint32_t ab_replica_members_find(const struct ab_replica_members *members, uint32_t node);
@@ -89,8 +96,9 @@ void ab_replica_members_remove(struct ab_replica_members *members, uint32_t node
 bool ab_replica_members_equal(const struct ab_replica_members *a, const struct ab_replica_members *b);
 bool ab_replica_nodes_equal(const struct ab_replica_nodes *a, const struct ab_replica_nodes *b);
 
-/* "/partitions/<p>/state". */
+/* "/partitions/<p>/state", "/partitions/<p>/target". */
 void ab_replica_set_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTES]);
+void ab_partition_target_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTES]);
 
 /* The rules above: AB_CORRUPT with the one that is broken. */
 AB_MUST_USE ab_err ab_replica_set_validate(const struct ab_replica_set *state, struct ab_error *error);
@@ -103,5 +111,11 @@ AB_MUST_USE ab_err ab_replica_set_encode(
 /* Reads such a text. AB_CORRUPT with the reason, AB_UNSUPPORTED for a newer format. */
 AB_MUST_USE ab_err ab_replica_set_decode(
     struct ab_bytes text, struct ab_replica_set *state, struct ab_error *error);
+
+/* The same for a target. */
+AB_MUST_USE ab_err ab_partition_target_encode(
+    const struct ab_partition_target *target, struct ab_buffer *out, struct ab_error *error);
+AB_MUST_USE ab_err ab_partition_target_decode(
+    struct ab_bytes text, struct ab_partition_target *target, struct ab_error *error);
 
 #endif

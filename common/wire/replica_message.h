@@ -52,6 +52,12 @@ struct ab_replica_message {
     struct ab_bytes records; /* FETCHED; borrowed */
 };
 
+/* True for what a follower sends; a leader's answers are the others. */
+static inline bool ab_replica_message_is_request(enum ab_replica_message_kind kind)
+{
+    return kind == AB_REPLICA_EPOCH_ASK || kind == AB_REPLICA_FETCH || kind == AB_REPLICA_REPORT;
+}
+
 /* Appends the encoding. As records come last and have no length of their own, those of a FETCHED message may also be
  * left empty here and be appended to `out` by the caller, straight from where they are. */
 void ab_replica_message_encode(const struct ab_replica_message *message, struct ab_buffer *out);
