@@ -20,7 +20,7 @@ ab_err ab_zookeeper_check(struct ab_error *error)
     }
     if (!ab_file_exists(SERVER_JAR)) {
         return ab_error_set(error, AB_UNSUPPORTED,
-            "zookeeper: no %s: install the package zookeeper (cluster/install-packages --cluster)", SERVER_JAR);
+            "zookeeper: no %s: install the package libzookeeper-java (cluster/install-packages --cluster)", SERVER_JAR);
     }
     return AB_OK;
 }

@@ -191,7 +191,7 @@ static void session_event(zhandle_t *handle, int type, int state, const char *pa
     }
     session->is_denied = session->is_denied || state == ZOO_AUTH_FAILED_STATE;
     if (session->state == AB_COORDINATION_CONNECTED) {
-        session->id = zoo_client_id(handle)->client_id;
+        session->id = session->id == 0 ? zoo_client_id(handle)->client_id : session->id;
         session->timeout_us = zoo_recv_timeout(handle) * AB_US_PER_MS;
         is_to_probe = probe_begin_locked(session);
     }

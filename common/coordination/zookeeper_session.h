@@ -40,7 +40,7 @@ struct zk_session {
     struct ab_condition news; /* signalled when anything below changed */
     enum ab_coordination_state state;
     bool is_denied;     /* expired because the servers refused the credential */
-    int64_t id;         /* of the session: owner of its ephemeral nodes */
+    int64_t id;         /* owner of its ephemeral nodes; set once, before the session is handed out */
     int64_t timeout_us; /* negotiated */
     int64_t alive_us;   /* when something was sent that the leader answered since */
     bool is_probing;    /* a sign of life is asked for */

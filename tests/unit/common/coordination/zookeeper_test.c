@@ -1,6 +1,7 @@
 /* The ZooKeeper implementation against a real server: the contract, and what is its own. */
 #include "common/coordination/coordination.h"
 
+#include "common/base/random.h"
 #include "common/base/time.h"
 #include "tests/support/test.h"
 #include "tests/support/zookeeper.h"
@@ -197,6 +198,99 @@ static void test_watches_of_many_nodes_come_and_go(void **state)
     ab_coordination_close(reader);
 }
 
+static void test_more_nodes_than_watches_are_heard_of_by_the_clock(void **state)
+{
+    struct contract_place *place = *state;
+    struct ab_coordination *reader = contract_open(place);
+    struct ab_coordination *writer = contract_open(place);
+    uint64_t revision = 0;
+    assert_ok(ab_coordination_revision(reader, &revision, NULL));
+    for (unsigned i = 0; i < AB_COORDINATION_WATCHES_MAX + 10; i++) {
+        char path[16];
+        (void)snprintf(path, sizeof path, "/%u", i);
+        assert_int_equal(ab_coordination_get(reader, path, NULL, NULL, NULL), AB_NOT_FOUND);
+    }
+    char last[16];
+    (void)snprintf(last, sizeof last, "/%u", AB_COORDINATION_WATCHES_MAX + 9);
+    assert_ok(ab_coordination_create(writer, last, bytes_of(""), false, NULL));
+    assert_ok(ab_coordination_wait(reader, revision, ab_time_monotonic_us() + 10 * AB_US_PER_SECOND, &revision, NULL));
+    assert_ok(ab_coordination_get(reader, last, NULL, NULL, NULL));
+    assert_ok(ab_coordination_wait(reader, revision, ab_time_monotonic_us() + 10 * AB_US_PER_SECOND, &revision,
+        NULL)); /* read again: again by it */
+    assert_int_equal(
+        ab_coordination_wait(reader, revision, ab_time_monotonic_us() + 2 * AB_US_PER_SECOND, &revision, NULL),
+        AB_TIMEOUT); /* what is not read again is not told of */
+    ab_coordination_close(writer);
+    ab_coordination_close(reader);
+}
+
+/* ---- the two implementations ---- */
+
+static const char *const paths[] = {"/a", "/b", "/a/x", "/a/y", "/b/x", "/a/x/p", "/a/x/q"};
+enum { PATHS = sizeof paths / sizeof paths[0] };
+
+static struct ab_coordination_op op_draw(struct ab_random *random)
+{
+    static const char *const values[] = {"", "one", "two"};
+    return (struct ab_coordination_op){.kind = (enum ab_coordination_op_kind)(1 + ab_random_below(random, 4)),
+        .path = paths[ab_random_below(random, PATHS)],
+        .value = bytes_of(values[ab_random_below(random, 3)]),
+        .version = ab_random_below(random, 2) == 0 ? AB_COORDINATION_ANY_VERSION : ab_random_below(random, 3),
+        .is_ephemeral = ab_random_below(random, 4) == 0};
+}
+
+static void check_same_node(struct ab_coordination *sessions[2], const char *path)
+{
+    ab_err errs[2];
+    struct ab_buffer values[2] = {{0}, {0}};
+    struct ab_coordination_stat stats[2] = {{0}, {0}};
+    for (int i = 0; i < 2; i++) {
+        errs[i] = ab_coordination_get(sessions[i], path, &values[i], &stats[i], NULL);
+    }
+    assert_int_equal(errs[0], errs[1]);
+    assert_true(ab_bytes_equal(ab_buffer_view(&values[0]), ab_buffer_view(&values[1])));
+    assert_int_equal(stats[0].version, stats[1].version);
+    assert_int_equal(stats[0].is_ephemeral, stats[1].is_ephemeral);
+    assert_int_equal(stats[0].is_own, stats[1].is_own);
+    ab_buffer_fini(&values[0]);
+    ab_buffer_fini(&values[1]);
+}
+
+static void test_random_steps_end_as_they_do_locally(void **state)
+{
+    enum { ROUNDS = 400, OPS = 4 };
+    struct contract_place *place = *state;
+    char *directory = scratch_make();
+    struct contract_place local = {.address = ab_new_format("local:%s", directory)};
+    struct ab_coordination *sessions[2] = {contract_open(place), contract_open(&local)};
+    struct ab_random random;
+    size_t done = 0;
+    ab_random_init(&random, 5);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct ab_coordination_op ops[OPS];
+        size_t count = 1 + ab_random_below(&random, OPS);
+        size_t failed[2] = {0, 0};
+        ab_err errs[2];
+        for (size_t i = 0; i < count; i++) {
+            ops[i] = op_draw(&random);
+        }
+        for (int i = 0; i < 2; i++) {
+            errs[i] = ab_coordination_multi(sessions[i], ops, count, &failed[i], NULL);
+        }
+        assert_int_equal(errs[0], errs[1]);
+        assert_int_equal(failed[0], failed[1]);
+        done += errs[0] == AB_OK;
+        for (size_t i = 0; i < PATHS && errs[0] == AB_OK; i++) {
+            check_same_node(sessions, paths[i]);
+        }
+    }
+    assert_true(done > ROUNDS / 20);
+    ab_coordination_close(sessions[0]);
+    ab_coordination_close(sessions[1]);
+    ab_delete(local.address);
+    scratch_remove(directory);
+}
+
 int main(void)
 {
     zookeeper_need();
@@ -208,6 +302,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_the_server_would_hang_up_on_is_refused, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(test_reading_often_leaves_one_watch, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(test_watches_of_many_nodes_come_and_go, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_more_nodes_than_watches_are_heard_of_by_the_clock, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_random_steps_end_as_they_do_locally, place_setup, place_teardown),
     };
     return cmocka_run_group_tests(tests, server_setup, server_teardown);
 }
