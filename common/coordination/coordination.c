@@ -2,18 +2,33 @@
 
 #include "common/coordination/coordination_table.h"
 
-/* Every implementation there is. */
-static const struct ab_coordination_table *const tables[] = {&ab_coordination_local};
+#include "common/base/time.h"
 
-ab_err ab_coordination_open(const char *address, struct ab_coordination **session, struct ab_error *error)
+#define SESSION_TIMEOUT_US (6 * AB_US_PER_SECOND)
+#define CALL_TIMEOUT_US (10 * AB_US_PER_SECOND)
+
+/* Every implementation there is. */
+static const struct ab_coordination_table *const tables[] = {&ab_coordination_local, &ab_coordination_zookeeper};
+
+ab_err ab_coordination_open_with(const char *address, const struct ab_coordination_options *options,
+    struct ab_coordination **session, struct ab_error *error)
 {
+    struct ab_coordination_options given = options == NULL ? (struct ab_coordination_options){0} : *options;
+    given.session_timeout_us = given.session_timeout_us <= 0 ? SESSION_TIMEOUT_US : given.session_timeout_us;
+    given.call_timeout_us = given.call_timeout_us <= 0 ? CALL_TIMEOUT_US : given.call_timeout_us;
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         size_t length = strlen(tables[i]->kind);
         if (strncmp(address, tables[i]->kind, length) == 0 && address[length] == ':') {
-            return tables[i]->open(address + length + 1, session, error);
+            return tables[i]->open(address + length + 1, &given, session, error);
         }
     }
-    return ab_error_set(error, AB_USAGE, "coordination: %s: the address must be local:<directory>", address);
+    return ab_error_set(error, AB_USAGE,
+        "coordination: %s: the address must be local:<directory> or zookeeper:<host>:<port>[,...]/<chroot>", address);
+}
+
+ab_err ab_coordination_open(const char *address, struct ab_coordination **session, struct ab_error *error)
+{
+    return ab_coordination_open_with(address, NULL, session, error);
 }
 
 void ab_coordination_close(struct ab_coordination *session)
@@ -25,19 +40,39 @@ void ab_coordination_close(struct ab_coordination *session)
 
 /* ---- checks that are the same for every implementation ---- */
 
+/* One character of well-formed UTF-8 that ZooKeeper takes in a path: its servers count in UTF-16, and refuse
+ * surrogates. */
+static bool character_is_valid(const unsigned char *text, size_t bytes)
+{
+    switch (bytes) {
+    case 1:
+        return text[0] >= 0x20 && text[0] != 0x7f;
+    case 2:
+        return text[0] != 0xc2 || text[1] >= 0xa0; /* U+0080..9F */
+    case 3: {
+        unsigned character = (text[0] & 0xfu) << 12 | (text[1] & 0x3fu) << 6 | (text[2] & 0x3fu);
+        return character < 0xe000 || (character > 0xf8ff && character < 0xfff0);
+    }
+    default:
+        return false;
+    }
+}
+
 /* One part between slashes. */
 static bool part_is_valid(const char *part, size_t bytes)
 {
     bool is_dots = (bytes == 1 && part[0] == '.') || (bytes == 2 && part[0] == '.' && part[1] == '.');
-    for (size_t i = 0; i < bytes; i++) {
-        if ((unsigned char)part[i] < 0x20 || part[i] == 0x7f) {
+    for (size_t at = 0; at < bytes;) {
+        size_t length = ab_bytes_utf8_next(ab_bytes_of(part + at, bytes - at));
+        if (!character_is_valid((const unsigned char *)part + at, length)) {
             return false;
         }
+        at += length;
     }
-    return bytes > 0 && !is_dots && ab_bytes_is_utf8(ab_bytes_of(part, bytes));
+    return bytes > 0 && !is_dots;
 }
 
-static bool path_is_valid(const char *path)
+bool ab_coordination_path_is_valid(const char *path)
 {
     size_t length = strnlen(path, AB_COORDINATION_PATH_BYTES_MAX + 1);
     if (path[0] != '/' || length > AB_COORDINATION_PATH_BYTES_MAX) {
@@ -58,7 +93,9 @@ static bool path_is_valid(const char *path)
 
 static ab_err path_check(const char *path, struct ab_error *error)
 {
-    return path_is_valid(path) ? AB_OK : ab_error_set(error, AB_USAGE, "coordination: \"%s\" is not a path", path);
+    return ab_coordination_path_is_valid(path)
+               ? AB_OK
+               : ab_error_set(error, AB_USAGE, "coordination: \"%s\" is not a path", path);
 }
 
 static ab_err op_check(const struct ab_coordination_op *op, struct ab_error *error)
@@ -167,4 +204,9 @@ ab_err ab_coordination_wait(
     struct ab_coordination *session, uint64_t since, int64_t until_us, uint64_t *revision, struct ab_error *error)
 {
     return session->table->wait(session, since, until_us, revision, error);
+}
+
+void ab_coordination_session_state(struct ab_coordination *session, struct ab_coordination_session_state *state)
+{
+    session->table->session_state(session, state);
 }

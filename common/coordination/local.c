@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@ struct local {
     struct ab_lock lock;       /* guards all below; held by one call at a time */
     struct ab_journal journal; /* guarded by lock */
     int64_t reaped_us;         /* guarded by lock; when dead sessions were looked for */
-    bool is_broken;            /* guarded by lock; a write or sync failed: nothing can be trusted any more */
+    atomic_bool is_broken;     /* atomic, set under lock: a write or sync failed, nothing can be trusted any more */
 };
 
 static char *session_path_of(const struct local *local, uint64_t id)
@@ -397,6 +398,15 @@ static ab_err local_wait(
     }
 }
 
+/* A session lives as long as its process holds the lock on its file, so no time has to be watched. */
+static void local_session_state(struct ab_coordination *session, struct ab_coordination_session_state *state)
+{
+    const struct local *local = (const struct local *)session;
+    *state = (struct ab_coordination_session_state){
+        .state = local->is_broken ? AB_COORDINATION_EXPIRED : AB_COORDINATION_CONNECTED,
+        .alive_us = ab_time_monotonic_us()};
+}
+
 /* ---- opening and closing ---- */
 
 static void local_free(struct local *local)
@@ -444,8 +454,10 @@ static ab_err local_begin(struct local *local, struct ab_error *error)
     return err;
 }
 
-static ab_err local_open(const char *place, struct ab_coordination **session, struct ab_error *error)
+static ab_err local_open(const char *place, const struct ab_coordination_options *options,
+    struct ab_coordination **session, struct ab_error *error)
 {
+    (void)options; /* permissions of the directory say who may come; nothing is waited for but locks */
     struct local *local = ab_new(struct local);
     local->session.table = &ab_coordination_local;
     local->directory = ab_new_text(place);
@@ -490,4 +502,5 @@ const struct ab_coordination_table ab_coordination_local = {
     .children = local_children,
     .revision = local_revision,
     .wait = local_wait,
+    .session_state = local_session_state,
 };
