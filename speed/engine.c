@@ -15,6 +15,23 @@ static uint32_t flush_threads(const struct ab_engine *engine)
     return half == 0 ? 1 : half;
 }
 
+static ab_err replicator_create(
+    struct ab_engine *engine, uint32_t partition, const char *directory, struct ab_error *error)
+{
+    const struct ab_engine_replication *replication = &engine->replication;
+    struct ab_partition_report report;
+    ab_partition_report(engine->partitions[partition], &report);
+    const struct ab_replicator_options options = {.partition = engine->partitions[partition],
+        .directory = directory,
+        .node = replication->node,
+        .incarnation = replication->incarnation,
+        .disk_id = replication->disk_id,
+        .damaged_until = report.damaged_until,
+        .outlets = replication->outlets,
+        .context = replication->context};
+    return ab_replicator_create(&options, &engine->replicators[partition], error);
+}
+
 static ab_err partitions_open(struct ab_engine *engine, const struct ab_served_catalog *initial, struct ab_error *error)
 {
     for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
@@ -23,6 +40,7 @@ static ab_err partitions_open(struct ab_engine *engine, const struct ab_served_c
             .number = p,
             .partitions_count = engine->options.partitions_count,
             .leader_epoch = 1,
+            .is_replicated = engine->options.replication != NULL,
             .segment_bytes = engine->options.segment_bytes,
             .cache = engine->cache,
             .memory = &engine->memory,
@@ -33,6 +51,9 @@ static ab_err partitions_open(struct ab_engine *engine, const struct ab_served_c
             .context = engine->flusher};
         memcpy(options.cluster_id, engine->options.cluster_id, sizeof(options.cluster_id));
         ab_err err = ab_partition_open(&options, &engine->partitions[p], error);
+        if (err == AB_OK && options.is_replicated) {
+            err = replicator_create(engine, p, directory, error);
+        }
         ab_delete(directory);
         AB_TRY(err);
     }
@@ -56,6 +77,11 @@ ab_err ab_engine_open(const struct ab_engine_options *options, struct ab_engine 
     made->options = *options;
     made->options.directory = ab_new_text(options->directory);
     made->options.catalog = ab_bytes_of(NULL, 0);
+    if (options->replication != NULL) {
+        made->replication = *options->replication;
+        made->options.replication = &made->replication;
+        made->replicators = ab_new_array(struct ab_replicator *, options->partitions_count);
+    }
     if (made->options.workers > options->partitions_count) {
         made->options.workers = options->partitions_count;
     }
@@ -100,6 +126,10 @@ void ab_engine_stop(struct ab_engine *engine)
     for (uint32_t w = 0; w < engine->options.workers && engine->workers[w] != NULL; w++) {
         ab_worker_stop(engine->workers[w]);
     }
+    for (uint32_t p = 0; engine->replicators != NULL && p < engine->options.partitions_count; p++) {
+        ab_replicator_destroy(engine->replicators[p]); /* what waited for other replicas has an unknown outcome */
+        engine->replicators[p] = NULL;
+    }
     if (ab_flusher_drain(engine->flusher, ab_time_monotonic_us() + DRAIN_US) != AB_OK) {
         ab_warn("stopping without a last flush", "it is replayed from the log at the next start");
     }
@@ -124,6 +154,7 @@ void ab_engine_close(struct ab_engine *engine)
     ab_catalogs_destroy(engine->catalogs);
     ab_store_cache_destroy(engine->cache);
     ab_delete(engine->partitions);
+    ab_delete(engine->replicators);
     ab_delete(engine->workers);
     ab_delete((char *)(uintptr_t)engine->options.directory);
     ab_delete(engine);
@@ -133,6 +164,48 @@ ab_err ab_engine_add_catalog(struct ab_engine *engine, struct ab_bytes encoded, 
 {
     const struct ab_served_catalog *served = NULL;
     return ab_catalogs_add(engine->catalogs, encoded, &served, error);
+}
+
+void ab_engine_damaged(const struct ab_engine *engine, uint32_t **partitions, uint32_t *count)
+{
+    *partitions = ab_new_array(uint32_t, engine->options.partitions_count);
+    *count = 0;
+    for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
+        struct ab_partition_report report;
+        ab_partition_report(engine->partitions[p], &report);
+        if (report.damaged_until > 0) {
+            (*partitions)[(*count)++] = p;
+        }
+    }
+}
+
+bool ab_engine_on_input(struct ab_replica_input *input, void *context)
+{
+    struct ab_engine *engine = context;
+    uint32_t workers = engine->options.workers;
+    if (input->partition != AB_REPLICA_INPUT_ALL) {
+        uint32_t index = input->partition % workers;
+        return input->partition < engine->options.partitions_count &&
+               ab_worker_put(engine->workers[index], &(struct ab_work){.input = input}) == AB_OK;
+    }
+    for (uint32_t w = 1; w < workers; w++) {
+        struct ab_replica_input *copy = ab_new(struct ab_replica_input);
+        *copy = *input;
+        while (ab_worker_put(engine->workers[w], &(struct ab_work){.input = copy}) != AB_OK) {
+            if (atomic_load(&engine->is_stopping)) {
+                ab_replica_input_destroy(copy);
+                return false;
+            }
+            ab_time_sleep_us(AB_US_PER_MS);
+        }
+    }
+    return ab_worker_put(engine->workers[0], &(struct ab_work){.input = input}) == AB_OK;
+}
+
+void ab_engine_ask_to_stop(void *context)
+{
+    struct ab_engine *engine = context;
+    atomic_store(&engine->is_stop_wanted, true);
 }
 
 void ab_engine_tick(struct ab_engine *engine)

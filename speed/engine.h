@@ -14,9 +14,20 @@
 
 #include "speed/partition.h"
 #include "speed/plans.h"
+#include "speed/replica_input.h"
+#include "speed/replicator.h"
 #include "common/wire/wire.h"
 
 struct ab_engine;
+
+/* What makes partitions replicas of several. */
+struct ab_engine_replication {
+    uint32_t node;
+    struct ab_hash128 incarnation;
+    struct ab_hash128 disk_id;
+    const struct ab_replicator_outlets *outlets; /* static */
+    void *context;                               /* of the outlets */
+};
 
 struct ab_engine_options {
     const char *directory; /* the cluster's; copied */
@@ -29,6 +40,7 @@ struct ab_engine_options {
     uint64_t segment_bytes;
     uint32_t disk_watermark_percent; /* ingestion stops above this use of the disk */
     struct ab_bytes catalog;         /* encoded; for partitions that are new */
+    const struct ab_engine_replication *replication; /* copied; NULL = this is the only replica of every partition */
 };
 
 /* Opens and recovers all partitions and starts the threads. Errors of ab_partition_open. */
@@ -47,6 +59,15 @@ void ab_engine_on_request(struct ab_request *request, void *engine);
 
 /* Makes a catalog known that the coordination service holds: queries may name it before a cut brings it into force. */
 AB_MUST_USE ab_err ab_engine_add_catalog(struct ab_engine *engine, struct ab_bytes encoded, struct ab_error *error);
+
+/* Partitions whose log has lost records that it once had, rising; *partitions is freed with ab_delete. */
+void ab_engine_damaged(const struct ab_engine *engine, uint32_t **partitions, uint32_t *count);
+
+/* Takes what replicas hear, on any thread; false when their worker takes no more now. */
+bool ab_engine_on_input(struct ab_replica_input *input, void *engine);
+
+/* Asks for the end of the process, as AB_VERB_SHUTDOWN does. */
+void ab_engine_ask_to_stop(void *engine);
 
 /* Looks at the disk; to be called every few hundred milliseconds. */
 void ab_engine_tick(struct ab_engine *engine);

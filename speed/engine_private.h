@@ -6,8 +6,6 @@
 #include "speed/engine.h"
 #include "speed/flusher.h"
 #include "speed/limits.h"
-#include "speed/replica_input.h"
-#include "speed/replicator.h"
 #include "common/base/queue.h"
 #include "common/base/thread.h"
 
@@ -19,6 +17,7 @@ struct ab_control;
 
 struct ab_engine {
     struct ab_engine_options options; /* constant; directory owned */
+    struct ab_engine_replication replication; /* constant; when options.replication is set */
     struct ab_memory memory;          /* the whole budget */
     struct ab_memory partials;        /* within it */
     struct ab_memory queries;

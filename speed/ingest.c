@@ -85,7 +85,7 @@ void ab_engine_on_request(struct ab_request *request, void *context)
         ab_control_begin(engine, request);
         return;
     case AB_VERB_SHUTDOWN:
-        atomic_store(&engine->is_stop_wanted, true);
+        ab_engine_ask_to_stop(engine);
         refuse(request, AB_OK, NULL);
         return;
     default:

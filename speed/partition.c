@@ -591,7 +591,9 @@ static void report_span(const struct ab_span *span, struct ab_partition_report *
 void ab_partition_report(struct ab_partition *partition, struct ab_partition_report *report)
 {
     *report = (struct ab_partition_report){
-        .replayed_records = partition->replayed_records, .torn_bytes = partition->torn_bytes};
+        .replayed_records = partition->replayed_records,
+        .torn_bytes = partition->torn_bytes,
+        .damaged_until = partition->damaged_until};
     report->start_offset = ab_log_start_offset(partition->log);
     report->end_offset = ab_log_end_offset(partition->log);
     report->durable_offset = ab_log_durable_offset(partition->log);

@@ -197,6 +197,7 @@ struct ab_partition_report {
     uint64_t producers_count, sources_count;               /* as of the last flush or commit */
     ab_time_us applied_time_us;
     uint64_t replayed_records; /* at opening */
+    uint64_t damaged_until;    /* at opening; 0 = the log has all it ever had */
     uint64_t torn_bytes;
 };
 void ab_partition_report(struct ab_partition *partition, struct ab_partition_report *report);

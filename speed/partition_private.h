@@ -56,6 +56,7 @@ struct ab_partition {
     uint64_t tables_from; /* replay: records below it are in the tables already */
     uint64_t replayed_records;
     uint64_t torn_bytes;
+    uint64_t damaged_until;
 
     atomic_uint_fast64_t committed_offset; /* records below it are committed; moved by the worker */
 

@@ -1,0 +1,634 @@
+#include "speed/membership.h"
+
+#include "common/base/file.h"
+#include "common/base/json.h"
+#include "common/base/logging.h"
+#include "common/base/map.h"
+#include "common/base/queue.h"
+#include "common/base/random.h"
+#include "common/base/thread.h"
+#include "common/coordination/registration.h"
+#include "common/wire/link.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#define QUESTIONS_MAX 65536u
+#define ROUND_US (20 * AB_US_PER_MS)
+#define TROUBLE_US (200 * AB_US_PER_MS)
+#define NODES_MAX 4096u
+
+/* What a replica asks of the coordination service. */
+struct question {
+    bool is_proposal;
+    uint32_t partition;
+    uint64_t epoch;              /* reading */
+    struct ab_replica_set state; /* proposal, as all below */
+    uint64_t version;
+    uint32_t joining;
+};
+
+/* A process of another node that lives. */
+struct peer {
+    uint32_t node;
+    struct ab_hash128 incarnation;
+    struct ab_registered_endpoints endpoints;
+    struct ab_link *link; /* owned; NULL = its endpoint cannot be used */
+    bool is_seen;         /* in the round at hand */
+};
+
+struct ab_membership {
+    struct ab_membership_options options; /* directory and rack owned */
+    struct ab_hash128 disk_id;
+    struct ab_hash128 incarnation;
+    uint64_t starts;
+    struct ab_membership_start start; /* callbacks only */
+    struct ab_queue *questions;       /* owned; of struct question */
+    struct ab_thread thread;
+    bool is_started; /* main thread */
+    atomic_bool is_stopping;
+
+    struct ab_lock lock; /* guards the list of peers: outlets look links up */
+    struct peer **peers; /* owned */
+    size_t peers_count;
+
+    uint64_t revision;  /* thread, as all below: of the coordination service when it was last looked at */
+    uint64_t *versions; /* owned; per partition: of the state last told, plus 1; 0 = none */
+    enum ab_replica_session session;
+};
+
+/* ---- who this is ---- */
+
+static ab_err disk_write(const struct ab_membership *membership, const char *path, struct ab_error *error)
+{
+    char disk[33];
+    char starts[24];
+    ab_hash128_format(membership->disk_id, disk);
+    (void)snprintf(starts, sizeof starts, "%" PRIu64, membership->starts);
+    struct ab_json *json = ab_json_object();
+    ab_json_set(json, "format", ab_json_integer(1));
+    ab_json_set(json, "disk", ab_json_text(disk));
+    ab_json_set(json, "starts", ab_json_text(starts));
+    struct ab_buffer text = {0};
+    ab_json_write(json, 0, &text);
+    ab_json_destroy(json);
+    ab_err err = ab_file_replace(path, ab_buffer_view(&text), 0600, error);
+    ab_buffer_fini(&text);
+    return err;
+}
+
+static ab_err disk_read(struct ab_membership *membership, const char *path, struct ab_error *error)
+{
+    struct ab_buffer text = {0};
+    struct ab_json *json = NULL;
+    ab_err err = ab_file_read_all(path, &text, error);
+    if (err == AB_OK) {
+        err = ab_json_parse(ab_buffer_view(&text), &json, error);
+    }
+    ab_buffer_fini(&text);
+    AB_TRY(err);
+    const char *disk = ab_json_text_or(ab_json_get(json, "disk"), "");
+    bool is_read = ab_hash128_parse(ab_bytes_of_text(disk), &membership->disk_id) == AB_OK;
+    membership->starts = ab_json_u64_or(ab_json_get(json, "starts"), 0);
+    is_read = is_read && ab_json_integer_or(ab_json_get(json, "format"), 0) == 1 && membership->starts > 0;
+    ab_json_destroy(json);
+    return is_read ? AB_OK : ab_error_set(error, AB_CORRUPT, "%s does not say whose disk this is", path);
+}
+
+/* The disk counts the start before anybody is told of it. */
+static ab_err disk_open(struct ab_membership *membership, struct ab_error *error)
+{
+    char *path = ab_new_format("%s/disk.json", membership->options.directory);
+    ab_err err = AB_OK;
+    if (ab_file_exists(path)) {
+        err = disk_read(membership, path, error);
+    } else {
+        membership->disk_id = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
+    }
+    membership->starts++;
+    if (err == AB_OK) {
+        err = disk_write(membership, path, error);
+    }
+    ab_delete(path);
+    return err;
+}
+
+ab_err ab_membership_create(
+    const struct ab_membership_options *options, struct ab_membership **membership, struct ab_error *error)
+{
+    struct ab_membership *made = ab_new(struct ab_membership);
+    made->options = *options;
+    made->options.directory = ab_new_text(options->directory);
+    made->options.rack = ab_new_text(options->rack);
+    made->incarnation = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
+    made->questions = ab_queue_create(QUESTIONS_MAX, SIZE_MAX);
+    made->versions = ab_new_array(uint64_t, options->partitions_count);
+    ab_lock_init(&made->lock);
+    ab_err err = disk_open(made, error);
+    if (err != AB_OK) {
+        ab_membership_destroy(made);
+        return err;
+    }
+    *membership = made;
+    return AB_OK;
+}
+
+void ab_membership_destroy(struct ab_membership *membership)
+{
+    if (membership == NULL) {
+        return;
+    }
+    ab_membership_stop(membership);
+    void *item = NULL;
+    while (ab_queue_take(membership->questions, &item, 1, 0) == 1) {
+        ab_delete(item);
+    }
+    ab_queue_destroy(membership->questions);
+    ab_delete(membership->versions);
+    ab_lock_fini(&membership->lock);
+    ab_delete((char *)(uintptr_t)membership->options.directory);
+    ab_delete((char *)(uintptr_t)membership->options.rack);
+    ab_delete(membership);
+}
+
+struct ab_hash128 ab_membership_incarnation(const struct ab_membership *membership)
+{
+    return membership->incarnation;
+}
+
+struct ab_hash128 ab_membership_disk_id(const struct ab_membership *membership)
+{
+    return membership->disk_id;
+}
+
+/* ---- registering ---- */
+
+static void endpoint_add(struct ab_registered_endpoints *endpoints, const char *name, const char *address)
+{
+    struct ab_registered_endpoint *endpoint = &endpoints->items[endpoints->count++];
+    (void)snprintf(endpoint->name, sizeof endpoint->name, "%s", name);
+    (void)snprintf(endpoint->address, sizeof endpoint->address, "%s", address);
+}
+
+static void endpoints_fill(const struct ab_membership_start *start, struct ab_registered_endpoints *endpoints)
+{
+    struct ab_buffer hex = {0};
+    ab_buffer_put_as_hex(&hex, ab_bytes_of(start->public_key, AB_WIRE_KEY_BYTES));
+    endpoint_add(endpoints, "speed", start->address);
+    endpoint_add(endpoints, "speed-key", ab_buffer_text(&hex));
+    ab_buffer_fini(&hex);
+}
+
+/* Creates or renews /nodes/<node>, if this disk may be that node. */
+static ab_err node_register(
+    struct ab_membership *membership, const struct ab_registered_endpoints *endpoints, struct ab_error *error)
+{
+    char path[AB_REGISTRATION_PATH_BYTES];
+    struct ab_buffer text = {0};
+    struct ab_coordination_stat stat = {0};
+    struct ab_node_registration own = {.node = membership->options.node,
+        .disk_id = membership->disk_id,
+        .starts = membership->starts,
+        .weight = membership->options.weight,
+        .endpoints = *endpoints};
+    (void)snprintf(own.rack, sizeof own.rack, "%s", membership->options.rack);
+    ab_node_path(own.node, path);
+    ab_err err = ab_coordination_get(membership->options.coordination, path, &text, &stat, error);
+    bool is_new = err == AB_NOT_FOUND;
+    if (err == AB_OK) {
+        struct ab_node_registration stored;
+        err = ab_node_registration_decode(ab_buffer_view(&text), &stored, error);
+        if (err == AB_OK) {
+            err = ab_node_registration_admits(&stored, membership->disk_id, membership->starts, error);
+        }
+    }
+    ab_buffer_clear(&text);
+    if (err == AB_OK || is_new) {
+        err = ab_node_registration_encode(&own, &text, error);
+    }
+    if (err == AB_OK) {
+        err = is_new ? ab_coordination_create(
+                           membership->options.coordination, path, ab_buffer_view(&text), false, error)
+                     : ab_coordination_set(
+                           membership->options.coordination, path, ab_buffer_view(&text), stat.version, error);
+    }
+    ab_buffer_fini(&text);
+    return err;
+}
+
+static ab_err live_register(struct ab_membership *membership, const struct ab_membership_start *start,
+    const struct ab_registered_endpoints *endpoints, struct ab_error *error)
+{
+    char path[AB_REGISTRATION_PATH_BYTES];
+    struct ab_buffer text = {0};
+    struct ab_live_node live = {.node = membership->options.node,
+        .incarnation = membership->incarnation,
+        .disk_id = membership->disk_id,
+        .starts = membership->starts,
+        .endpoints = *endpoints,
+        .damaged = (uint32_t *)(uintptr_t)start->damaged,
+        .damaged_count = start->damaged_count};
+    ab_live_path(live.node, live.incarnation, path);
+    ab_err err = ab_live_node_encode(&live, &text, error);
+    if (err == AB_OK) {
+        err = ab_coordination_create(membership->options.coordination, path, ab_buffer_view(&text), true, error);
+    }
+    ab_buffer_fini(&text);
+    return err;
+}
+
+/* ---- telling replicas ---- */
+
+/* Inputs that must not get lost wait for room. */
+static void tell(struct ab_membership *membership, const struct ab_replica_input *input)
+{
+    struct ab_replica_input *copy = ab_new(struct ab_replica_input);
+    *copy = *input;
+    while (!membership->start.on_input(copy, membership->start.context)) {
+        if (atomic_load(&membership->is_stopping)) {
+            ab_replica_input_destroy(copy);
+            return;
+        }
+        ab_time_sleep_us(AB_US_PER_MS);
+    }
+}
+
+static void tell_gone(struct ab_membership *membership, uint32_t partition, uint32_t node, struct ab_hash128 incarnation)
+{
+    const struct ab_replica_input input = {
+        .kind = AB_REPLICA_INPUT_GONE, .partition = partition, .node = node, .incarnation = incarnation};
+    tell(membership, &input);
+}
+
+/* ---- peers ---- */
+
+static void on_answer(struct ab_answer *answer, void *context)
+{
+    struct ab_membership *membership = context;
+    struct ab_replica_input *input = ab_new(struct ab_replica_input);
+    input->kind = AB_REPLICA_INPUT_ANSWER;
+    input->answer = *answer;
+    bool is_one = input->answer.envelope.status == AB_OK && input->answer.payload.bytes > 0 &&
+                  ab_replica_message_decode(input->answer.payload, &input->message) == AB_OK;
+    input->partition = input->message.partition;
+    if (!is_one || !membership->start.on_input(input, membership->start.context)) {
+        ab_replica_input_destroy(input); /* a refusal, or too much waits: the replica asks again */
+    }
+}
+
+static const char *endpoint_of(const struct ab_registered_endpoints *endpoints, const char *name)
+{
+    for (uint32_t i = 0; i < endpoints->count; i++) {
+        if (strcmp(endpoints->items[i].name, name) == 0) {
+            return endpoints->items[i].address;
+        }
+    }
+    return "";
+}
+
+static void peer_connect(struct ab_membership *membership, struct peer *peer)
+{
+    struct ab_error error = {0};
+    struct ab_buffer key = {0};
+    const char *address = endpoint_of(&peer->endpoints, "speed");
+    ab_err err = ab_buffer_put_from_hex(&key, ab_bytes_of_text(endpoint_of(&peer->endpoints, "speed-key")));
+    if (err != AB_OK || key.bytes != AB_WIRE_KEY_BYTES) {
+        ab_error_log("node has no usable endpoint", "node %u, %s: no key", peer->node, address);
+    } else {
+        struct ab_link_options options = {.address = address, .on_answer = on_answer, .context = membership};
+        memcpy(options.server_key, key.data, AB_WIRE_KEY_BYTES);
+        if (ab_link_open(membership->options.wire, &options, &peer->link, &error) != AB_OK) {
+            ab_error_log("node cannot be reached", "node %u: %s", peer->node, error.text);
+        }
+    }
+    ab_buffer_fini(&key);
+}
+
+static struct peer *peer_find(const struct ab_membership *membership, uint32_t node, const struct ab_hash128 *incarnation)
+{
+    for (size_t i = 0; i < membership->peers_count; i++) {
+        struct peer *peer = membership->peers[i];
+        if (peer->node == node && (incarnation == NULL || ab_hash128_equal(peer->incarnation, *incarnation))) {
+            return peer;
+        }
+    }
+    return NULL;
+}
+
+static void peer_add(struct ab_membership *membership, const struct ab_live_node *live)
+{
+    struct peer *peer = ab_new(struct peer);
+    *peer = (struct peer){
+        .node = live->node, .incarnation = live->incarnation, .endpoints = live->endpoints, .is_seen = true};
+    if (live->node != membership->options.node) {
+        peer_connect(membership, peer);
+    }
+    ab_info("node seen", "node %u at %s", peer->node, endpoint_of(&peer->endpoints, "speed"));
+    ab_lock_take(&membership->lock);
+    membership->peers = ab_renew_bytes(membership->peers, (membership->peers_count + 1) * sizeof(struct peer *));
+    /* The newest process of a node stands before older ones, whose end may not be noticed yet. */
+    memmove(membership->peers + 1, membership->peers, membership->peers_count * sizeof(struct peer *));
+    membership->peers[0] = peer;
+    membership->peers_count++;
+    ab_lock_give(&membership->lock);
+}
+
+static void peer_remove(struct ab_membership *membership, size_t at)
+{
+    ab_lock_take(&membership->lock);
+    struct peer *peer = membership->peers[at];
+    memmove(membership->peers + at, membership->peers + at + 1,
+        (membership->peers_count - at - 1) * sizeof(struct peer *));
+    membership->peers_count--;
+    ab_lock_give(&membership->lock);
+    ab_link_close(peer->link);
+    ab_delete(peer);
+}
+
+static ab_err live_read(struct ab_membership *membership, const char *name, struct ab_error *error)
+{
+    struct ab_buffer text = {0};
+    struct ab_live_node live = {0};
+    char *path = ab_new_format("/live/%s", name);
+    ab_err err = ab_coordination_get(membership->options.coordination, path, &text, NULL, error);
+    ab_delete(path);
+    if (err == AB_OK) {
+        err = ab_live_node_decode(ab_buffer_view(&text), &live, error);
+    }
+    ab_buffer_fini(&text);
+    if (err == AB_OK) {
+        struct peer *peer = peer_find(membership, live.node, &live.incarnation);
+        if (peer == NULL) {
+            peer_add(membership, &live);
+        } else {
+            peer->is_seen = true;
+        }
+    }
+    ab_live_node_fini(&live);
+    return err == AB_NOT_FOUND ? AB_OK : err; /* it went in between */
+}
+
+static ab_err live_refresh(struct ab_membership *membership, struct ab_error *error)
+{
+    char **names = NULL;
+    size_t count = 0;
+    AB_TRY(ab_coordination_children(membership->options.coordination, "/live", &names, &count, error));
+    for (size_t i = 0; i < membership->peers_count; i++) {
+        membership->peers[i]->is_seen = false;
+    }
+    ab_err err = AB_OK;
+    for (size_t i = 0; i < count && err == AB_OK; i++) {
+        err = live_read(membership, names[i], error);
+    }
+    ab_coordination_names_free(names, count);
+    AB_TRY(err);
+    for (size_t i = membership->peers_count; i > 0; i--) {
+        const struct peer *peer = membership->peers[i - 1];
+        if (!peer->is_seen) {
+            ab_info("node gone", "node %u", peer->node);
+            tell_gone(membership, AB_REPLICA_INPUT_ALL, peer->node, peer->incarnation);
+            peer_remove(membership, i - 1);
+        }
+    }
+    return AB_OK;
+}
+
+/* ---- partitions ---- */
+
+/* Members whose process is not there any more: who leads should know at once. */
+static void members_check(struct ab_membership *membership, const struct ab_replica_set *state)
+{
+    for (uint32_t i = 0; i < state->isr.count; i++) {
+        const struct ab_replica_member *member = &state->isr.items[i];
+        if (peer_find(membership, member->node, &member->incarnation) == NULL) {
+            tell_gone(membership, state->partition, member->node, member->incarnation);
+        }
+    }
+}
+
+/* Reads one partition's state; tells of it when it is new, or when a replica asked for it. */
+static ab_err state_read(
+    struct ab_membership *membership, uint32_t partition, bool is_asked, uint64_t epoch, struct ab_error *error)
+{
+    char path[AB_REGISTRATION_PATH_BYTES];
+    struct ab_buffer text = {0};
+    struct ab_coordination_stat stat = {0};
+    struct ab_replica_input input = {
+        .kind = AB_REPLICA_INPUT_STATE, .partition = partition, .is_synced = is_asked, .epoch = epoch};
+    ab_replica_set_path(partition, path);
+    ab_err err = ab_coordination_get(membership->options.coordination, path, &text, &stat, error);
+    if (err == AB_OK) {
+        err = ab_replica_set_decode(ab_buffer_view(&text), &input.state, error);
+    }
+    ab_buffer_fini(&text);
+    if (err == AB_NOT_FOUND) {
+        return AB_OK; /* not assigned yet */
+    }
+    AB_TRY(err);
+    bool is_new = membership->versions[partition] != stat.version + 1;
+    if (is_new || is_asked) {
+        membership->versions[partition] = stat.version + 1;
+        input.version = stat.version + 1; /* 0 is none */
+        tell(membership, &input);
+    }
+    if (is_new) {
+        members_check(membership, &input.state);
+    }
+    return AB_OK;
+}
+
+static ab_err refresh(struct ab_membership *membership, struct ab_error *error)
+{
+    uint64_t revision = 0;
+    AB_TRY(ab_coordination_revision(membership->options.coordination, &revision, error));
+    if (revision == membership->revision) {
+        return AB_OK;
+    }
+    AB_TRY(live_refresh(membership, error));
+    for (uint32_t p = 0; p < membership->options.partitions_count; p++) {
+        AB_TRY(state_read(membership, p, false, 0, error));
+    }
+    membership->revision = revision;
+    return AB_OK;
+}
+
+/* ---- proposals ---- */
+
+/* One multi: the state's version, and that who joins lives (R9). */
+static enum ab_replica_outcome propose(struct ab_membership *membership, const struct question *question)
+{
+    char path[AB_REGISTRATION_PATH_BYTES];
+    char live[AB_REGISTRATION_PATH_BYTES];
+    struct ab_error error = {0};
+    struct ab_buffer text = {0};
+    struct ab_coordination_op ops[2];
+    size_t count = 0;
+    ab_replica_set_path(question->partition, path);
+    uint32_t at = ab_replica_members_find(&question->state.isr, question->joining);
+    if (question->joining != AB_NODE_NONE && at != UINT32_MAX) {
+        ab_live_path(question->joining, question->state.isr.items[at].incarnation, live);
+        ops[count++] = (struct ab_coordination_op){
+            .kind = AB_COORDINATION_CHECK, .path = live, .version = AB_COORDINATION_ANY_VERSION};
+    }
+    ab_err err = ab_replica_set_encode(&question->state, &text, &error);
+    if (err == AB_OK) {
+        ops[count++] = (struct ab_coordination_op){.kind = AB_COORDINATION_SET,
+            .path = path,
+            .value = ab_buffer_view(&text),
+            .version = question->version - 1};
+        err = ab_coordination_multi(membership->options.coordination, ops, count, NULL, &error);
+    }
+    ab_buffer_fini(&text);
+    if (err == AB_OK) {
+        return AB_REPLICA_APPLIED;
+    }
+    ab_info("in-sync set not changed", "partition %u: %s", question->partition, error.text);
+    return err == AB_OUTCOME_UNKNOWN || err == AB_IO ? AB_REPLICA_UNKNOWN : AB_REPLICA_NOT_APPLIED;
+}
+
+static void question_do(struct ab_membership *membership, const struct question *question)
+{
+    struct ab_error error = {0};
+    if (!question->is_proposal) {
+        ab_err err = state_read(membership, question->partition, true, question->epoch, &error);
+        if (err != AB_OK) {
+            ab_warn("state of a partition not read", "partition %u: %s", question->partition, error.text);
+        }
+        return;
+    }
+    struct ab_replica_input input = {.kind = AB_REPLICA_INPUT_PROPOSAL,
+        .partition = question->partition,
+        .token = question->state.token,
+        .version = question->version + 1,
+        .outcome = propose(membership, question)};
+    tell(membership, &input);
+}
+
+/* ---- the thread ---- */
+
+static void session_check(struct ab_membership *membership)
+{
+    struct ab_coordination_session_state state;
+    ab_coordination_session_state(membership->options.coordination, &state);
+    static const enum ab_replica_session of[] = {[AB_COORDINATION_CONNECTED] = AB_REPLICA_CONNECTED,
+        [AB_COORDINATION_SUSPENDED] = AB_REPLICA_SUSPENDED,
+        [AB_COORDINATION_EXPIRED] = AB_REPLICA_EXPIRED};
+    enum ab_replica_session session = of[state.state];
+    if (ab_coordination_must_step_down(&state, ab_time_monotonic_us())) {
+        session = AB_REPLICA_EXPIRED;
+    }
+    if (session == membership->session) {
+        return;
+    }
+    membership->session = session;
+    struct ab_replica_input input = {.kind = AB_REPLICA_INPUT_SESSION,
+        .partition = AB_REPLICA_INPUT_ALL,
+        .session = session,
+        .since_us = state.alive_us,
+        .timeout_us = state.timeout_us};
+    tell(membership, &input);
+    if (session == AB_REPLICA_EXPIRED) {
+        ab_error_log("session with the coordination service lost", "this process of node %u ends and begins anew",
+            membership->options.node);
+        membership->start.on_over(membership->start.context);
+    }
+}
+
+static void membership_run(void *context)
+{
+    struct ab_membership *membership = context;
+    void *item = NULL;
+    while (!atomic_load(&membership->is_stopping)) {
+        session_check(membership);
+        struct ab_error error = {0};
+        if (refresh(membership, &error) != AB_OK) {
+            ab_warn("coordination service not read", "%s", error.text);
+            ab_time_sleep_us(TROUBLE_US);
+        }
+        if (ab_queue_take(membership->questions, &item, 1, ab_time_monotonic_us() + ROUND_US) == 1) {
+            question_do(membership, item);
+            ab_delete(item);
+        }
+    }
+}
+
+ab_err ab_membership_start(
+    struct ab_membership *membership, const struct ab_membership_start *start, struct ab_error *error)
+{
+    static const char *const folders[] = {"/nodes", "/live", "/partitions"};
+    struct ab_registered_endpoints endpoints = {0};
+    membership->start = *start;
+    endpoints_fill(start, &endpoints);
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        AB_TRY(ab_coordination_ensure(membership->options.coordination, folders[i], error));
+    }
+    AB_TRY(node_register(membership, &endpoints, error));
+    AB_TRY(live_register(membership, start, &endpoints, error));
+    membership->session = AB_REPLICA_CONNECTED;
+    ab_thread_start(&membership->thread, "membership", membership_run, membership);
+    membership->is_started = true;
+    return AB_OK;
+}
+
+void ab_membership_stop(struct ab_membership *membership)
+{
+    if (!membership->is_started) {
+        return;
+    }
+    membership->is_started = false;
+    atomic_store(&membership->is_stopping, true);
+    ab_queue_close(membership->questions);
+    ab_thread_join(&membership->thread);
+    while (membership->peers_count > 0) {
+        peer_remove(membership, membership->peers_count - 1);
+    }
+    ab_delete(membership->peers);
+    membership->peers = NULL;
+}
+
+/* ---- outlets ---- */
+
+static void outlet_send(void *context, const struct ab_replica_message *message)
+{
+    struct ab_membership *membership = context;
+    struct ab_buffer payload = {0};
+    struct ab_envelope envelope = {
+        .verb = AB_VERB_REPLICATE, .partition = message->partition, .request_id = message->request};
+    ab_replica_message_encode(message, &payload);
+    ab_lock_take(&membership->lock);
+    const struct peer *peer = peer_find(membership, message->to, NULL);
+    if (peer != NULL && peer->link != NULL) {
+        ab_err_ignore(ab_link_send(peer->link, &envelope, &payload)); /* what is lost is asked again */
+    }
+    ab_lock_give(&membership->lock);
+    ab_buffer_fini(&payload);
+}
+
+static void ask(struct ab_membership *membership, const struct question *question)
+{
+    struct question *copy = ab_new(struct question);
+    *copy = *question;
+    if (ab_queue_try_put(membership->questions, copy, 0) != AB_OK) {
+        ab_delete(copy); /* stopping, or many more than replicas can have open: they ask again */
+    }
+}
+
+static void outlet_propose(void *context, const struct ab_replica_set *state, uint64_t version, uint32_t joining)
+{
+    const struct question question = {.is_proposal = true,
+        .partition = state->partition,
+        .state = *state,
+        .version = version,
+        .joining = joining};
+    ask(context, &question);
+}
+
+static void outlet_read_state(void *context, uint32_t partition, uint64_t epoch)
+{
+    const struct question question = {.partition = partition, .epoch = epoch};
+    ask(context, &question);
+}
+
+const struct ab_replicator_outlets ab_membership_outlets = {
+    .send = outlet_send, .propose = outlet_propose, .read_state = outlet_read_state};

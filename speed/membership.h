@@ -1,0 +1,72 @@
+/* membership: this node among the others: its registration, what it hears of partitions and nodes from the coordination
+ * service, and links to the other nodes. It is where replicators' outlets lead to, and where what replicas hear comes
+ * from.
+ *
+ * Who a node is: `disk.json` in its directory holds {"format":1,"disk":"<32 hex>","starts":"n"}, made with the directory
+ * and rewritten, durably, at each start, before /nodes/<node> says as much: an older image of the disk that was put back
+ * is behind and refused (F16). A process is (node, incarnation), the latter random and new each time.
+ *
+ * One thread speaks to the coordination service: it registers, looks at /live and /partitions/<p>/state when something
+ * changed, reads and proposes when replicas ask. When the session has expired this incarnation is over: the callback is
+ * told, and the process should end and begin anew.
+ *
+ * Threads: outlets from any worker; on_input on the thread of this object, or of a link; the rest by the daemon's main
+ * thread. Memory: a bounded queue of questions; a link's queue per node.
+ */
+#ifndef ANABRANCH_SPEED_MEMBERSHIP_H
+#define ANABRANCH_SPEED_MEMBERSHIP_H
+
+#include "speed/replica_input.h"
+#include "speed/replicator.h"
+#include "common/coordination/coordination.h"
+
+struct ab_membership;
+
+/* Takes an input for the replicas of a partition, or all. Must not block for long; false = it could not be taken. */
+typedef bool (*ab_membership_input_fn)(struct ab_replica_input *input, void *context);
+/* This incarnation is over. */
+typedef void (*ab_membership_over_fn)(void *context);
+
+struct ab_membership_options {
+    const char *directory; /* the node's; disk.json is there; copied */
+    uint32_t node;
+    uint32_t partitions_count;
+    const char *rack; /* "" = none; copied */
+    uint32_t weight;
+    struct ab_wire *wire;                 /* borrowed */
+    struct ab_coordination *coordination; /* borrowed: this object's thread uses it */
+};
+
+/* Reads or makes disk.json and counts this start. AB_CORRUPT, AB_IO. */
+AB_MUST_USE ab_err ab_membership_create(
+    const struct ab_membership_options *options, struct ab_membership **membership, struct ab_error *error);
+
+/* Ends what start began; NULL is legal. */
+void ab_membership_destroy(struct ab_membership *membership);
+
+/* Who this process is. */
+struct ab_hash128 ab_membership_incarnation(const struct ab_membership *membership);
+struct ab_hash128 ab_membership_disk_id(const struct ab_membership *membership);
+
+struct ab_membership_start {
+    const char *address;                     /* where speed answers; borrowed during the call, as all below */
+    const uint8_t *public_key;               /* AB_WIRE_KEY_BYTES, of that server */
+    const uint32_t *damaged;                 /* partitions, rising */
+    uint32_t damaged_count;
+    ab_membership_input_fn on_input;
+    ab_membership_over_fn on_over;
+    void *context;
+};
+
+/* Registers this process and begins. AB_MISMATCH for a node that has another disk, AB_STALE for an older image of it,
+ * AB_EXISTS while another process of the node lives; errors of the coordination service. */
+AB_MUST_USE ab_err ab_membership_start(
+    struct ab_membership *membership, const struct ab_membership_start *start, struct ab_error *error);
+
+/* Ends the thread and the links: no callback runs after it. What outlets are given from then on is dropped. */
+void ab_membership_stop(struct ab_membership *membership);
+
+/* What replicators call; the context is the membership. */
+extern const struct ab_replicator_outlets ab_membership_outlets;
+
+#endif
