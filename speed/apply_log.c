@@ -114,9 +114,14 @@ ab_err ab_partition_apply_record_locked(struct ab_partition *partition, const st
 {
     ab_err err = AB_OK;
     switch (record->header.kind) {
-    case AB_RECORD_BLOCK: err = apply_block(partition, record, arena, scratch, error); break;
-    case AB_RECORD_CUT: err = apply_cut(partition, record, error); break;
-    case AB_RECORD_EPOCH_START: break;
+    case AB_RECORD_BLOCK:
+        err = apply_block(partition, record, arena, scratch, error);
+        break;
+    case AB_RECORD_CUT:
+        err = apply_cut(partition, record, error);
+        break;
+    case AB_RECORD_EPOCH_START:
+        break;
     }
     if (err != AB_OK) {
         return ab_error_wrap(error, err, "applying the record at offset %" PRIu64, record->header.offset);

@@ -13,7 +13,7 @@
 struct control_part {
     struct ab_control *control; /* borrowed */
     ab_err err;
-    char *text; /* owned; why it failed */
+    char *text;        /* owned; why it failed */
     bool is_elsewhere; /* another node leads the partition and has to be asked */
     bool has_mark;
     struct ab_source_state mark;
@@ -344,9 +344,9 @@ static ab_err part_run(struct control_part *part, struct ab_partition *partition
     const struct ab_control *control = part->control;
     if (control->verb == AB_VERB_SOURCE_MARKS) {
         part->is_elsewhere = replicator != NULL && !ab_replicator_may_serve(replicator);
-        part->has_mark = !part->is_elsewhere &&
-                         ab_partition_source(partition, ab_json_bytes(ab_json_get(control->body, "stream")),
-                             ab_json_bytes(ab_json_get(control->body, "source")), &part->mark);
+        part->has_mark =
+            !part->is_elsewhere && ab_partition_source(partition, ab_json_bytes(ab_json_get(control->body, "stream")),
+                                       ab_json_bytes(ab_json_get(control->body, "source")), &part->mark);
         return AB_OK;
     }
     if (replicator != NULL && ab_partition_applied(partition) == 0) {

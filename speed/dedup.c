@@ -32,7 +32,7 @@ struct undo {
     bool is_source;
     bool is_new; /* the source did not exist before */
     uint32_t index;
-    uint64_t offset; /* of the record that made it */
+    uint64_t offset;          /* of the record that made it */
     struct producer producer; /* the slot before */
     struct ab_source_state state;
 };

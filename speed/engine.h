@@ -38,8 +38,8 @@ struct ab_engine_options {
     uint64_t memory_bytes;
     int64_t flush_interval_us;
     uint64_t segment_bytes;
-    uint32_t disk_watermark_percent; /* ingestion stops above this use of the disk */
-    struct ab_bytes catalog;         /* encoded; for partitions that are new */
+    uint32_t disk_watermark_percent;                 /* ingestion stops above this use of the disk */
+    struct ab_bytes catalog;                         /* encoded; for partitions that are new */
     const struct ab_engine_replication *replication; /* copied; NULL = this is the only replica of every partition */
 };
 

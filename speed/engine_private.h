@@ -16,10 +16,10 @@ struct ab_query_pool;
 struct ab_control;
 
 struct ab_engine {
-    struct ab_engine_options options; /* constant; directory owned */
+    struct ab_engine_options options;         /* constant; directory owned */
     struct ab_engine_replication replication; /* constant; when options.replication is set */
-    struct ab_memory memory;          /* the whole budget */
-    struct ab_memory partials;        /* within it */
+    struct ab_memory memory;                  /* the whole budget */
+    struct ab_memory partials;                /* within it */
     struct ab_memory queries;
     struct ab_store_cache *cache;
     struct ab_catalogs *catalogs;
@@ -27,7 +27,7 @@ struct ab_engine {
     struct ab_flusher *flusher;
     struct ab_partition **partitions;   /* owned; by number; constant after opening */
     struct ab_replicator **replicators; /* owned; by number; NULL = this is the only replica */
-    struct ab_worker **workers;       /* owned; constant after opening */
+    struct ab_worker **workers;         /* owned; constant after opening */
     struct ab_query_pool *query_pool;
     int64_t started_us;
     bool is_stopped;         /* main thread */
@@ -37,6 +37,12 @@ struct ab_engine {
     atomic_uint_fast64_t blocks, rows_accepted, rows_rejected, rows_duplicate, refused_full, refused_invalid,
         queries_count;
 };
+
+/* True when the newest state of a partition may be read here. */
+static inline bool ab_engine_may_serve(const struct ab_engine *engine, uint32_t partition)
+{
+    return engine->replicators == NULL || ab_replicator_may_serve(engine->replicators[partition]);
+}
 
 /* ---- workers (worker.c) ---- */
 

@@ -208,10 +208,10 @@ static ab_err node_register(
         err = ab_node_registration_encode(&own, &text, error);
     }
     if (err == AB_OK) {
-        err = is_new ? ab_coordination_create(
-                           membership->options.coordination, path, ab_buffer_view(&text), false, error)
-                     : ab_coordination_set(
-                           membership->options.coordination, path, ab_buffer_view(&text), stat.version, error);
+        err = is_new
+                  ? ab_coordination_create(membership->options.coordination, path, ab_buffer_view(&text), false, error)
+                  : ab_coordination_set(
+                        membership->options.coordination, path, ab_buffer_view(&text), stat.version, error);
     }
     ab_buffer_fini(&text);
     return err;
@@ -254,7 +254,8 @@ static void tell(struct ab_membership *membership, const struct ab_replica_input
     }
 }
 
-static void tell_gone(struct ab_membership *membership, uint32_t partition, uint32_t node, struct ab_hash128 incarnation)
+static void tell_gone(
+    struct ab_membership *membership, uint32_t partition, uint32_t node, struct ab_hash128 incarnation)
 {
     const struct ab_replica_input input = {
         .kind = AB_REPLICA_INPUT_GONE, .partition = partition, .node = node, .incarnation = incarnation};
@@ -305,7 +306,8 @@ static void peer_connect(struct ab_membership *membership, struct peer *peer)
     ab_buffer_fini(&key);
 }
 
-static struct peer *peer_find(const struct ab_membership *membership, uint32_t node, const struct ab_hash128 *incarnation)
+static struct peer *peer_find(
+    const struct ab_membership *membership, uint32_t node, const struct ab_hash128 *incarnation)
 {
     for (size_t i = 0; i < membership->peers_count; i++) {
         struct peer *peer = membership->peers[i];
@@ -338,8 +340,8 @@ static void peer_remove(struct ab_membership *membership, size_t at)
 {
     ab_lock_take(&membership->lock);
     struct peer *peer = membership->peers[at];
-    memmove(membership->peers + at, membership->peers + at + 1,
-        (membership->peers_count - at - 1) * sizeof(struct peer *));
+    memmove(
+        membership->peers + at, membership->peers + at + 1, (membership->peers_count - at - 1) * sizeof(struct peer *));
     membership->peers_count--;
     ab_lock_give(&membership->lock);
     ab_link_close(peer->link);
@@ -616,11 +618,8 @@ static void ask(struct ab_membership *membership, const struct question *questio
 
 static void outlet_propose(void *context, const struct ab_replica_set *state, uint64_t version, uint32_t joining)
 {
-    const struct question question = {.is_proposal = true,
-        .partition = state->partition,
-        .state = *state,
-        .version = version,
-        .joining = joining};
+    const struct question question = {
+        .is_proposal = true, .partition = state->partition, .state = *state, .version = version, .joining = joining};
     ask(context, &question);
 }
 

@@ -2,9 +2,9 @@
  * service, and links to the other nodes. It is where replicators' outlets lead to, and where what replicas hear comes
  * from.
  *
- * Who a node is: `disk.json` in its directory holds {"format":1,"disk":"<32 hex>","starts":"n"}, made with the directory
- * and rewritten, durably, at each start, before /nodes/<node> says as much: an older image of the disk that was put back
- * is behind and refused (F16). A process is (node, incarnation), the latter random and new each time.
+ * Who a node is: `disk.json` in its directory holds {"format":1,"disk":"<32 hex>","starts":"n"}, made with the
+ * directory and rewritten, durably, at each start, before /nodes/<node> says as much: an older image of the disk that
+ * was put back is behind and refused (F16). A process is (node, incarnation), the latter random and new each time.
  *
  * One thread speaks to the coordination service: it registers, looks at /live and /partitions/<p>/state when something
  * changed, reads and proposes when replicas ask. When the session has expired this incarnation is over: the callback is
@@ -49,9 +49,9 @@ struct ab_hash128 ab_membership_incarnation(const struct ab_membership *membersh
 struct ab_hash128 ab_membership_disk_id(const struct ab_membership *membership);
 
 struct ab_membership_start {
-    const char *address;                     /* where speed answers; borrowed during the call, as all below */
-    const uint8_t *public_key;               /* AB_WIRE_KEY_BYTES, of that server */
-    const uint32_t *damaged;                 /* partitions, rising */
+    const char *address;       /* where speed answers; borrowed during the call, as all below */
+    const uint8_t *public_key; /* AB_WIRE_KEY_BYTES, of that server */
+    const uint32_t *damaged;   /* partitions, rising */
     uint32_t damaged_count;
     ab_membership_input_fn on_input;
     ab_membership_over_fn on_over;

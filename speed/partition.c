@@ -382,8 +382,8 @@ ab_err ab_partition_cut(struct ab_partition *partition, const struct ab_partitio
     return AB_OK;
 }
 
-ab_err ab_partition_cut_stage(struct ab_partition *partition, const struct ab_partition_cut *cut, uint64_t *end_offset,
-    struct ab_error *error)
+ab_err ab_partition_cut_stage(
+    struct ab_partition *partition, const struct ab_partition_cut *cut, uint64_t *end_offset, struct ab_error *error)
 {
     struct ab_span *there = NULL;
     struct ab_cut record;
@@ -451,6 +451,12 @@ ab_err ab_partition_chain_at(
     const struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error)
 {
     return ab_log_chain_at(partition->log, offset, chain, error);
+}
+
+ab_err ab_partition_reader_open(const struct ab_partition *partition, uint64_t from_offset, uint64_t until_offset,
+    struct ab_log_reader **reader, struct ab_error *error)
+{
+    return ab_log_reader_open_on(partition->log, from_offset, until_offset, reader, error);
 }
 
 void ab_partition_log_view(const struct ab_partition *partition, struct ab_replica_log *log)
@@ -590,8 +596,7 @@ static void report_span(const struct ab_span *span, struct ab_partition_report *
 
 void ab_partition_report(struct ab_partition *partition, struct ab_partition_report *report)
 {
-    *report = (struct ab_partition_report){
-        .replayed_records = partition->replayed_records,
+    *report = (struct ab_partition_report){.replayed_records = partition->replayed_records,
         .torn_bytes = partition->torn_bytes,
         .damaged_until = partition->damaged_until};
     report->start_offset = ab_log_start_offset(partition->log);

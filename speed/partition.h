@@ -38,9 +38,9 @@ struct ab_partition_options {
     uint32_t number;
     uint32_t partitions_count;
     uint8_t cluster_id[16];
-    uint64_t leader_epoch; /* alone; among replicas ab_partition_begin_epoch tells it */
-    bool is_replicated;    /* records are committed when ab_partition_set_committed says so, and not when synced */
-    uint64_t segment_bytes;                  /* 0 = default */
+    uint64_t leader_epoch;  /* alone; among replicas ab_partition_begin_epoch tells it */
+    bool is_replicated;     /* records are committed when ab_partition_set_committed says so, and not when synced */
+    uint64_t segment_bytes; /* 0 = default */
     struct ab_store_cache *cache;            /* borrowed */
     struct ab_memory *memory;                /* borrowed: staging buffer, source marks */
     struct ab_memory *partials;              /* borrowed: group tables; replay flushes above half of its limit */
@@ -67,7 +67,7 @@ struct ab_staged {
     struct ab_outcome outcome;
     ab_time_us append_time_us;
     struct ab_hash128 chain; /* of its record */
-    bool is_repeat; /* appended earlier: nothing to apply, `outcome` is of then */
+    bool is_repeat;          /* appended earlier: nothing to apply, `outcome` is of then */
 };
 
 /* Judges a block and stages its record. AB_FULL: commit first, then stage it again. Other errors: refused, nothing was
@@ -113,8 +113,8 @@ AB_MUST_USE ab_err ab_partition_cut(
 /* The same for a leader among replicas: stages the record and gives the offset after it. Once records up to there are
  * committed and applied, ab_partition_cut joins it. A cut that is there already is joined at once, and *end_offset is
  * 0. */
-AB_MUST_USE ab_err ab_partition_cut_stage(struct ab_partition *partition, const struct ab_partition_cut *cut,
-    uint64_t *end_offset, struct ab_error *error);
+AB_MUST_USE ab_err ab_partition_cut_stage(
+    struct ab_partition *partition, const struct ab_partition_cut *cut, uint64_t *end_offset, struct ab_error *error);
 
 /* Forgets spans up to and with `cut`: durable and dropped when on_done is called. AB_AGAIN while one of them is open or
  * not stored yet. */
@@ -159,6 +159,10 @@ AB_MUST_USE ab_err ab_partition_apply_log(
 /* Chain hash of the record before `offset`; AB_NOT_FOUND outside of the log. */
 AB_MUST_USE ab_err ab_partition_chain_at(
     const struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
+
+/* Opens for reading what the log holds, committed or not, as ab_log_reader_open_on. */
+AB_MUST_USE ab_err ab_partition_reader_open(const struct ab_partition *partition, uint64_t from_offset,
+    uint64_t until_offset, struct ab_log_reader **reader, struct ab_error *error);
 
 /* The log as it is now, nothing staged; epochs are borrowed until it changes. */
 void ab_partition_log_view(const struct ab_partition *partition, struct ab_replica_log *log);

@@ -53,7 +53,7 @@ struct ab_partition {
     uint64_t staged_count;
     uint64_t leader_epoch; /* of the records that are staged */
     bool is_replaying;     /* opening: no other thread is there, and later states may be stored already */
-    uint64_t tables_from; /* replay: records below it are in the tables already */
+    uint64_t tables_from;  /* replay: records below it are in the tables already */
     uint64_t replayed_records;
     uint64_t torn_bytes;
     uint64_t damaged_until;

@@ -46,6 +46,9 @@ static ab_err choose_partitions(struct state_query *query, struct ab_error *erro
         if (query->partitions[i] >= all) {
             return ab_error_set(error, AB_INVALID, "there is no partition %u", query->partitions[i]);
         }
+        if (!ab_engine_may_serve(query->engine, query->partitions[i])) {
+            return ab_error_set(error, AB_UNAVAILABLE, "this node does not lead partition %u", query->partitions[i]);
+        }
         /* What was committed when the query began is what it has to see (DESIGN 4.6). */
         query->offsets[i] = ab_partition_committed(query->engine->partitions[query->partitions[i]]);
     }

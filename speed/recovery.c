@@ -138,10 +138,11 @@ static ab_err log_open(struct ab_partition *partition, struct ab_error *error)
     partition->torn_bytes = recovery.torn_bytes;
     partition->damaged_until = recovery.damaged_until;
     if (recovery.damaged_until > 0) {
-        ab_error_log("log is damaged", "partition %u: records from %" PRIu64 " to %" PRIu64 " are missing%s%s: they "
-            "are fetched from another replica", partition->options.number, recovery.damaged_from,
-            recovery.damaged_until, recovery.aside_name[0] == 0 ? "" : ", what was there is kept as ",
-            recovery.aside_name);
+        ab_error_log("log is damaged",
+            "partition %u: records from %" PRIu64 " to %" PRIu64 " are missing%s%s: they "
+            "are fetched from another replica",
+            partition->options.number, recovery.damaged_from, recovery.damaged_until,
+            recovery.aside_name[0] == 0 ? "" : ", what was there is kept as ", recovery.aside_name);
     }
     if (recovery.torn_bytes > 0) {
         ab_warn("torn tail of the log cut off", "partition %u: %" PRIu64 " bytes", partition->options.number,

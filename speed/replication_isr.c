@@ -5,11 +5,11 @@
 
 /* ---- what should change ---- */
 
-static bool is_gone(const struct ab_replica *replica, const struct ab_replica_member *member)
+static bool is_gone(const struct ab_replica *replica, uint32_t node, struct ab_hash128 incarnation)
 {
     for (size_t i = 0; i < AB_REPLICAS_MAX; i++) {
         const struct ab_replica_member *gone = &replica->gone[i];
-        if (gone->node == member->node && ab_hash128_equal(gone->incarnation, member->incarnation)) {
+        if (gone->node == node && ab_hash128_equal(gone->incarnation, incarnation)) {
             return true;
         }
     }
@@ -25,7 +25,7 @@ static bool must_leave(const struct step *step, const struct ab_replica_member *
     }
     const struct follower *follower = leader_follower(replica, member->node);
     bool is_heard = follower != NULL && follower->is_heard;
-    if (is_gone(replica, member) ||
+    if (is_gone(replica, member->node, member->incarnation) ||
         (is_heard && !ab_hash128_equal(follower->incarnation, member->incarnation) && !AB_MUTATE(OLD_INCARNATION))) {
         return true;
     }
@@ -41,7 +41,7 @@ static bool may_join(const struct step *step, const struct follower *follower)
 {
     const struct ab_replica *replica = step->replica;
     if (follower->node == AB_NODE_NONE || !follower->is_heard || replica->epoch_start == UINT64_MAX ||
-        step->event->now_us < follower->join_after_us ||
+        step->event->now_us < follower->join_after_us || is_gone(replica, follower->node, follower->incarnation) ||
         !ab_replica_nodes_has(&replica->state.replicas, follower->node) ||
         ab_replica_members_has(&replica->state.isr, follower->node)) {
         return false;

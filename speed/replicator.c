@@ -14,9 +14,9 @@
 
 /* The last request of another replica, to be answered when there is something to say. */
 struct held {
-    uint32_t node;              /* 0 = free */
-    uint64_t number;            /* its request */
-    struct ab_request *request; /* owned */
+    uint32_t node;                /* 0 = free */
+    uint64_t number;              /* its request */
+    struct ab_request *request;   /* owned */
     struct ab_log_reader *reader; /* owned; stands at reader_offset; NULL = none */
     uint64_t reader_offset;
 };
@@ -29,11 +29,11 @@ struct ab_replicator {
     struct ab_waiting *waiting;           /* borrowed; oldest first */
     struct ab_waiting **waiting_end;
     struct held held[AB_REPLICAS_MAX];
-    uint64_t hold_offset;    /* blocks wait until records below it are applied; 0 = they do not */
-    uint64_t persisted;      /* an epoch that was written in this step, 0 = none */
-    bool is_log_changed;     /* in this step */
-    bool is_copy_refused;    /* told at the next tick: not in a loop */
-    bool is_leader;          /* as of the last change of role */
+    uint64_t hold_offset; /* blocks wait until records below it are applied; 0 = they do not */
+    uint64_t persisted;   /* an epoch that was written in this step, 0 = none */
+    bool is_log_changed;  /* in this step */
+    bool is_copy_refused; /* told at the next tick: not in a loop */
+    bool is_leader;       /* as of the last change of role */
     int64_t tick_due_us;
     struct ab_arena scratch;
     struct ab_buffer bytes; /* an answer's records */
@@ -238,14 +238,13 @@ static ab_err records_read(struct ab_replicator *replicator, struct held *held, 
         held->reader = NULL;
     }
     if (held->reader == NULL) {
-        AB_TRY(ab_log_reader_open(
-            ab_partition_log_directory(replicator->partition), offset, end, &held->reader, error));
+        AB_TRY(ab_partition_reader_open(replicator->partition, offset, end, &held->reader, error));
         held->reader_offset = offset;
     }
     ab_log_reader_extend(held->reader, end);
     while (held->reader_offset < end && replicator->bytes.bytes < bytes_max) {
         AB_TRY(ab_log_reader_next(held->reader, &record, error));
-        ab_record_encode(&record, &replicator->bytes);
+        ab_buffer_put_bytes(&replicator->bytes, record.encoded);
         held->reader_offset++;
     }
     return AB_OK;
@@ -333,13 +332,23 @@ static void act(struct ab_replicator *replicator, const struct ab_replica_action
     const struct ab_replicator_outlets *outlets = replicator->options.outlets;
     void *context = replicator->options.context;
     switch (action->kind) {
-    case AB_REPLICA_DO_PERSIST_EPOCH: epoch_write(replicator, action->epoch); break;
-    case AB_REPLICA_DO_TRUNCATE: truncate_log(replicator, action->offset); break;
-    case AB_REPLICA_DO_COPY: copy_records(replicator, &action->message); break;
-    case AB_REPLICA_DO_START_EPOCH: start_epoch(replicator, action->epoch); break;
+    case AB_REPLICA_DO_PERSIST_EPOCH:
+        epoch_write(replicator, action->epoch);
+        break;
+    case AB_REPLICA_DO_TRUNCATE:
+        truncate_log(replicator, action->offset);
+        break;
+    case AB_REPLICA_DO_COPY:
+        copy_records(replicator, &action->message);
+        break;
+    case AB_REPLICA_DO_START_EPOCH:
+        start_epoch(replicator, action->epoch);
+        break;
     case AB_REPLICA_DO_INSTALL:
-        ab_error_log("this replica cannot catch up", "partition %u: the leader's log begins after its end: bring the "
-            "node in anew, with an empty directory", ab_partition_number(replicator->partition));
+        ab_error_log("this replica cannot catch up",
+            "partition %u: the leader's log begins after its end: bring the "
+            "node in anew, with an empty directory",
+            ab_partition_number(replicator->partition));
         break;
     case AB_REPLICA_DO_SEND:
         if (ab_replica_message_is_request(action->message.kind)) {
@@ -348,16 +357,22 @@ static void act(struct ab_replicator *replicator, const struct ab_replica_action
             answer(replicator, &action->message);
         }
         break;
-    case AB_REPLICA_DO_ANSWER_FETCH: answer_fetch(replicator, &action->message); break;
+    case AB_REPLICA_DO_ANSWER_FETCH:
+        answer_fetch(replicator, &action->message);
+        break;
     case AB_REPLICA_DO_COMMIT:
         ab_partition_set_committed(replicator->partition, action->offset);
         apply_committed(replicator);
         break;
-    case AB_REPLICA_DO_PROPOSE: outlets->propose(context, &action->state, action->version, action->node); break;
+    case AB_REPLICA_DO_PROPOSE:
+        outlets->propose(context, &action->state, action->version, action->node);
+        break;
     case AB_REPLICA_DO_READ_STATE:
         outlets->read_state(context, ab_partition_number(replicator->partition), action->epoch);
         break;
-    case AB_REPLICA_DO_CHANGE_ROLE: change_role(replicator, action->role); break;
+    case AB_REPLICA_DO_CHANGE_ROLE:
+        change_role(replicator, action->role);
+        break;
     case AB_REPLICA_DO_FAIL:
         ab_error_log("replica stopped", "partition %u: %s: nothing of it was changed",
             ab_partition_number(replicator->partition), action->reason);
@@ -426,8 +441,8 @@ void ab_replicator_settle(struct ab_replicator *replicator)
     }
 }
 
-static void request_hold(struct ab_replicator *replicator, const struct ab_replica_message *message,
-    struct ab_request *request)
+static void request_hold(
+    struct ab_replicator *replicator, const struct ab_replica_message *message, struct ab_request *request)
 {
     struct held *held = held_find(replicator, message->from);
     held = held == NULL ? held_find(replicator, 0) : held;
@@ -475,21 +490,16 @@ void ab_replicator_on_answer(struct ab_replicator *replicator, const struct ab_r
 void ab_replicator_on_state(struct ab_replicator *replicator, const struct ab_replica_set *state, uint64_t version,
     bool is_synced, uint64_t epoch)
 {
-    struct ab_replica_event event = {.kind = AB_REPLICA_STATE_READ,
-        .state = state,
-        .version = version,
-        .is_synced = is_synced,
-        .epoch = epoch};
+    struct ab_replica_event event = {
+        .kind = AB_REPLICA_STATE_READ, .state = state, .version = version, .is_synced = is_synced, .epoch = epoch};
     step(replicator, &event);
 }
 
 void ab_replicator_on_session(
     struct ab_replicator *replicator, enum ab_replica_session session, int64_t since_us, int64_t timeout_us)
 {
-    struct ab_replica_event event = {.kind = AB_REPLICA_SESSION_CHANGED,
-        .session = session,
-        .since_us = since_us,
-        .timeout_us = timeout_us};
+    struct ab_replica_event event = {
+        .kind = AB_REPLICA_SESSION_CHANGED, .session = session, .since_us = since_us, .timeout_us = timeout_us};
     step(replicator, &event);
 }
 

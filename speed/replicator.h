@@ -49,7 +49,7 @@ struct ab_replicator_options {
     uint32_t node;
     struct ab_hash128 incarnation;
     struct ab_hash128 disk_id;
-    uint64_t damaged_until; /* as in struct ab_replica_options */
+    uint64_t damaged_until;                      /* as in struct ab_replica_options */
     const struct ab_replicator_outlets *outlets; /* static */
     void *context;
 };

@@ -15,8 +15,8 @@ struct group;
 
 /* A block from its judgement to its answer. */
 struct pending_block {
-    struct ab_waiting waiting; /* for its commit; first: it is found by this address */
-    struct group *group;       /* borrowed */
+    struct ab_waiting waiting;  /* for its commit; first: it is found by this address */
+    struct group *group;        /* borrowed */
     struct ab_request *request; /* owned */
     uint32_t slot;              /* which of the worker's partitions */
     struct ab_staged staged;
@@ -116,7 +116,8 @@ static void block_end(struct ab_waiting *waiting, ab_err err)
     if (err == AB_OK) {
         block_finish(pending);
     } else {
-        block_refuse(pending, err, "this node stopped leading the partition before all replicas had the block: send it again");
+        block_refuse(
+            pending, err, "this node stopped leading the partition before all replicas had the block: send it again");
     }
 }
 
@@ -270,11 +271,15 @@ static void input_hear(struct ab_replicator *replicator, const struct ab_replica
     case AB_REPLICA_INPUT_SESSION:
         ab_replicator_on_session(replicator, input->session, input->since_us, input->timeout_us);
         break;
-    case AB_REPLICA_INPUT_GONE: ab_replicator_on_node_gone(replicator, input->node, input->incarnation); break;
+    case AB_REPLICA_INPUT_GONE:
+        ab_replicator_on_node_gone(replicator, input->node, input->incarnation);
+        break;
     case AB_REPLICA_INPUT_PROPOSAL:
         ab_replicator_on_proposal_ended(replicator, input->token, input->outcome, input->version);
         break;
-    case AB_REPLICA_INPUT_ANSWER: ab_replicator_on_answer(replicator, &input->message); break;
+    case AB_REPLICA_INPUT_ANSWER:
+        ab_replicator_on_answer(replicator, &input->message);
+        break;
     }
 }
 
@@ -283,8 +288,8 @@ static void input_do(struct ab_worker *worker, struct ab_replica_input *input)
     group_commit(worker); /* a replica is stepped with nothing staged */
     for (uint32_t p = 0; p < worker->partitions_count; p++) {
         const struct worker_partition *owner = &worker->partitions[p];
-        bool is_its = input->partition == AB_REPLICA_INPUT_ALL ||
-                      input->partition == ab_partition_number(owner->partition);
+        bool is_its =
+            input->partition == AB_REPLICA_INPUT_ALL || input->partition == ab_partition_number(owner->partition);
         if (is_its && owner->replicator != NULL) {
             input_hear(owner->replicator, input);
         }
