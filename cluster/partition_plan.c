@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 void ab_partition_plan_init(struct ab_partition_plan *plan, uint32_t changes_max, uint32_t reasons_max)
 {
@@ -56,27 +57,38 @@ const char *ab_change_kind_name(enum ab_change_kind kind)
     return names[kind];
 }
 
+static int key_compare(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+ab_err ab_partition_keys_sort(uint64_t *keys, uint32_t count)
+{
+    if (count > 0) {
+        qsort(keys, count, sizeof keys[0], key_compare);
+    }
+    for (uint32_t i = 1; i < count; i++) {
+        if (keys[i] >> 32 == keys[i - 1] >> 32) {
+            return AB_USAGE;
+        }
+    }
+    return AB_OK;
+}
+
 ab_err ab_partition_facts_order(const struct ab_partition_fact *facts, uint32_t count, uint32_t **order)
 {
-    /* Partition numbers are small and dense: a table by number is an order. */
-    uint32_t *places = ab_new_array(uint32_t, AB_PARTITIONS_MAX);
+    uint64_t *keys = ab_new_array(uint64_t, count);
     uint32_t *made = ab_new_array(uint32_t, count);
-    ab_err err = AB_OK;
-    for (uint32_t i = 0; i < count && err == AB_OK; i++) {
-        uint32_t partition = facts[i].state->partition;
-        if (partition >= AB_PARTITIONS_MAX || places[partition] != 0) {
-            err = AB_USAGE;
-        } else {
-            places[partition] = i + 1;
-        }
+    for (uint32_t i = 0; i < count; i++) {
+        keys[i] = (uint64_t)facts[i].state->partition << 32 | i;
     }
-    uint32_t next = 0;
-    for (uint32_t p = 0; p < AB_PARTITIONS_MAX && err == AB_OK; p++) {
-        if (places[p] != 0) {
-            made[next++] = places[p] - 1;
-        }
+    ab_err err = ab_partition_keys_sort(keys, count);
+    for (uint32_t i = 0; i < count; i++) {
+        made[i] = (uint32_t)keys[i];
     }
-    ab_delete(places);
+    ab_delete(keys);
     if (err != AB_OK) {
         ab_delete(made);
         return err;

@@ -75,6 +75,9 @@ struct ab_partition_fact {
     uint64_t version;                       /* of its node */
 };
 
+/* Sorts keys of (partition << 32 | index). AB_USAGE when a partition is there twice. */
+AB_MUST_USE ab_err ab_partition_keys_sort(uint64_t *keys, uint32_t count);
+
 /* Indexes of the facts in order of partition, owned by the caller (ab_delete). AB_USAGE when a partition is there
  * twice. */
 AB_MUST_USE ab_err ab_partition_facts_order(const struct ab_partition_fact *facts, uint32_t count, uint32_t **order);

@@ -1,9 +1,10 @@
 #include "speed/daemon.h"
 
 #include "speed/engine.h"
+#include "speed/membership.h"
 #include "common/base/file.h"
 #include "common/base/logging.h"
-#include "common/coordination/coordination.h"
+#include "common/coordination/configured.h"
 #include "common/wire/node.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ struct daemon {
     struct ab_coordination *coordination; /* owned */
     uint64_t revision;                    /* of the coordination when it was last looked at */
     uint64_t catalog_version;             /* version of its /catalog then, plus 1; 0 = none seen */
+    struct ab_membership *membership;     /* owned; NULL = the only node */
     struct ab_engine *engine;             /* owned */
     struct ab_server *server;             /* owned */
     sigset_t signals;
@@ -98,6 +100,7 @@ static ab_err engine_open(struct daemon *daemon, struct ab_error *error)
     ab_err err = catalog_wait(daemon, &encoded, error);
     if (err == AB_OK) {
         const struct ab_config *config = &daemon->node.config;
+        struct ab_engine_replication replication = {0};
         struct ab_engine_options options = {.directory = daemon->node.directory,
             .partitions_count = daemon->node.identity.partitions_count,
             .workers = config->workers,
@@ -108,6 +111,14 @@ static ab_err engine_open(struct daemon *daemon, struct ab_error *error)
             .disk_watermark_percent = config->disk_watermark_percent,
             .catalog = ab_buffer_view(&encoded)};
         memcpy(options.cluster_id, daemon->node.identity.cluster_id, sizeof(options.cluster_id));
+        if (daemon->membership != NULL) {
+            replication = (struct ab_engine_replication){.node = config->cluster.node,
+                .incarnation = ab_membership_incarnation(daemon->membership),
+                .disk_id = ab_membership_disk_id(daemon->membership),
+                .outlets = &ab_membership_outlets,
+                .context = daemon->membership};
+            options.replication = &replication;
+        }
         err = ab_engine_open(&options, &daemon->engine, error);
     }
     ab_buffer_fini(&encoded);
@@ -123,16 +134,50 @@ static ab_err server_open(struct daemon *daemon, struct ab_error *error)
     return ab_node_endpoint_write(&daemon->node, "speed", ab_server_address(daemon->server), error);
 }
 
+/* Whose disk and process this is among several nodes; nothing for the only one. */
+static ab_err membership_open(struct daemon *daemon, struct ab_error *error)
+{
+    const struct ab_config_cluster *cluster = &daemon->node.config.cluster;
+    if (cluster->node == 0) {
+        return AB_OK;
+    }
+    const struct ab_membership_options options = {.directory = daemon->node.directory,
+        .node = cluster->node,
+        .partitions_count = daemon->node.identity.partitions_count,
+        .rack = cluster->rack,
+        .weight = cluster->weight,
+        .wire = daemon->node.wire,
+        .coordination = daemon->coordination};
+    return ab_membership_create(&options, &daemon->membership, error);
+}
+
+static ab_err membership_start(struct daemon *daemon, struct ab_error *error)
+{
+    if (daemon->membership == NULL) {
+        return AB_OK;
+    }
+    struct ab_membership_start start = {.address = ab_server_address(daemon->server),
+        .public_key = daemon->node.keys.public_key,
+        .on_input = ab_engine_on_input,
+        .on_over = ab_engine_ask_to_stop,
+        .context = daemon->engine};
+    uint32_t *damaged = NULL;
+    ab_engine_damaged(daemon->engine, &damaged, &start.damaged_count);
+    start.damaged = damaged;
+    ab_err err = ab_membership_start(daemon->membership, &start, error);
+    ab_delete(damaged);
+    return err;
+}
+
 static ab_err daemon_open(struct daemon *daemon, const char *directory, struct ab_error *error)
 {
     struct ab_node_options options = {.directory = directory, .role = "node", .name = "speed", .is_server = true};
     AB_TRY(ab_node_open(&options, &daemon->node, error));
-    char *address = ab_new_format("local:%s/coordination", directory);
-    ab_err err = ab_coordination_open(address, &daemon->coordination, error);
-    ab_delete(address);
-    AB_TRY(err);
+    AB_TRY(ab_coordination_open_configured(&daemon->node.config, directory, &daemon->coordination, error));
+    AB_TRY(membership_open(daemon, error));
     AB_TRY(engine_open(daemon, error));
-    return server_open(daemon, error);
+    AB_TRY(server_open(daemon, error));
+    return membership_start(daemon, error);
 }
 
 static void daemon_close(struct daemon *daemon)
@@ -145,11 +190,15 @@ static void daemon_close(struct daemon *daemon)
         }
         ab_delete(path);
     }
+    if (daemon->membership != NULL) {
+        ab_membership_stop(daemon->membership);
+    }
     if (daemon->engine != NULL) {
         ab_engine_stop(daemon->engine); /* answers what is queued while the socket is still there */
     }
     ab_server_close(daemon->server);
     ab_engine_close(daemon->engine);
+    ab_membership_destroy(daemon->membership);
     ab_coordination_close(daemon->coordination);
     ab_node_close(&daemon->node);
 }

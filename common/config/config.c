@@ -26,11 +26,20 @@ struct file_memory {
     char batch[NUMBER_TEXT_BYTES];
 };
 
+struct file_cluster {
+    char coordination[AB_CONFIG_PATH_BYTES];
+    char credential[AB_CONFIG_PATH_BYTES];
+    char rack[AB_CONFIG_RACK_BYTES];
+    char node[NUMBER_TEXT_BYTES];
+    char weight[NUMBER_TEXT_BYTES];
+};
+
 /* The file as it stands: empty text = absent. */
 struct config_file {
     char data[AB_CONFIG_PATH_BYTES];
     struct ab_config_listen listen;
     struct file_memory memory_bytes;
+    struct file_cluster cluster;
     char workers[NUMBER_TEXT_BYTES];
     char query_threads[NUMBER_TEXT_BYTES];
     char flush_interval_ms[NUMBER_TEXT_BYTES];
@@ -60,6 +69,8 @@ static const struct number_key number_keys[] = {
     NUMBER_KEY(memory_bytes.serving, 64 * MIB, 16 * TIB),
     NUMBER_KEY(memory_bytes.controller, 16 * MIB, 16 * TIB),
     NUMBER_KEY(memory_bytes.batch, 64 * MIB, 16 * TIB),
+    NUMBER_KEY(cluster.node, 0, 4095),
+    NUMBER_KEY(cluster.weight, 1, 1024),
     NUMBER_KEY(workers, 1, THREADS_MAX),
     NUMBER_KEY(query_threads, 1, THREADS_MAX),
     NUMBER_KEY(flush_interval_ms, 10, 3600000),
@@ -86,10 +97,20 @@ static const cyaml_schema_field_t memory_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t cluster_fields[] = {
+    OPTIONAL_TEXT(struct file_cluster, coordination),
+    OPTIONAL_TEXT(struct file_cluster, credential),
+    OPTIONAL_TEXT(struct file_cluster, rack),
+    OPTIONAL_TEXT(struct file_cluster, node),
+    OPTIONAL_TEXT(struct file_cluster, weight),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_STRING("data", CYAML_FLAG_DEFAULT, struct config_file, data, 1),
     CYAML_FIELD_MAPPING("listen", CYAML_FLAG_OPTIONAL, struct config_file, listen, listen_fields),
     CYAML_FIELD_MAPPING("memory_bytes", CYAML_FLAG_OPTIONAL, struct config_file, memory_bytes, memory_fields),
+    CYAML_FIELD_MAPPING("cluster", CYAML_FLAG_OPTIONAL, struct config_file, cluster, cluster_fields),
     OPTIONAL_TEXT(struct config_file, workers),
     OPTIONAL_TEXT(struct config_file, query_threads),
     OPTIONAL_TEXT(struct config_file, flush_interval_ms),
@@ -177,6 +198,7 @@ void ab_config_defaults(struct ab_config *config)
     default_u64(&config->memory_bytes.serving, clamp(memory / 8, 256 * MIB, 16 * GIB));
     default_u64(&config->memory_bytes.controller, 128 * MIB);
     default_u64(&config->memory_bytes.batch, clamp(memory / 4, 256 * MIB, 16 * GIB));
+    default_u32(&config->cluster.weight, 1);
     default_u32(&config->workers, threads);
     default_u32(&config->query_threads, threads);
     default_u32(&config->flush_interval_ms, 60000);
@@ -242,6 +264,9 @@ static ab_err file_decode(const struct config_file *file, struct ab_config *conf
 {
     memcpy(config->data, file->data, sizeof(config->data));
     config->listen = file->listen;
+    memcpy(config->cluster.coordination, file->cluster.coordination, sizeof(config->cluster.coordination));
+    memcpy(config->cluster.credential, file->cluster.credential, sizeof(config->cluster.credential));
+    memcpy(config->cluster.rack, file->cluster.rack, sizeof(config->cluster.rack));
     for (size_t i = 0; i < NUMBER_KEYS; i++) {
         const char *text = (const char *)file + number_keys[i].file_at;
         int64_t value = 0;
@@ -302,6 +327,9 @@ ab_err ab_config_write(const char *path, const struct ab_config *config, struct 
     AB_TRY(ab_config_validate(config, error));
     struct config_file file = {.listen = config->listen};
     memcpy(file.data, config->data, sizeof(file.data));
+    memcpy(file.cluster.coordination, config->cluster.coordination, sizeof(file.cluster.coordination));
+    memcpy(file.cluster.credential, config->cluster.credential, sizeof(file.cluster.credential));
+    memcpy(file.cluster.rack, config->cluster.rack, sizeof(file.cluster.rack));
     for (size_t i = 0; i < NUMBER_KEYS; i++) {
         char *text_at = (char *)&file + number_keys[i].file_at;
         unsigned long long value = number_get(config, &number_keys[i]);

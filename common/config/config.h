@@ -16,6 +16,12 @@
  *     segment_bytes: 268435456
  *     retained_versions: 3
  *     disk_watermark_percent: 95           # ingestion is refused above this share of the disk
+ *     cluster:                             # of several nodes; absent: this node is all there is
+ *       node: 1                            # this node's number, from 1 on
+ *       coordination: zookeeper:10.0.0.1:2181,10.0.0.2:2181/anabranch   # absent: local:<data>/coordination
+ *       credential: keys/coordination      # a file with NAME:PASSWORD that nobody else may read
+ *       rack: a                            # replicas of a partition go to different ones
+ *       weight: 1                          # capacity beside that of other nodes
  *
  * A key that is absent, or a number that is 0, takes its default. An unknown key, a key twice, a number out of range is
  * an error that names line and column, or the key.
@@ -43,10 +49,21 @@ struct ab_config_memory {
     uint64_t batch; /* of each rank */
 };
 
+#define AB_CONFIG_RACK_BYTES 64
+
+struct ab_config_cluster {
+    char coordination[AB_CONFIG_PATH_BYTES]; /* "" = in the data directory */
+    char credential[AB_CONFIG_PATH_BYTES];   /* "" = none; relative ones are below the data directory */
+    char rack[AB_CONFIG_RACK_BYTES];
+    uint32_t node;   /* 0 = the only one, else 1 .. 4095 */
+    uint32_t weight; /* 1 .. 1024 */
+};
+
 struct ab_config {
     char data[AB_CONFIG_PATH_BYTES];
     struct ab_config_listen listen;
     struct ab_config_memory memory_bytes;
+    struct ab_config_cluster cluster;
     uint32_t workers;                /* 1 .. 256 */
     uint32_t query_threads;          /* 1 .. 256 */
     uint32_t flush_interval_ms;      /* 10 .. 3,600,000 */

@@ -55,13 +55,13 @@ ab_err ab_node_registration_admits(
     return AB_OK;
 }
 
-static ab_err endpoints_check(const struct ab_registered_endpoints *endpoints, struct ab_error *error)
+static ab_err endpoints_check(const struct ab_registration_endpoints *endpoints, struct ab_error *error)
 {
-    if (endpoints->count > AB_NODE_ENDPOINTS_MAX) {
-        return ab_error_set(error, AB_CORRUPT, "more than %u endpoints", AB_NODE_ENDPOINTS_MAX);
+    if (endpoints->count > AB_REGISTRATION_ENDPOINTS_MAX) {
+        return ab_error_set(error, AB_CORRUPT, "more than %u endpoints", AB_REGISTRATION_ENDPOINTS_MAX);
     }
     for (uint32_t i = 0; i < endpoints->count; i++) {
-        const struct ab_registered_endpoint *endpoint = &endpoints->items[i];
+        const struct ab_registration_endpoint *endpoint = &endpoints->items[i];
         if (memchr(endpoint->name, '\0', sizeof endpoint->name) == NULL ||
             memchr(endpoint->address, '\0', sizeof endpoint->address) == NULL || endpoint->name[0] == '\0' ||
             endpoint->address[0] == '\0' || !ab_fact_is_printable(endpoint->name) ||
@@ -105,7 +105,7 @@ static ab_err live_check(const struct ab_live_node *live, struct ab_error *error
     return endpoints_check(&live->endpoints, error);
 }
 
-static struct ab_json *endpoints_json(const struct ab_registered_endpoints *endpoints)
+static struct ab_json *endpoints_json(const struct ab_registration_endpoints *endpoints)
 {
     struct ab_json *object = ab_json_object();
     for (uint32_t i = 0; i < endpoints->count; i++) {
@@ -114,14 +114,15 @@ static struct ab_json *endpoints_json(const struct ab_registered_endpoints *endp
     return object;
 }
 
-static ab_err endpoints_read(const struct ab_json *value, struct ab_registered_endpoints *endpoints, struct ab_error *error)
+static ab_err endpoints_read(
+    const struct ab_json *value, struct ab_registration_endpoints *endpoints, struct ab_error *error)
 {
     const struct ab_json *object = ab_json_get(value, "endpoints");
-    if (!ab_json_is_object(object) || ab_json_count(object) > AB_NODE_ENDPOINTS_MAX) {
-        return ab_error_set(error, AB_CORRUPT, "endpoints: no object of at most %u", AB_NODE_ENDPOINTS_MAX);
+    if (!ab_json_is_object(object) || ab_json_count(object) > AB_REGISTRATION_ENDPOINTS_MAX) {
+        return ab_error_set(error, AB_CORRUPT, "endpoints: no object of at most %u", AB_REGISTRATION_ENDPOINTS_MAX);
     }
     for (size_t i = 0; i < ab_json_count(object); i++) {
-        struct ab_registered_endpoint *endpoint = &endpoints->items[i];
+        struct ab_registration_endpoint *endpoint = &endpoints->items[i];
         const char *name = ab_json_key_at(object, i);
         if (strlen(name) >= sizeof endpoint->name) {
             return ab_error_set(error, AB_CORRUPT, "endpoints: a name of %zu bytes", strlen(name));

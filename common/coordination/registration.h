@@ -27,20 +27,20 @@
 #define AB_NODE_NONE 0u /* nodes are numbered from 1 */
 #define AB_NODE_RACK_BYTES 64
 #define AB_NODE_WEIGHT_MAX 1024u
-#define AB_NODE_ENDPOINTS_MAX 4u
-#define AB_NODE_ENDPOINT_NAME_BYTES 16
-#define AB_NODE_ENDPOINT_BYTES 128
+#define AB_REGISTRATION_ENDPOINTS_MAX 4u
+#define AB_REGISTRATION_ENDPOINT_NAME_BYTES 16
+#define AB_REGISTRATION_ENDPOINT_BYTES 128
 #define AB_PARTITIONS_MAX 16384u
 #define AB_REGISTRATION_PATH_BYTES 64 /* fits every path made here and in replica_set */
 
 /* Where a node answers for what: "speed" -> "tcp://10.0.0.3:7101". Both texts are printable and not empty. */
-struct ab_registered_endpoint {
-    char name[AB_NODE_ENDPOINT_NAME_BYTES];
-    char address[AB_NODE_ENDPOINT_BYTES];
+struct ab_registration_endpoint {
+    char name[AB_REGISTRATION_ENDPOINT_NAME_BYTES];
+    char address[AB_REGISTRATION_ENDPOINT_BYTES];
 };
 
-struct ab_registered_endpoints {
-    struct ab_registered_endpoint items[AB_NODE_ENDPOINTS_MAX]; /* distinct names */
+struct ab_registration_endpoints {
+    struct ab_registration_endpoint items[AB_REGISTRATION_ENDPOINTS_MAX]; /* distinct names */
     uint32_t count;
 };
 
@@ -51,7 +51,7 @@ struct ab_node_registration {
     uint64_t starts;               /* processes that this disk has seen, >= 1 */
     char rack[AB_NODE_RACK_BYTES]; /* "" = none told */
     uint32_t weight;               /* relative capacity, 1..AB_NODE_WEIGHT_MAX */
-    struct ab_registered_endpoints endpoints;
+    struct ab_registration_endpoints endpoints;
 };
 
 /* /live/<node>-<incarnation>. Zeroed memory may be given to fini. */
@@ -60,7 +60,7 @@ struct ab_live_node {
     struct ab_hash128 incarnation; /* not zero */
     struct ab_hash128 disk_id;     /* not zero */
     uint64_t starts;               /* of the disk, with this process */
-    struct ab_registered_endpoints endpoints;
+    struct ab_registration_endpoints endpoints;
     uint32_t *damaged; /* owned; rising partition numbers */
     uint32_t damaged_count;
 };

@@ -63,8 +63,8 @@ struct ab_replica_set {
     struct ab_hash128 token; /* who made this change: tells after an unknown outcome whether it landed (H52) */
 };
 
-/* /partitions/<p>/target {"format":1,"partition":3,"replicas":[1,2,5]}: the assignment that a partition is on its way to,
- * while it stands there; 1..AB_REPLICATION_FACTOR_MAX distinct nodes, the first one preferred as leader. */
+/* /partitions/<p>/target {"format":1,"partition":3,"replicas":[1,2,5]}: the assignment that a partition is on its way
+ * to, while it stands there; 1..AB_REPLICATION_FACTOR_MAX distinct nodes, the first one preferred as leader. */
 struct ab_partition_target {
     uint32_t partition;
     struct ab_replica_nodes replicas;

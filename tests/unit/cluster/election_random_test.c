@@ -1,7 +1,8 @@
 /* Elections under random events. The first half plans random valid facts and checks what a plan must be on paper. The
  * second runs a small model of replication by R1 to R9: leaders, zombies, followers, lost sessions, restarts with and
- * without damage, replaced disks, writes that land late; and asserts after every event that whoever is in the ISR or
- * eligible holds every committed record. */
+ * without damage, replaced disks, writes that land late, replicas exchanged on the way; and asserts after every event
+ * that whoever is in the ISR or eligible holds every committed record. */
+#include "cluster/reassign.h"
 #include "tests/unit/cluster/facts.h"
 
 #include "common/base/random.h"
@@ -231,6 +232,7 @@ struct model {
     bool has_late;
     struct session stale[SESSIONS_MAX]; /* what a controller that looks away sees */
     uint32_t stale_count;
+    struct ab_partition_target target;
     struct record committed[LOG_MAX];
     uint32_t committed_count;
     uint64_t values;
@@ -239,7 +241,8 @@ struct model {
 
 /* How often what happened, over all seeds: a test that never elects proves nothing. */
 static struct {
-    uint64_t commits, from_isr, from_elr, adopted, nobody, damaged, moved, refused_writes, late_writes, zombie_commits;
+    uint64_t commits, from_isr, from_elr, adopted, nobody, damaged, moved, refused_writes, late_writes, zombie_commits,
+        promoted, removed;
 } marks;
 
 static struct ab_replica_member self_of(const struct model *m, uint32_t n)
@@ -474,7 +477,54 @@ static void event_session_lost(struct model *m, uint32_t i)
     }
 }
 
-/* What a controller that sees these sessions does: a plan, or a move. */
+/* One step of a reassignment; leaders report truly who has caught up, but for one report in ten. */
+static void controller_reassign(struct model *m, const struct ab_election_input *input, struct ab_partition_plan *plan)
+{
+    uint32_t learner = m->state.learners.count > 0 ? m->state.learners.items[0] : AB_NODE_NONE;
+    const struct node *leader = &m->nodes[m->state.leader];
+    bool has_caught_up = learner != AB_NODE_NONE && m->state.leader != AB_NODE_NONE &&
+                         ab_hash128_equal(leader->acked_by[learner], self_of(m, learner).incarnation) &&
+                         leader->acked[learner] >= leader->high_watermark;
+    const struct ab_caught_up report = {0, learner, m->state.leader_epoch};
+    const struct ab_reassign_input reassign = {.live = input->live,
+        .live_count = input->live_count,
+        .partitions = input->partitions,
+        .partitions_count = 1,
+        .targets = &m->target,
+        .targets_count = 1,
+        .caught_up = &report,
+        .caught_up_count = has_caught_up || one_in(&m->random, 10),
+        .copies_max = 1};
+    if (one_in(&m->random, 30)) {
+        uint32_t count = m->state.min_isr + below(&m->random, NODES_COUNT - m->state.min_isr + 1);
+        m->target.replicas.count = 0;
+        while (m->target.replicas.count < count) {
+            uint32_t node = 1 + below(&m->random, NODES_COUNT);
+            if (!ab_replica_nodes_has(&m->target.replicas, node)) {
+                ab_replica_nodes_add(&m->target.replicas, node);
+            }
+        }
+    }
+    assert_ok(ab_reassign_plan(&reassign, plan));
+    marks.promoted += plan->changes_count == 1 && plan->changes[0].kind == AB_CHANGE_PROMOTE;
+    marks.removed += plan->changes_count == 1 && plan->changes[0].kind == AB_CHANGE_REMOVE;
+}
+
+static void election_mark(const struct model *m, const struct ab_partition_change *change)
+{
+    uint32_t leader = change->state.leader;
+    if (change->kind == AB_CHANGE_NO_LEADER) {
+        marks.nobody++;
+    } else if (change->kind == AB_CHANGE_ELECT) {
+        marks.from_elr += !ab_replica_members_has(&m->state.isr, leader);
+        marks.from_isr += ab_replica_members_has(&m->state.isr, leader);
+        uint32_t place = ab_replica_members_find(&m->state.isr, leader);
+        marks.adopted += place != UINT32_MAX &&
+                         !ab_hash128_equal(m->state.isr.items[place].incarnation, change->state.leader_incarnation);
+    }
+}
+
+/* What a controller that sees these sessions does: a plan, a move, or a step of a reassignment. */
 static void event_controller(struct model *m, const struct session *sessions, uint32_t count)
 {
     static uint32_t damaged[] = {0};
@@ -490,20 +540,19 @@ static void event_controller(struct model *m, const struct session *sessions, ui
     }
     struct ab_partition_plan plan;
     ab_partition_plan_init(&plan, 1, 1);
-    if (one_in(&m->random, 6)) {
+    uint32_t event = below(&m->random, 8);
+    if (event == 0) {
         assert_ok(ab_election_rebalance(&input, &plan));
         marks.moved += plan.changes_count;
+    } else if (event < 4) {
+        controller_reassign(m, &input, &plan);
     } else {
         assert_ok(ab_election_plan(&input, &plan));
     }
     if (plan.changes_count == 1) {
         const struct ab_partition_change *change = &plan.changes[0];
         struct write write = {.state = committed_of(change), .version = change->version, .relied = change->relied};
-        uint32_t leader = write.state.leader;
-        marks.nobody += leader == AB_NODE_NONE;
-        marks.from_elr += leader != AB_NODE_NONE && !ab_replica_members_has(&m->state.isr, leader);
-        marks.from_isr += leader != AB_NODE_NONE && ab_replica_members_has(&m->state.isr, leader);
-        marks.adopted += leader != AB_NODE_NONE && write.state.leader_incarnation.low % 16 > 1;
+        election_mark(m, change);
         state_write(m, &write);
     }
     ab_partition_plan_fini(&plan);
@@ -516,13 +565,16 @@ static void model_init(struct model *m, uint64_t seed)
     uint32_t replicas = 1 + below(&m->random, 4);
     m->state = state_of(0);
     m->state.replicas.count = m->state.isr.count = 0;
-    for (uint32_t n = 1; n <= replicas; n++) {
-        ab_replica_nodes_add(&m->state.replicas, n);
-        ab_replica_members_add(&m->state.isr, member_of(n, 1, 1));
+    for (uint32_t n = 1; n <= NODES_COUNT; n++) {
+        if (n <= replicas) {
+            ab_replica_nodes_add(&m->state.replicas, n);
+            ab_replica_members_add(&m->state.isr, member_of(n, 1, 1));
+        }
         m->nodes[n] = (struct node){.is_running = true, .disk = 1, .process = 1};
         m->sessions[m->sessions_count++] = (struct session){n, 1, 1};
     }
     m->state.min_isr = 1 + below(&m->random, replicas);
+    m->target.replicas = m->state.replicas;
     m->state.leader = AB_NODE_NONE;
     m->state.leader_incarnation = (struct ab_hash128){0};
     m->state.leader_epoch = 0;
@@ -550,7 +602,7 @@ static void event_rare(struct model *m, uint32_t n)
 
 static void model_step(struct model *m)
 {
-    uint32_t n = m->state.replicas.items[below(&m->random, m->state.replicas.count)];
+    uint32_t n = 1 + below(&m->random, NODES_COUNT);
     uint32_t from = m->state.replicas.items[below(&m->random, m->state.replicas.count)];
     struct node *node = &m->nodes[n];
     uint32_t event = below(&m->random, 32);
@@ -581,7 +633,7 @@ static void test_election_random_histories_lose_no_committed_record(void **unuse
 {
     (void)unused;
     struct model *m = ab_new(struct model);
-    for (uint64_t seed = 1; seed <= 1500; seed++) {
+    for (uint64_t seed = 1; seed <= 4000; seed++) {
         model_init(m, seed);
         for (uint32_t step = 0; step < 1000; step++) {
             model_step(m);
@@ -591,14 +643,15 @@ static void test_election_random_histories_lose_no_committed_record(void **unuse
     ab_delete(m);
     print_message(
         "commits %lu (by zombies %lu), elected from the isr %lu, from the elr %lu, restarted %lu, nobody %lu, "
-        "damaged %lu, moved %lu, writes refused %lu, late %lu\n",
+        "damaged %lu, moved %lu, writes refused %lu, late %lu, promoted %lu, removed %lu\n",
         (unsigned long)marks.commits, (unsigned long)marks.zombie_commits, (unsigned long)marks.from_isr,
         (unsigned long)marks.from_elr, (unsigned long)marks.adopted, (unsigned long)marks.nobody,
         (unsigned long)marks.damaged, (unsigned long)marks.moved, (unsigned long)marks.refused_writes,
-        (unsigned long)marks.late_writes);
+        (unsigned long)marks.late_writes, (unsigned long)marks.promoted, (unsigned long)marks.removed);
     assert_true(marks.commits > 1000 && marks.from_isr > 1000 && marks.from_elr > 50 && marks.adopted > 100);
     assert_true(marks.nobody > 100 && marks.damaged > 100 && marks.moved > 100 && marks.refused_writes > 100);
     assert_true(marks.zombie_commits > 10 && marks.late_writes > 100);
+    assert_true(marks.promoted > 100 && marks.removed > 100);
 }
 
 int main(void)

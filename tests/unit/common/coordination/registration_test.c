@@ -131,7 +131,7 @@ static void test_registration_invalid_nodes_are_refused(void **unused)
     node.endpoints.items[1].address[0] = '\0';
     node_refused(&node);
     node = example_node();
-    node.endpoints.count = AB_NODE_ENDPOINTS_MAX + 1;
+    node.endpoints.count = AB_REGISTRATION_ENDPOINTS_MAX + 1;
     node_refused(&node);
 }
 
