@@ -44,6 +44,8 @@ static void repaired_take(struct ab_log *log, struct ab_repair_result *found)
     atomic_store(&log->end_offset, found->end_offset);
     atomic_store(&log->written_offset, found->end_offset);
     log->epochs = found->epochs;
+    log->index = found->index;
+    found->index = (struct ab_log_index){0};
     found->first_offsets = NULL;
     found->epochs = (struct ab_epochs){0};
 }
@@ -94,6 +96,7 @@ ab_err ab_log_open(const char *directory, const struct ab_log_options *options, 
         opened->options.segment_bytes = AB_LOG_SEGMENT_BYTES_DEFAULT;
     }
     ab_lock_init(&opened->lock);
+    ab_lock_init(&opened->index_lock);
     ab_buffer_init(&opened->staging, options->memory, LOG_STAGING_BYTES_MAX);
     ab_err err = directory_lock(opened, error);
     if (err == AB_OK) {
@@ -166,6 +169,8 @@ void ab_log_close(struct ab_log *log)
     ab_file_close(&log->fd);
     ab_file_close(&log->lock_fd);
     ab_lock_fini(&log->lock);
+    ab_lock_fini(&log->index_lock);
+    ab_log_index_fini(&log->index);
     ab_buffer_fini(&log->staging);
     ab_epochs_fini(&log->epochs);
     ab_delete(log->first_offsets);
@@ -308,6 +313,9 @@ ab_err ab_log_write(struct ab_log *log, struct ab_error *error)
         ab_log_abandon(log);
         return err;
     }
+    ab_lock_take(&log->index_lock);
+    ab_log_index_note(&log->index, atomic_load(&log->written_offset), log->segment_bytes);
+    ab_lock_give(&log->index_lock);
     log->segment_bytes += log->staging.bytes;
     log->written_chain = log->chain;
     ab_buffer_clear(&log->staging);
@@ -328,6 +336,19 @@ ab_err ab_log_sync(struct ab_log *log, struct ab_error *error)
 uint64_t ab_log_end_offset(const struct ab_log *log)
 {
     return atomic_load(&log->end_offset);
+}
+
+uint64_t ab_log_generation(const struct ab_log *log)
+{
+    return atomic_load(&log->generation);
+}
+
+struct ab_log_mark ab_log_near(struct ab_log *log, uint64_t first_offset, uint64_t offset)
+{
+    ab_lock_take(&log->index_lock);
+    struct ab_log_mark mark = ab_log_index_find(&log->index, first_offset, offset);
+    ab_lock_give(&log->index_lock);
+    return mark;
 }
 
 uint64_t ab_log_durable_offset(const struct ab_log *log)

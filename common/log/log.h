@@ -108,7 +108,7 @@ struct ab_hash128 ab_log_chain(const struct ab_log *log);
 /* Chain hash of the record before `offset`, which lies in [start, end]: what a replica must have there to agree with
  * this one up to `offset`. AB_NOT_FOUND outside. Writer thread. */
 AB_MUST_USE ab_err ab_log_chain_at(
-    const struct ab_log *log, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
+    struct ab_log *log, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
 
 /* The leader epochs of what is held (staged records included), rising; borrowed until the log is changed. Writer
  * thread.
@@ -156,15 +156,24 @@ uint64_t ab_log_start_offset(const struct ab_log *log);
 struct ab_log_reader;
 
 /* Opens for reading records in [from, until) of a log directory; needs no ab_log and takes no lock. AB_NOT_FOUND when
- * `from` was trimmed away. Verifies checksums and the chain from the first record read on. */
+ * `from` was trimmed away. Verifies checksums and the chain from the first record read on. Only for records that are
+ * never truncated (committed ones): it is not told, and what it read ahead it would still give out. */
 AB_MUST_USE ab_err ab_log_reader_open(const char *directory, uint64_t from_offset, uint64_t until_offset,
+    struct ab_log_reader **reader, struct ab_error *error);
+
+/* The same on an open log, which must outlive the reader: it starts near `from` (the log knows where some records lie),
+ * and once records were truncated or the log was reset it gives out nothing more: AB_STALE, then open again. Any
+ * thread.
+ */
+AB_MUST_USE ab_err ab_log_reader_open_on(struct ab_log *log, uint64_t from_offset, uint64_t until_offset,
     struct ab_log_reader **reader, struct ab_error *error);
 void ab_log_reader_close(struct ab_log_reader *reader);
 
 /* Raises the end of reading, as more becomes durable. */
 void ab_log_reader_extend(struct ab_log_reader *reader, uint64_t until_offset);
 
-/* The next record, borrowed until the next call; AB_END at `until`; AB_CORRUPT with the place. */
+/* The next record, borrowed until the next call, with its bytes as they are on disk (record->encoded); AB_END at
+ * `until`; AB_CORRUPT with the place; AB_STALE. */
 AB_MUST_USE ab_err ab_log_reader_next(struct ab_log_reader *reader, struct ab_record *record, struct ab_error *error);
 
 #endif

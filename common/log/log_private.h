@@ -4,6 +4,7 @@
 #define ANABRANCH_COMMON_LOG_LOG_PRIVATE_H
 
 #include "common/log/epochs.h"
+#include "common/log/index.h"
 #include "common/log/log.h"
 #include "common/log/watermark.h"
 
@@ -26,6 +27,8 @@ struct ab_log {
     bool is_chain_known;             /* writer thread; false: empty, and damage took what came before */
     struct ab_hash128 chain;         /* writer thread; of the last staged record */
     struct ab_hash128 written_chain; /* writer thread; of the last written record */
+    struct ab_lock index_lock;       /* a leaf: nothing is called with it held */
+    struct ab_log_index index;       /* written by the writer thread; guarded by index_lock */
     struct ab_lock lock;             /* held while syncing and while fd changes */
     int fd;                          /* current segment; changed by the writer thread, guarded by lock */
     _Atomic uint64_t start_offset;   /* atomic: set by the writer thread */
@@ -44,8 +47,13 @@ struct ab_log_place {
 };
 
 /* Finds a written record by headers. AB_CORRUPT when it is not where it must be; AB_IO. */
-AB_MUST_USE ab_err ab_log_find(
-    const struct ab_log *log, uint64_t offset, struct ab_log_place *place, struct ab_error *error);
+AB_MUST_USE ab_err ab_log_find(struct ab_log *log, uint64_t offset, struct ab_log_place *place, struct ab_error *error);
+
+/* The nearest known place at or before a written record of the segment that begins at first_offset. Any thread. */
+struct ab_log_mark ab_log_near(struct ab_log *log, uint64_t first_offset, uint64_t offset);
+
+/* Changes with every removal of records at the end; odd while one goes on. Any thread. */
+uint64_t ab_log_generation(const struct ab_log *log);
 
 /* Poisons the log for good and says why; AB_IO. */
 AB_MUST_USE ab_err ab_log_poison(struct ab_log *log, ab_err err, const char *what, struct ab_error *error);

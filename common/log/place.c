@@ -29,7 +29,7 @@ static size_t segment_of(const struct ab_log *log, uint64_t offset)
     return index;
 }
 
-ab_err ab_log_find(const struct ab_log *log, uint64_t offset, struct ab_log_place *place, struct ab_error *error)
+ab_err ab_log_find(struct ab_log *log, uint64_t offset, struct ab_log_place *place, struct ab_error *error)
 {
     size_t index = segment_of(log, offset);
     uint64_t first_offset = log->first_offsets[index];
@@ -40,8 +40,9 @@ ab_err ab_log_find(const struct ab_log *log, uint64_t offset, struct ab_log_plac
     AB_TRY(err);
     struct ab_segment_scan scan = {0};
     struct ab_log_place found = {.segment_index = index};
-    ab_segment_scan_seek(&scan, fd, 0);
-    err = ab_segment_scan_to(&scan, first_offset, offset);
+    struct ab_log_mark near = ab_log_near(log, first_offset, offset);
+    ab_segment_scan_seek(&scan, fd, near.position);
+    err = ab_segment_scan_to(&scan, near.offset, offset);
     found.position = scan.position;
     if (err == AB_OK) {
         err = ab_segment_scan_skip(&scan, &found.header);
@@ -61,7 +62,7 @@ ab_err ab_log_find(const struct ab_log *log, uint64_t offset, struct ab_log_plac
     return AB_OK;
 }
 
-ab_err ab_log_chain_at(const struct ab_log *log, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error)
+ab_err ab_log_chain_at(struct ab_log *log, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error)
 {
     uint64_t end_offset = ab_log_end_offset(log);
     if (offset < ab_log_start_offset(log) || offset > end_offset) {

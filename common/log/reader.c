@@ -1,4 +1,4 @@
-#include "common/log/log.h"
+#include "common/log/log_private.h"
 #include "common/log/segment.h"
 
 #include "common/base/file.h"
@@ -7,8 +7,10 @@
 #include <inttypes.h>
 
 struct ab_log_reader {
-    char *directory; /* owned */
-    int fd;          /* current segment; -1 before the first */
+    struct ab_log *log;  /* borrowed; NULL = a directory alone */
+    uint64_t generation; /* of the log when the reader was opened */
+    char *directory;     /* owned */
+    int fd;              /* current segment; -1 before the first */
     uint64_t next_offset;
     uint64_t until_offset;
     uint64_t
@@ -60,27 +62,66 @@ static ab_err start_seek(struct ab_log_reader *reader, struct ab_error *error)
             reader->next_offset);
     }
     AB_TRY(segment_enter(reader, first_offset, error));
-    ab_err err = ab_segment_scan_to(&reader->scan, first_offset, reader->next_offset);
+    struct ab_log_mark near = {.offset = first_offset};
+    if (reader->log != NULL) {
+        near = ab_log_near(reader->log, first_offset, reader->next_offset);
+        ab_segment_scan_seek(&reader->scan, reader->fd, near.position);
+    }
+    ab_err err = ab_segment_scan_to(&reader->scan, near.offset, reader->next_offset);
     return err == AB_OK ? AB_OK : corrupt_here(reader, err, error);
 }
 
-ab_err ab_log_reader_open(const char *directory, uint64_t from_offset, uint64_t until_offset,
+/* AB_STALE once records were removed under the reader. Checked before anything is read, for what the window holds may
+ * have gone, and again behind it, for the file may have changed meanwhile: the generation moves before records go. */
+static ab_err stale_check(const struct ab_log_reader *reader, struct ab_error *error)
+{
+    if (reader->log == NULL || ab_log_generation(reader->log) == reader->generation) {
+        return AB_OK;
+    }
+    return ab_error_set(error, AB_STALE, "log %s: records were removed while it was read at %" PRIu64,
+        reader->directory, reader->next_offset);
+}
+
+static ab_err reader_open(struct ab_log *log, const char *directory, uint64_t from_offset, uint64_t until_offset,
     struct ab_log_reader **reader, struct ab_error *error)
 {
     struct ab_log_reader *opened = ab_new(struct ab_log_reader);
+    opened->log = log;
     opened->directory = ab_new_text(directory);
     opened->fd = -1;
     opened->next_offset = from_offset;
     opened->until_offset = until_offset;
     opened->trusted_offset = until_offset;
     opened->is_chain_known = from_offset == 0;
-    ab_err err = start_seek(opened, error);
+    if (log != NULL) {
+        opened->generation = ab_log_generation(log) & ~UINT64_C(1); /* an odd one never matches */
+    }
+    struct ab_error detail = {0};
+    ab_err err = start_seek(opened, &detail);
+    ab_err stale = stale_check(opened, error);
+    if (stale != AB_OK) {
+        err = stale;
+    } else if (err != AB_OK && error != NULL) {
+        *error = detail;
+    }
     if (err != AB_OK) {
         ab_log_reader_close(opened);
         return err;
     }
     *reader = opened;
     return AB_OK;
+}
+
+ab_err ab_log_reader_open(const char *directory, uint64_t from_offset, uint64_t until_offset,
+    struct ab_log_reader **reader, struct ab_error *error)
+{
+    return reader_open(NULL, directory, from_offset, until_offset, reader, error);
+}
+
+ab_err ab_log_reader_open_on(struct ab_log *log, uint64_t from_offset, uint64_t until_offset,
+    struct ab_log_reader **reader, struct ab_error *error)
+{
+    return reader_open(log, log->directory, from_offset, until_offset, reader, error);
 }
 
 void ab_log_reader_close(struct ab_log_reader *reader)
@@ -142,6 +183,21 @@ static ab_err record_read(struct ab_log_reader *reader, struct ab_record *record
     return err == AB_END || err == AB_NOT_FOUND ? AB_CORRUPT : err;
 }
 
+/* Reads and checks the next record; the generation is looked at around it. */
+static ab_err checked_read(struct ab_log_reader *reader, struct ab_record *record, struct ab_error *error)
+{
+    AB_TRY(stale_check(reader, error));
+    ab_err err = record_read(reader, record, error);
+    if (err == AB_OK) {
+        err = record_check(reader, record);
+    }
+    if (err == AB_OK) {
+        err = origin_check(reader, &record->header);
+    }
+    AB_TRY(stale_check(reader, error));
+    return err == AB_OK ? AB_OK : corrupt_here(reader, err, error);
+}
+
 ab_err ab_log_reader_next(struct ab_log_reader *reader, struct ab_record *record, struct ab_error *error)
 {
     if (reader->next_offset >= reader->until_offset) {
@@ -152,16 +208,7 @@ ab_err ab_log_reader_next(struct ab_log_reader *reader, struct ab_record *record
         reader->trusted_offset = reader->until_offset;
     }
     struct ab_record read;
-    ab_err err = record_read(reader, &read, error);
-    if (err == AB_OK) {
-        err = record_check(reader, &read);
-    }
-    if (err == AB_OK) {
-        err = origin_check(reader, &read.header);
-    }
-    if (err != AB_OK) {
-        return corrupt_here(reader, err, error);
-    }
+    AB_TRY(checked_read(reader, &read, error));
     reader->next_offset++;
     reader->chain = read.chain;
     reader->is_chain_known = true;

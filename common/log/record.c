@@ -169,6 +169,7 @@ ab_err ab_record_decode(struct ab_bytes bytes, struct ab_record *record)
     read.verdict = ab_bytes_of(body, read.header.verdict_bytes);
     read.body = ab_bytes_of(body + read.header.verdict_bytes, read.header.body_bytes);
     read.chain = ab_hash128(AB_HASH_RECORD, ab_bytes_of(bytes.data, AB_RECORD_HEADER_BYTES + payload));
+    read.encoded = ab_bytes_of(bytes.data, whole);
     *record = read;
     return AB_OK;
 }

@@ -61,6 +61,7 @@ struct ab_record {
     struct ab_bytes verdict;
     struct ab_bytes body;
     struct ab_hash128 chain; /* this record's own */
+    struct ab_bytes encoded; /* borrowed; all of it as it was decoded from, with the padding; empty when it was not */
 };
 
 /* Whole size on disk, with padding. */

@@ -21,10 +21,11 @@ struct walk {
     uint64_t durable_offset; /* records below it were synced on this disk */
     struct ab_hash128 chain; /* of the record before, when known */
     bool is_chain_known;
-    struct ab_epochs *epochs; /* borrowed from the result */
-    bool has_last;            /* a record was accepted; the two below are about it */
-    size_t last_index;        /* its segment */
-    uint64_t last_position;   /* its byte there */
+    struct ab_epochs *epochs;   /* borrowed from the result */
+    struct ab_log_index *marks; /* borrowed from the result */
+    bool has_last;              /* a record was accepted; the two below are about it */
+    size_t last_index;          /* its segment */
+    uint64_t last_position;     /* its byte there */
     struct ab_hash128 last_previous_chain;
     size_t index;         /* of the segment at hand */
     uint64_t position;    /* of the bad place there, once something is corrupt */
@@ -36,6 +37,7 @@ void ab_repair_result_fini(struct ab_repair_result *result)
 {
     ab_delete(result->first_offsets);
     ab_epochs_fini(&result->epochs);
+    ab_log_index_fini(&result->index);
     *result = (struct ab_repair_result){0};
 }
 
@@ -54,6 +56,7 @@ static ab_err header_check(struct walk *walk, const struct ab_record_header *hea
 static void header_accept(struct walk *walk, const struct ab_record_header *header, uint64_t position)
 {
     walk->has_last = true;
+    ab_log_index_note(walk->marks, header->offset, position);
     walk->last_index = walk->index;
     walk->last_position = position;
     walk->last_previous_chain = header->previous_chain;
@@ -276,6 +279,7 @@ static ab_err chain_find(
         walk->position = walk->last_position;
         walk->next_offset--;
         ab_epochs_truncate(walk->epochs, walk->next_offset);
+        ab_log_index_truncate(walk->marks, walk->next_offset);
     }
     ab_segment_scan_fini(&scan);
     ab_file_close(&fd);
@@ -378,7 +382,7 @@ ab_err ab_repair_directory(const char *directory, const struct ab_log_options *o
     struct ab_repair_result *result, struct ab_error *error)
 {
     struct ab_repair_result found = {0};
-    struct walk walk = {.options = options, .watermark = watermark, .epochs = &found.epochs};
+    struct walk walk = {.options = options, .watermark = watermark, .epochs = &found.epochs, .marks = &found.index};
     AB_TRY(leftovers_remove(directory, error));
     ab_err err = AB_OK;
     if (watermark->is_resetting) {

@@ -8,6 +8,7 @@
 #define ANABRANCH_COMMON_LOG_REPAIR_H
 
 #include "common/log/epochs.h"
+#include "common/log/index.h"
 #include "common/log/log.h"
 #include "common/log/watermark.h"
 
@@ -21,6 +22,7 @@ struct ab_repair_result {
     struct ab_hash128 chain;
     bool is_chain_known;
     struct ab_epochs epochs;                  /* owned */
+    struct ab_log_index index;                /* owned */
     char aside_name[AB_LOG_ASIDE_NAME_BYTES]; /* what was corrupt; "" = nothing was */
 };
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SEGMENT_DIGITS = 20, SEGMENT_READ_TRIES = 16 };
+enum { SEGMENT_DIGITS = 20, SEGMENT_READ_TRIES = 16, SEGMENT_SKIP_BYTES = 4096 };
 
 static const char segment_suffix[] = ".seg";
 
@@ -168,22 +168,41 @@ ab_err ab_segment_scan_next(struct ab_segment_scan *scan, struct ab_record *reco
     }
 }
 
-ab_err ab_segment_scan_skip(struct ab_segment_scan *scan, struct ab_record_header *header)
+/* Reads the header at the scan's position into the window when it is not there: with some bytes behind it, so that a
+ * walk over small records costs a call for many and one over large records a small read each. */
+static ab_err header_fill(struct ab_segment_scan *scan)
 {
-    uint8_t bytes[AB_RECORD_HEADER_BYTES];
+    if (scan->end - scan->start >= AB_RECORD_HEADER_BYTES) {
+        return AB_OK;
+    }
     uint64_t file_bytes = 0;
     AB_TRY(ab_file_bytes(scan->fd, &file_bytes));
-    if (scan->position == file_bytes) {
-        return AB_END;
+    if (file_bytes <= scan->position) {
+        return file_bytes == scan->position ? AB_END : AB_CORRUPT;
     }
-    ab_err err = ab_file_read_at(scan->fd, bytes, sizeof(bytes), scan->position);
-    if (err == AB_OK) {
-        err = ab_record_header_decode(ab_bytes_of(bytes, sizeof(bytes)), header);
-    }
+    ab_segment_scan_seek(scan, scan->fd, scan->position);
+    window_make_room(scan, SEGMENT_SKIP_BYTES);
+    uint64_t left = file_bytes - scan->position;
+    size_t wanted = left < SEGMENT_SKIP_BYTES ? (size_t)left : SEGMENT_SKIP_BYTES;
+    AB_TRY(ab_file_read_at(scan->fd, scan->window, wanted, scan->position));
+    scan->end = wanted;
+    return AB_OK;
+}
+
+ab_err ab_segment_scan_skip(struct ab_segment_scan *scan, struct ab_record_header *header)
+{
+    AB_TRY(header_fill(scan));
+    ab_err err = ab_record_header_decode(ab_bytes_of(scan->window + scan->start, scan->end - scan->start), header);
     if (err != AB_OK) {
         return err == AB_END ? AB_CORRUPT : err;
     }
-    ab_segment_scan_seek(scan, scan->fd, scan->position + ab_record_bytes(header));
+    size_t bytes = ab_record_bytes(header);
+    if (scan->end - scan->start >= bytes) {
+        scan->start += bytes;
+        scan->position += bytes;
+    } else {
+        ab_segment_scan_seek(scan, scan->fd, scan->position + bytes);
+    }
     return AB_OK;
 }
 

@@ -55,6 +55,9 @@ ab_err ab_log_trim(struct ab_log *log, uint64_t offset, struct ab_error *error)
         memmove(log->first_offsets, log->first_offsets + removed, log->segments_count * sizeof(*log->first_offsets));
         atomic_store(&log->start_offset, log->first_offsets[0]);
         ab_epochs_trim(&log->epochs, log->first_offsets[0]);
+        ab_lock_take(&log->index_lock);
+        ab_log_index_trim(&log->index, log->first_offsets[0]);
+        ab_lock_give(&log->index_lock);
         ab_err synced = ab_file_sync_directory(log->directory);
         if (err == AB_OK && synced != AB_OK) {
             err = ab_error_set(error, synced, "log %s: sync after trimming", log->directory);
@@ -169,6 +172,9 @@ static void cutting_take(struct ab_log *log, struct cutting *cutting)
     log->chain = cutting->chain;
     log->written_chain = cutting->chain;
     ab_epochs_truncate(&log->epochs, cutting->offset);
+    ab_lock_take(&log->index_lock);
+    ab_log_index_truncate(&log->index, cutting->offset);
+    ab_lock_give(&log->index_lock);
     atomic_store(&log->durable_offset, cutting->offset);
     atomic_store(&log->written_offset, cutting->offset);
     atomic_store(&log->end_offset, cutting->offset);
@@ -243,6 +249,9 @@ static ab_err begin_take_locked(struct ab_log *log, struct ab_error *error)
     log->written_chain = begin->chain;
     log->is_chain_known = true;
     ab_epochs_fini(&log->epochs);
+    ab_lock_take(&log->index_lock);
+    ab_log_index_fini(&log->index);
+    ab_lock_give(&log->index_lock);
     if (begin->offset > 0) {
         ab_epochs_set_floor(&log->epochs, begin->epoch, begin->offset);
     }
