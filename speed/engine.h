@@ -28,6 +28,7 @@ struct ab_engine_options {
     int64_t flush_interval_us;
     uint64_t segment_bytes;
     uint32_t disk_watermark_percent; /* ingestion stops above this use of the disk */
+    uint64_t scrub_bytes_per_second; /* of closed log segments, verified in the background; 0 = none */
     struct ab_bytes catalog;         /* encoded; for partitions that are new */
 };
 
@@ -48,7 +49,7 @@ void ab_engine_on_request(struct ab_request *request, void *engine);
 /* Makes a catalog known that the coordination service holds: queries may name it before a cut brings it into force. */
 AB_MUST_USE ab_err ab_engine_add_catalog(struct ab_engine *engine, struct ab_bytes encoded, struct ab_error *error);
 
-/* Looks at the disk; to be called every few hundred milliseconds. */
+/* Looks at the disk and verifies a little of the logs; to be called every few hundred milliseconds. Main thread. */
 void ab_engine_tick(struct ab_engine *engine);
 
 /* True once somebody sent AB_VERB_SHUTDOWN. */

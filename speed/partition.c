@@ -4,6 +4,7 @@
 #include "common/base/assert.h"
 #include "common/base/file.h"
 #include "common/base/logging.h"
+#include "common/log/scrub.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -184,6 +185,11 @@ void ab_partition_note_durable(struct ab_partition *partition)
     if (ab_log_note_durable(partition->log, &error) != AB_OK) {
         ab_warn("watermark of the log not written", "partition %u: %s", partition->options.number, error.text);
     }
+}
+
+struct ab_log_scrub *ab_partition_scrub(struct ab_partition *partition)
+{
+    return ab_log_scrub_create(partition->log);
 }
 
 bool ab_partition_source(

@@ -107,6 +107,9 @@ AB_MUST_USE ab_err ab_partition_retire(
  * logged and harms nothing. Worker. */
 void ab_partition_note_durable(struct ab_partition *partition);
 
+/* A scrub of the partition's log, the caller's to destroy before the partition is closed. Any thread. */
+struct ab_log_scrub *ab_partition_scrub(struct ab_partition *partition);
+
 /* Removes log segments below `offset`, at most up to what is stored and retired (a lost state must be rebuilt from what
  * is left), after the tables were saved aside. The record before is kept: it is the cut that a span's reader begins
  * with. */

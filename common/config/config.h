@@ -16,6 +16,7 @@
  *     segment_bytes: 268435456
  *     retained_versions: 3
  *     disk_watermark_percent: 95           # ingestion is refused above this share of the disk
+ *     scrub_bytes_per_second: 1048576      # closed log segments verified in the background
  *
  * A key that is absent, or a number that is 0, takes its default. An unknown key, a key twice, a number out of range is
  * an error that names line and column, or the key.
@@ -53,6 +54,7 @@ struct ab_config {
     uint64_t segment_bytes;          /* 1 MiB .. 4 GiB */
     uint32_t retained_versions;      /* 1 .. 1000 */
     uint32_t disk_watermark_percent; /* 1 .. 99 */
+    uint64_t scrub_bytes_per_second; /* 1 .. 4 GiB */
 };
 
 /* Fills in the default of everything that is empty or 0, but for `data`. Workers and query threads: one a processor.
