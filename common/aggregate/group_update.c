@@ -312,7 +312,7 @@ static void words_put_nulls(const struct ab_group_layout *layout, uint32_t k, co
         if (column == NULL || ab_column_is_null(column, rows[i])) {
             words[i * stride + layout->null_word] |= UINT64_C(1) << k;
             words[i * stride + layout->key_words[k]] = 0;
-            if (layout->key_types[k].kind == AB_TYPE_DECIMAL) {
+            if (layout->keys[k].type.kind == AB_TYPE_DECIMAL) {
                 words[i * stride + layout->key_words[k] + 1] = 0;
             }
         }
@@ -326,21 +326,21 @@ static void words_fill(struct update *update, size_t first, size_t count, uint64
     const uint32_t *rows = update->selected + first;
     uint32_t stride = layout->words_count;
     for (size_t i = 0; layout->has_pane && i < count; i++) {
-        words[i * stride + layout->null_word] = 0; /* without keys: the pane's own place, so this comes first */
         words[i * stride] = (uint64_t)update->panes[first + i];
     }
-    for (size_t i = 0; !layout->has_pane && layout->keys_count > 0 && i < count; i++) {
-        words[i * stride] = 0;
+    for (size_t i = 0; layout->has_nulls && i < count; i++) {
+        words[i * stride + layout->null_word] = 0;
     }
     for (uint32_t k = 0; k < layout->keys_count; k++) {
         const struct ab_column *column = input_at(update, view->keys[k].column);
         uint64_t *at = words + layout->key_words[k];
+        AB_ASSERT(column != NULL || !layout->keys[k].is_not_null);
         if (column != NULL && column->type.kind == AB_TYPE_TEXT) {
             words_put_texts(update, k, column, rows, count, at);
         } else if (column != NULL) {
             words_put_numbers(column, rows, count, stride, at);
         }
-        if (column == NULL || column->nulls != NULL) {
+        if (layout->has_nulls && (column == NULL || column->nulls != NULL)) {
             words_put_nulls(layout, k, column, rows, count, words);
         }
     }
