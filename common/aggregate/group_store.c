@@ -10,7 +10,7 @@
 #define INDEX_FIRST 256u
 #define ENTRIES_FIRST 64u
 /* How far ahead of the comparison an entry is fetched. */
-#define PREFETCH_AHEAD 12u
+#define PREFETCH_AHEAD 24u
 /* Entries of fewer bytes together are in a near cache anyway. */
 #define NEAR_BYTES ((size_t)128 << 10)
 #define CACHE_LINE_BYTES 64u
