@@ -6,12 +6,16 @@ manifests of the others go at once, as in a directory of an earlier build. From 
 and of spans that a job is told stays the same however many are taken. What they no longer say is in the markers of
 history: a full run and the backfill of a view that is new or changed hold every row since the first; a marker that is
 missing fails such a job, which says which and publishes nothing.
+
+    cuts_test.py [--rounds N]
 """
 
+import argparse
 import os
 import re
 
 from harness import (
+    SLOW,
     Cluster,
     append_file,
     check,
@@ -32,7 +36,7 @@ CREATE VIEW days AS SELECT count(*) AS n, max(v) AS most FROM s GROUP BY TUMBLE(
 BY_V = "CREATE VIEW by_v AS SELECT v, count(*) AS n FROM s GROUP BY v;\n"
 BY_V_CHANGED = "CREATE VIEW by_v AS SELECT v, count(*) AS n, min(k) AS least FROM s GROUP BY v;\n"
 PARTITIONS, RETAINED = 3, 2
-ROUNDS_KEPT, ROUNDS = 12, 40  # cuts taken before the first is forgotten, and in all
+ROUNDS_KEPT = 8  # cuts taken before the first is forgotten
 
 
 class Growing:
@@ -104,7 +108,7 @@ class Growing:
 
 
 def cuts_are_kept_while_versions_are(growing):
-    growing.retain(ROUNDS)
+    growing.retain(2 * ROUNDS_KEPT)
     for number in range(1, ROUNDS_KEPT + 1):
         growing.feed(60 if number % 4 else 0)
         check_equal(growing.recompute(), number, "spans that the job is told of")
@@ -112,9 +116,9 @@ def cuts_are_kept_while_versions_are(growing):
     growing.check_answers("with all cuts")
 
 
-def cuts_are_forgotten(growing):
+def cuts_are_forgotten(growing, rounds):
     growing.retain(RETAINED)
-    for number in range(ROUNDS_KEPT + 1, ROUNDS + 1):
+    for number in range(ROUNDS_KEPT + 1, rounds + 1):
         growing.feed(60 if number % 4 else 0)
         told = growing.recompute(*(("--ranks", "2") if number % 3 == 0 else ()))
         is_first = number == ROUNDS_KEPT + 1  # it begins before anything is forgotten
@@ -124,7 +128,7 @@ def cuts_are_forgotten(growing):
         if number % 7 == 0:
             growing.check_answers(f"after cut {number}")
     growing.check_answers("with few cuts")
-    say(f"{ROUNDS} cuts were taken, {RETAINED} are kept")
+    say(f"{rounds} cuts were taken, {RETAINED} are kept")
 
 
 def history_knows_them_all(growing):
@@ -168,10 +172,14 @@ def missing_marker_publishes_nothing(growing):
 
 
 def test(directory):
+    parser = argparse.ArgumentParser()
+    # Cuts taken before history is asked; fewer where each takes a multiple of the time.
+    parser.add_argument("--rounds", type=int, default=40 if SLOW <= 1 else 16)
+    rounds = parser.parse_args().rounds
     with Cluster(os.path.join(directory, "cluster"), STREAM, partitions=PARTITIONS, workers=2) as cluster:
         growing = Growing(cluster, directory)
         cuts_are_kept_while_versions_are(growing)
-        cuts_are_forgotten(growing)
+        cuts_are_forgotten(growing, rounds)
         history_knows_them_all(growing)
         missing_marker_publishes_nothing(growing)
         cluster.down()
