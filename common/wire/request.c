@@ -2,9 +2,6 @@
 
 #include "common/base/time.h"
 
-#include <stdio.h>
-#include <unistd.h>
-
 #define REPLY_WAIT_US (5 * AB_US_PER_SECOND)
 
 struct request *ab_request_create(
@@ -42,9 +39,7 @@ void ab_server_release(struct ab_server *server)
     if (atomic_fetch_sub(&server->references, 1) != 1) {
         return;
     }
-    if (server->wake_fd >= 0) {
-        close(server->wake_fd);
-    }
+    ab_wake_fini(&server->wake);
     ab_queue_destroy(server->replies);
     ab_delete(server);
 }
@@ -103,15 +98,6 @@ static void answer_make(struct request *request, ab_err status, const char *erro
     zmq_msg_close(&answer);
 }
 
-static void server_wake(struct ab_server *server)
-{
-    const uint64_t one = 1;
-    if (!atomic_exchange(&server->is_woken, true)) {
-        ssize_t written = write(server->wake_fd, &one, sizeof one);
-        (void)written; /* an eventfd at its maximum is readable all the same */
-    }
-}
-
 void ab_request_reply(struct ab_request *open, ab_err status, const char *error_text, struct ab_bytes payload)
 {
     struct request *request = (struct request *)open;
@@ -131,7 +117,7 @@ void ab_request_reply(struct ab_request *open, ab_err status, const char *error_
     ab_err err =
         ab_queue_put(server->replies, request, zmq_msg_size(&request->payload), ab_time_monotonic_us() + REPLY_WAIT_US);
     if (err == AB_OK) {
-        server_wake(server);
+        ab_wake_ring(&server->wake);
     } else {
         request_free(request);
     }

@@ -7,6 +7,7 @@
 #define ANABRANCH_COMMON_WIRE_REQUEST_H
 
 #include "common/wire/internal.h"
+#include "common/wire/wake.h"
 
 #include "common/base/queue.h"
 #include "common/base/thread.h"
@@ -25,10 +26,9 @@ struct ab_server {
     uint64_t incarnation;
     char address[256];
     void *socket;             /* owner: network thread while it runs */
-    int wake_fd;              /* owned eventfd: replies wait, or stop */
+    struct ab_wake wake;      /* rung when replies wait, or to stop */
     struct ab_queue *replies; /* of struct request */
     struct ab_thread thread;
-    atomic_bool is_woken; /* wake_fd is readable or about to be */
     atomic_bool is_stopping;
     atomic_uint references; /* one of the opener, one of each request */
     atomic_uint_fast64_t requests, denied, malformed, bytes_in, bytes_out;

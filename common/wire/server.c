@@ -6,8 +6,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define LINGER_MS 1000
 #define MESSAGES_PER_POLL 512
@@ -132,7 +130,7 @@ static void network_run(void *context)
 {
     struct ab_server *server = context;
     zmq_pollitem_t items[2] = {
-        {.socket = server->socket, .events = ZMQ_POLLIN}, {.fd = server->wake_fd, .events = ZMQ_POLLIN}};
+        {.socket = server->socket, .events = ZMQ_POLLIN}, {.fd = server->wake.fd, .events = ZMQ_POLLIN}};
     while (!atomic_load(&server->is_stopping)) {
         if (zmq_poll(items, 2, -1) < 0) {
             if (zmq_errno() == EINTR) {
@@ -141,11 +139,7 @@ static void network_run(void *context)
             break; /* the context has ended */
         }
         if ((items[1].revents & ZMQ_POLLIN) != 0) {
-            uint64_t count;
-            ssize_t bytes = read(server->wake_fd, &count, sizeof count);
-            (void)bytes; /* only empties it */
-            /* Before the queue is emptied: whoever puts later wakes again. */
-            atomic_store(&server->is_woken, false);
+            ab_wake_clear(&server->wake);
             replies_send(server);
         }
         if ((items[0].revents & ZMQ_POLLIN) != 0) {
@@ -195,11 +189,10 @@ ab_err ab_server_open(
     memcpy(made->cluster_id, wire->cluster_id, sizeof made->cluster_id);
     memcpy(made->node, wire->node, sizeof made->node);
     made->incarnation = wire->incarnation;
-    made->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     made->replies = ab_queue_create(REPLIES_MAX, made->message_bytes_max * REPLIES_MESSAGES_MAX);
     atomic_store(&made->references, 1);
-    ab_err err = made->wake_fd < 0 ? ab_error_set(error, ab_err_from_errno(errno), "eventfd: %s", strerror(errno))
-                                   : server_bind(made, options, error);
+    ab_err err = ab_wake_init(&made->wake, error);
+    err = err != AB_OK ? err : server_bind(made, options, error);
     if (err != AB_OK) {
         if (made->socket != NULL) {
             zmq_close(made->socket);
@@ -232,14 +225,12 @@ ab_err ab_server_self_test(struct ab_server *server, struct ab_error *error)
 void ab_server_close(struct ab_server *server)
 {
     void *items[REPLIES_PER_TAKE];
-    const uint64_t one = 1;
     size_t count;
     if (server == NULL) {
         return;
     }
     atomic_store(&server->is_stopping, true);
-    ssize_t written = write(server->wake_fd, &one, sizeof one);
-    (void)written; /* an eventfd at its maximum is readable all the same */
+    ab_wake_ring(&server->wake);
     ab_thread_join(&server->thread);
     ab_queue_close(server->replies);
     while ((count = ab_queue_take(server->replies, items, REPLIES_PER_TAKE, 0)) > 0) {

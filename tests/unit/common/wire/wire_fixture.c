@@ -25,7 +25,7 @@ static void echo(struct ab_request *request, void *context)
 
 void fixture_init(struct fixture *fixture)
 {
-    static const enum ab_role roles[] = {AB_ROLE_PRODUCER, AB_ROLE_QUERY, AB_ROLE_OPERATOR};
+    static const enum ab_role roles[] = {AB_ROLE_PRODUCER, AB_ROLE_QUERY, AB_ROLE_OPERATOR, AB_ROLE_NODE};
     *fixture = (struct fixture){0};
     keys_make(&fixture->server_keys);
     for (int i = 0; i < FIXTURE_KEYS; i++) {

@@ -4,7 +4,7 @@
 
 #include "common/wire/wire.h"
 
-enum { FIXTURE_PRODUCER, FIXTURE_QUERY, FIXTURE_OPERATOR, FIXTURE_UNKNOWN, FIXTURE_KEYS };
+enum { FIXTURE_PRODUCER, FIXTURE_QUERY, FIXTURE_OPERATOR, FIXTURE_NODE, FIXTURE_UNKNOWN, FIXTURE_KEYS };
 
 struct fixture {
     struct ab_wire_keys server_keys;
