@@ -281,7 +281,7 @@ ab_err ab_replica_set_decode(struct ab_bytes text, struct ab_replica_set *state,
 {
     struct ab_json *value = NULL;
     struct ab_replica_set read = {0};
-    ab_err err = ab_fact_parse(text, 14, &value, error);
+    ab_err err = ab_fact_parse(text, 13, &value, error);
     if (err == AB_OK) {
         err = state_read(value, &read, error);
     }
