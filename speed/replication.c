@@ -32,6 +32,7 @@ struct ab_replica *ab_replica_create(const struct ab_replica_options *options)
     replica->epoch = options->persisted_epoch;
     replica->high_watermark = options->committed;
     replica->committed_told = options->committed;
+    replica->request = options->incarnation.low >> 1; /* an answer to an earlier process must not be taken for ours */
     return replica;
 }
 

@@ -192,7 +192,8 @@ void follower_on_answer(struct step *step, const struct ab_replica_message *mess
     bool is_expected = message->leader_epoch == replica->epoch && replica->is_waiting &&
                        message->request == replica->request && message->from == replica->state.leader &&
                        ab_hash128_equal(message->from_incarnation, replica->state.leader_incarnation);
-    bool is_asking = replica->role == AB_REPLICA_TRUNCATING || replica->role == AB_REPLICA_FOLLOWING;
+    bool is_asking = (replica->role == AB_REPLICA_TRUNCATING && message->kind == AB_REPLICA_EPOCH_ANSWER) ||
+                     (replica->role == AB_REPLICA_FOLLOWING && message->kind == AB_REPLICA_FETCHED);
     if (!is_asking || (!is_expected && !AB_MUTATE(STALE_ANSWER))) {
         replica->fenced_count++;
         return;
@@ -200,9 +201,9 @@ void follower_on_answer(struct step *step, const struct ab_replica_message *mess
     replica->is_waiting = false;
     if (message->status != AB_REPLICA_OK) {
         on_refusal(step, message);
-    } else if (message->kind == AB_REPLICA_EPOCH_ANSWER && replica->role == AB_REPLICA_TRUNCATING) {
+    } else if (message->kind == AB_REPLICA_EPOCH_ANSWER) {
         on_epoch_answer(step, message);
-    } else if (message->kind == AB_REPLICA_FETCHED && replica->role == AB_REPLICA_FOLLOWING) {
+    } else {
         on_fetched(step, message);
     }
 }

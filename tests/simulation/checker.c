@@ -145,7 +145,9 @@ static void member_check(
     const struct sim_disk *disk = &world->nodes[member->node].disk;
     const struct sim_disk_partition *held = &disk->partitions[partition];
     bool is_it = ab_hash128_equal(disk->disk_id, member->disk_id) && world->nodes[member->node].status != SIM_STRANGER;
-    if (!is_it || (held->damaged_until > 0 && sim_shell_mutant != SIM_MUTANT_DAMAGE_HIDDEN)) {
+    bool is_old = disk->starts < world->coordination->registered[member->node].starts &&
+                  sim_shell_mutant != SIM_MUTANT_OLD_IMAGE_ADMITTED;
+    if (!is_it || is_old || (held->damaged_until > 0 && sim_shell_mutant != SIM_MUTANT_DAMAGE_HIDDEN)) {
         return;
     }
     const struct sim_log *log = &held->log;

@@ -99,11 +99,23 @@ static bool is_over(const struct sim_world *world)
     return world->now_us > world->config.safety_us + LAST_US;
 }
 
+/* A leader remembers a producer's last blocks, and no more: the oldest without an end holds back the next ones. */
+static bool may_begin(const struct sim_client *client, uint32_t partition)
+{
+    for (uint32_t w = 0; w < SIM_WINDOW_MAX; w++) {
+        const struct operation *other = &client->writes[partition][w];
+        if (other->is_open && other->request.sequence + SIM_DEDUP_WINDOW <= client->sequences[partition] + 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void write_tend(struct sim_world *world, struct sim_client *client, uint32_t partition, uint32_t place)
 {
     struct operation *operation = &client->writes[partition][place];
     if (!operation->is_open) {
-        if (is_over(world) || sim_chance(&world->client_random, 0.3)) {
+        if (is_over(world) || !may_begin(client, partition) || sim_chance(&world->client_random, 0.3)) {
             return;
         }
         *operation = (struct operation){.is_open = true};
