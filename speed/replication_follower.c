@@ -109,13 +109,14 @@ static void on_epoch_answer(struct step *step, const struct ab_replica_message *
     replica_epoch_end(log, message->epoch, &found, &end_offset);
     bool is_agreed = found == message->epoch;
     uint64_t target = is_agreed && message->offset < end_offset ? message->offset : end_offset;
-    if (log->end < message->log_start) {
+    bool is_unknown = message->epoch == 0 && message->log_start > 0; /* its log begins after where we may part */
+    if (log->end < message->log_start || is_unknown) {
         install(step);
         return;
     }
-    if (message->epoch == 0) { /* it holds nothing of our epochs: at most what lies before its start can agree */
+    if (message->epoch == 0) { /* it holds all of its history, and nothing of our epochs */
         is_agreed = true;
-        target = log->end < message->log_start ? log->end : message->log_start;
+        target = 0;
     }
     if (AB_MUTATE(TRUNCATE_ONCE) && message->epoch > 0) {
         is_agreed = true;

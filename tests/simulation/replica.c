@@ -409,8 +409,8 @@ void sim_replica_on_install(struct sim_world *world, struct sim_replica *replica
                     !sim_network_is_cut(world, from, replica->node) && !sim_network_is_cut(world, replica->node, from);
     const struct sim_replica *source = is_there ? &world->nodes[from].replicas[replica->partition] : NULL;
     const struct sim_log *log = is_there ? &world->nodes[from].disk.partitions[replica->partition].log : NULL;
-    if (source == NULL || source->core == NULL || source->applied < log->start || source->applied <= disk->log.end ||
-        source->applied > log->end) {
+    if (source == NULL || source->core == NULL || source->applied < log->start || source->applied < replica->committed ||
+        source->applied > log->end || source->applied == disk->log.start) {
         event_post(world, replica, SIM_EVENT_INSTALL, 0, INSTALL_AGAIN_US);
         return;
     }
