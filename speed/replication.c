@@ -262,21 +262,27 @@ static void session_lost(struct step *step)
 static void on_session(struct step *step)
 {
     struct ab_replica *replica = step->replica;
+    bool is_back = step->event->session == AB_REPLICA_CONNECTED &&
+                   (replica->timeout_us == 0 || replica->session != AB_REPLICA_CONNECTED);
     replica->session = step->event->session;
-    replica->suspended_us = step->event->since_us;
+    replica->heard_us = step->event->since_us;
     replica->timeout_us = step->event->timeout_us;
     if (replica->session == AB_REPLICA_EXPIRED) {
         session_lost(step);
-    } else if (replica->session == AB_REPLICA_CONNECTED) {
+    } else if (is_back) {
         replica_read_state(step); /* watches may have fired unseen (H53) */
     }
 }
 
+/* Nobody else can have been elected because this session ended: it has not, by our clock. */
+static bool has_lease(const struct ab_replica *replica, int64_t now_us)
+{
+    return replica->timeout_us > 0 && now_us - replica->heard_us < replica->timeout_us / 3 * 2;
+}
+
 static void session_tick(struct step *step)
 {
-    const struct ab_replica *replica = step->replica;
-    if (replica->session == AB_REPLICA_SUSPENDED &&
-        step->event->now_us - replica->suspended_us >= replica->timeout_us / 3 * 2) {
+    if (step->replica->timeout_us > 0 && !has_lease(step->replica, step->event->now_us)) {
         session_lost(step);
     }
 }
@@ -433,9 +439,9 @@ bool ab_replica_may_append(const struct ab_replica *replica)
     return has_committed_own(replica) && replica->state.isr.count >= replica->state.min_isr;
 }
 
-bool ab_replica_may_serve(const struct ab_replica *replica)
+bool ab_replica_may_serve(const struct ab_replica *replica, int64_t now_us)
 {
-    return has_committed_own(replica);
+    return has_committed_own(replica) && (has_lease(replica, now_us) || AB_MUTATE(NO_STEP_DOWN));
 }
 
 void ab_replica_look(const struct ab_replica *replica, struct ab_replica_view *view)

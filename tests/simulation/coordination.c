@@ -81,7 +81,7 @@ static struct sim_session *session_find(struct sim_coordination *coordination, u
     return NULL;
 }
 
-/* When a notice reaches a node; never while it is cut, but it reads then again when it is back. */
+/* When a notice reaches a node; later when it is cut then. */
 static int64_t notice_us(struct sim_world *world)
 {
     int64_t delay = sim_delay(&world->coordination_random, world->config.watch_us);

@@ -114,7 +114,7 @@ static void on_cut(struct sim_world *world, struct sim_replica *replica, const s
 
 static void on_read(struct sim_world *world, struct sim_replica *replica, const struct sim_request *request)
 {
-    if (ab_replica_may_serve(replica->core)) {
+    if (ab_replica_may_serve(replica->core, sim_node_clock(world, replica->node))) {
         answer(world, replica, request, SIM_DONE, replica->applied);
         return;
     }

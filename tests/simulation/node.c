@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #define TICK_US (50 * AB_US_PER_MS)
+#define NOTICE_AGAIN_US (20 * AB_US_PER_MS)
 #define ASK_AGAIN_US (400 * AB_US_PER_MS)
 
 /* ---- life ---- */
@@ -53,10 +54,16 @@ bool sim_node_holds(const struct sim_world *world, uint32_t node, uint32_t parti
 bool sim_node_defers(struct sim_world *world, struct sim_event *event)
 {
     struct sim_node *node = &world->nodes[event->node];
+    bool is_notice = event->kind == SIM_EVENT_WATCH || event->kind == SIM_EVENT_GONE;
     bool is_dead = event->process != 0 && event->process != node->process;
     bool is_idle = node->status == SIM_DOWN || node->status == SIM_STRANGER;
     if (is_dead || (is_idle && event->kind != SIM_EVENT_START)) {
         ab_delete(event->payload);
+        return true;
+    }
+    if (is_notice && world->coordination->cuts[event->node] > 0) {
+        struct sim_event later = *event; /* what was not delivered comes when the connection is back */
+        sim_world_post(world, event->at_us - world->now_us + NOTICE_AGAIN_US, &later);
         return true;
     }
     if (event->at_us < node->paused_until_us) {
@@ -222,8 +229,8 @@ static void on_result(struct sim_world *world, struct sim_node *node, const stru
         return;
     }
     if (operation->kind == SIM_PING) {
-        node->sign_us = operation->asked_us > node->sign_us ? operation->asked_us : node->sign_us;
-        if (node->session_state != AB_REPLICA_CONNECTED) {
+        if (operation->asked_us > node->sign_us) {
+            node->sign_us = operation->asked_us;
             session_tell(world, node, AB_REPLICA_CONNECTED);
         }
         return;
