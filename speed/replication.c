@@ -196,6 +196,18 @@ void replica_raise_epoch(struct step *step, uint64_t epoch)
     }
 }
 
+/* In the set under its present incarnation it is because the leader saw that it holds everything committed (R5): what
+ * it had lost is there again, or was never committed. */
+static void damage_forget(struct ab_replica *replica)
+{
+    const struct ab_replica_set *state = &replica->state;
+    uint32_t place = ab_replica_members_find(&state->isr, replica->options.node);
+    if (place != UINT32_MAX && state->leader != replica->options.node &&
+        ab_hash128_equal(state->isr.items[place].incarnation, replica->options.incarnation)) {
+        replica->options.damaged_until = 0;
+    }
+}
+
 /* Within one epoch only the lists of replicas and the in-sync set change. */
 static void state_refresh(struct step *step, bool was_listed)
 {
@@ -233,6 +245,7 @@ static void on_state(struct step *step)
     replica->state = *state;
     replica->state_version = step->event->version;
     replica->has_state = true;
+    damage_forget(replica);
     if (state->leader_epoch > epoch_seen(replica)) {
         epoch_persist(step, state->leader_epoch);
         if (AB_MUTATE(EPOCH_NOT_PERSISTED)) {

@@ -163,8 +163,8 @@ enum ab_replica_action_kind {
     AB_REPLICA_DO_TRUNCATE,      /* remove records from `offset` on, durably, then LOG_CHANGED */
     AB_REPLICA_DO_COPY,          /* append message->records, then LOG_CHANGED, or COPY_REFUSED */
     AB_REPLICA_DO_START_EPOCH,   /* append an epoch-start record of `epoch`, then LOG_CHANGED */
-    AB_REPLICA_DO_INSTALL,       /* bring state and log start from node `node`, then LOG_CHANGED; its state must not be
-                                    behind ours, what our log holds goes */
+    AB_REPLICA_DO_INSTALL,       /* begin the log anew at a state not below `offset` nor behind ours: that of node
+                                    `node`, or ours where it is past the log's end; then LOG_CHANGED */
     AB_REPLICA_DO_SEND,          /* send `message`; may be lost */
     AB_REPLICA_DO_ANSWER_FETCH,  /* send `message` with records from its offset on, at most bytes_max or one record */
     AB_REPLICA_DO_COMMIT,        /* records below `offset` are committed: apply, acknowledge */
@@ -204,7 +204,8 @@ struct ab_replica_options {
     struct ab_hash128 disk_id;
     uint64_t persisted_epoch;   /* 0 = none yet */
     uint64_t committed;         /* known to be so when it was opened: what was applied and flushed */
-    uint64_t damaged_until;     /* what it held once and lost: it does not lead before it is synced up to there again */
+    uint64_t damaged_until;     /* what it held once and lost: it does not lead before it is synced up to there again, or
+                                   was in the in-sync set under this incarnation while another one led */
     int64_t fetch_wait_us;      /* how long a leader holds a fetch that has nothing to bring; 0 = 500 ms */
     int64_t answer_patience_us; /* a follower asks again after it; 0 = 1.5 s */
     int64_t lag_us_max;         /* a member that is not caught up for so long leaves the in-sync set; 0 = 6 s */

@@ -92,11 +92,13 @@ static void truncate_to(struct step *step, uint64_t offset)
 }
 
 /* Its state and the start of its log have to come from somebody else: the leader's log starts later than ours ends. */
-static void install(struct step *step)
+static void install(struct step *step, uint64_t leader_start)
 {
     step->replica->install_start = step->log->start;
     replica_enter(step, AB_REPLICA_INSTALLING);
-    replica_act(step, AB_REPLICA_DO_INSTALL)->node = step->replica->state.leader;
+    struct ab_replica_action *action = replica_act(step, AB_REPLICA_DO_INSTALL);
+    action->node = step->replica->state.leader;
+    action->offset = leader_start;
 }
 
 /* The leader's largest epoch that is not above ours, and where it ends. Until both name the same epoch, our part above
@@ -111,7 +113,7 @@ static void on_epoch_answer(struct step *step, const struct ab_replica_message *
     uint64_t target = is_agreed && message->offset < end_offset ? message->offset : end_offset;
     bool is_unknown = message->epoch == 0 && message->log_start > 0; /* its log begins after where we may part */
     if (log->end < message->log_start || is_unknown) {
-        install(step);
+        install(step, message->log_start);
         return;
     }
     if (message->epoch == 0) { /* it holds all of its history, and nothing of our epochs */
@@ -173,7 +175,7 @@ static void on_refusal(struct step *step, const struct ab_replica_message *messa
         replica_read_state(step);
         break;
     case AB_REPLICA_OUT_OF_RANGE:
-        install(step);
+        install(step, message->log_start);
         break;
     case AB_REPLICA_DIVERGED:
         replica_fail(step, "the leader's record before offset %" PRIu64 " is another one than ours, in one epoch (H60)",

@@ -35,7 +35,7 @@ struct proposal {
 };
 
 struct ab_replica {
-    struct ab_replica_options options; /* constant */
+    struct ab_replica_options options; /* constant, but for damaged_until */
     enum ab_replica_role role;
     uint64_t epoch;        /* persisted; nothing older is listened to */
     uint64_t epoch_wanted; /* being persisted; 0 = none */

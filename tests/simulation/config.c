@@ -66,7 +66,7 @@ void sim_config_draw(struct sim_config *config, uint64_t seed)
     config->crash_in_step = maybe(&random, 0.2, 0.0005);
     config->trim = maybe(&random, 0.6, 0.1);
     config->is_trim_far = sim_chance(&random, 0.5);
-    config->has_moves = sim_chance(&random, 0.3);
+    config->moves = maybe(&random, 0.35, 0.3);
     config->has_skew = sim_chance(&random, 0.6);
     config->is_lying = sim_chance(&random, 0.02);
     for (uint32_t n = 0; n <= SIM_NODES_MAX; n++) {
@@ -86,7 +86,7 @@ void sim_config_print(const struct sim_config *config)
     printf("  loss %.2f, replay %.2f, damage %.3f, clients' loss %.2f, service's loss %.2f, stale reads %.2f, held %.1f s\n",
         config->loss, config->replay, config->damage, config->client_loss, config->coordination_loss,
         config->stale_reads, (double)config->hold_us / 1e6);
-    printf("  crash in a step %.5f, trim %.2f%s%s%s%s\n", config->crash_in_step, config->trim,
-        config->is_trim_far ? " far" : "", config->has_moves ? ", leaders move" : "",
+    printf("  crash in a step %.5f, moves %.2f, trim %.2f%s%s%s\n", config->crash_in_step, config->moves, config->trim,
+        config->is_trim_far ? " far" : "",
         config->has_skew ? ", clocks differ" : "", config->is_lying ? ", disks lie" : "");
 }

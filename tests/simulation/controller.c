@@ -78,7 +78,7 @@ static void plan(struct sim_world *world, uint32_t index)
     for (uint32_t i = 0; i < wanted.changes_count; i++) {
         change_submit(world, index, &wanted.changes[i]);
     }
-    if (world->config.has_moves && !world->is_healing && sim_chance(&world->coordination_random, 0.05)) {
+    if (!world->is_healing && sim_chance(&world->coordination_random, world->config.moves)) {
         struct ab_live_set set;
         ab_live_set_init(&set, live, live_count);
         move_one(

@@ -169,10 +169,10 @@ static void state_write(struct sim_world *world, uint32_t partition, const struc
         (struct sim_past){.set = state->set, .version = state->version, .until_us = world->now_us};
     state->set = *set;
     state->version++;
-    sim_trace(world, "service: %s writes p%u version %" PRIu64 ": leader %u epoch %" PRIu64 ", isr %u (%u %u %u), elr %u",
+    sim_trace(world, "service: %s writes p%u version %" PRIu64 ": leader %u epoch %" PRIu64 ", isr %u (%u %u %u), elr %u (%u)",
         by, partition, state->version, set->leader, set->leader_epoch, set->isr.count, set->isr.items[0].node,
         set->isr.count > 1 ? set->isr.items[1].node : 0, set->isr.count > 2 ? set->isr.items[2].node : 0,
-        set->elr.count);
+        set->elr.count, set->elr.items[0].node);
     sim_check_state(world, partition);
     watches_fire(world, partition);
 }
@@ -298,6 +298,13 @@ static void do_propose(struct sim_world *world, struct sim_operation *operation)
         }
     }
     if (operation->version == state->version) {
+        for (uint32_t i = 0; i < state->set.isr.count; i++) {
+            const struct ab_replica_member *member = &state->set.isr.items[i];
+            if (!ab_replica_members_has(&operation->set.isr, member->node) &&
+                sim_coordination_live(coordination, member->node, member->incarnation) != NULL) {
+                sim_mark(world, SIM_MARK_H21);
+            }
+        }
         state_write(world, operation->partition, &operation->set, "leader");
         operation->outcome = AB_REPLICA_APPLIED;
         operation->version = state->version;

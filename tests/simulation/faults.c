@@ -87,7 +87,8 @@ static bool disk_may_go(const struct sim_world *world, uint32_t node)
             if (n == node) {
                 continue;
             }
-            if (other->status == SIM_STRANGER || other->disk.partitions[p].damaged_until > 0) {
+            bool is_old = other->disk.starts < world->coordination->registered[n].starts;
+            if (is_old || other->status == SIM_STRANGER || other->disk.partitions[p].damaged_until > 0) {
                 return false;
             }
             const struct ab_replica_members *lists[] = {&set->isr, &set->elr};
@@ -274,6 +275,7 @@ static void service_fault_begin(struct sim_world *world, const struct sim_fault 
         break;
     case SIM_FAULT_EXPIRE:
         if (coordination->sessions_count > 0) {
+            world->no_lease_until_us = world->now_us + 2 * world->config.session_us;
             sim_coordination_expire(
                 world, coordination->sessions[fault->number % coordination->sessions_count].id);
         }

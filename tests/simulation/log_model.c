@@ -171,15 +171,25 @@ void sim_log_dedup_at(const struct sim_log *log, uint64_t offset, struct sim_ded
     *dedup = table;
 }
 
-void sim_log_install(struct sim_log *log, const struct sim_log *from, uint64_t offset)
+void sim_state_flush(struct sim_disk_partition *disk, const struct sim_log *log, uint64_t applied)
 {
-    log->start_chain = sim_log_chain_before(from, offset);
-    log->start_epoch = sim_log_epoch_before(from, offset);
-    log->start_fold = sim_log_fold_at(from, offset);
-    sim_log_dedup_at(from, offset, &log->start_dedup);
-    log->start = log->end = log->durable = offset;
+    disk->flushed_chain = sim_log_chain_before(log, applied);
+    disk->flushed_epoch = sim_log_epoch_before(log, applied);
+    disk->flushed_fold = sim_log_fold_at(log, applied);
+    sim_log_dedup_at(log, applied, &disk->flushed_dedup);
+    disk->flushed_applied = applied;
+}
+
+void sim_log_begin_at_state(struct sim_disk_partition *disk)
+{
+    struct sim_log *log = &disk->log;
+    log->start_chain = disk->flushed_chain;
+    log->start_epoch = disk->flushed_epoch;
+    log->start_fold = disk->flushed_fold;
+    log->start_dedup = disk->flushed_dedup;
+    log->start = log->end = log->durable = disk->really_durable = disk->flushed_applied;
     log->epochs_count = log->start_epoch > 0 ? 1 : 0;
-    log->epochs[0] = (struct ab_log_epoch){.epoch = log->start_epoch, .offset = offset};
+    log->epochs[0] = (struct ab_log_epoch){.epoch = log->start_epoch, .offset = log->start};
 }
 
 struct ab_replica_log sim_log_view(const struct sim_log *log)

@@ -53,8 +53,11 @@ struct sim_log {
 struct sim_disk_partition {
     struct sim_log log;
     uint64_t epoch;           /* persisted */
-    uint64_t flushed_applied; /* state as last flushed */
+    uint64_t flushed_applied; /* state as last flushed, and what a log needs that begins there */
     uint64_t flushed_fold;
+    uint64_t flushed_epoch;
+    struct ab_hash128 flushed_chain;
+    struct sim_dedup flushed_dedup;
     uint64_t damaged_until;  /* what was synced once and is lost; 0 = nothing */
     uint64_t really_durable; /* less than log.durable on a disk that lies */
 };
@@ -104,8 +107,9 @@ void sim_log_trim(struct sim_log *log, uint64_t offset);
 uint64_t sim_log_fold_at(const struct sim_log *log, uint64_t offset);
 void sim_log_dedup_at(const struct sim_log *log, uint64_t offset, struct sim_dedup *dedup);
 
-/* Empties the log; it starts where `from` stands at `offset`, with its chain, epoch, state and dedup table. */
-void sim_log_install(struct sim_log *log, const struct sim_log *from, uint64_t offset);
+/* The state at an offset of a log, flushed; and an empty log that begins at the flushed state. */
+void sim_state_flush(struct sim_disk_partition *disk, const struct sim_log *log, uint64_t applied);
+void sim_log_begin_at_state(struct sim_disk_partition *disk);
 
 /* The core's view of it. */
 struct ab_replica_log sim_log_view(const struct sim_log *log);

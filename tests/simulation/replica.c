@@ -394,7 +394,20 @@ void sim_replica_on_epoch_persisted(
     sim_replica_step(world, replica, &persisted);
 }
 
-/* State and log start come from the leader as it is when the copy is done; if it cannot be reached, later. */
+/* The leader's log, when it can be reached now. */
+static const struct sim_log *install_source(struct sim_world *world, const struct sim_replica *replica, uint32_t from)
+{
+    bool is_there = from != AB_NODE_NONE && world->nodes[from].status == SIM_UP &&
+                    world->nodes[from].paused_until_us <= world->now_us &&
+                    !sim_network_is_cut(world, from, replica->node) && !sim_network_is_cut(world, replica->node, from);
+    if (!is_there || world->nodes[from].replicas[replica->partition].core == NULL) {
+        return NULL;
+    }
+    return &world->nodes[from].disk.partitions[replica->partition].log;
+}
+
+/* State and log start come from the leader as it is when the copy is done; if it cannot be reached, later. A state of
+ * our own that is past the leader's log start does as well: only the log is begun anew. */
 void sim_replica_on_install(struct sim_world *world, struct sim_replica *replica, const struct sim_event *event)
 {
     struct ab_replica_view view;
@@ -404,23 +417,26 @@ void sim_replica_on_install(struct sim_world *world, struct sim_replica *replica
     }
     uint32_t from = view.state->leader;
     struct sim_disk_partition *disk = sim_replica_disk(world, replica);
-    bool is_there = from != AB_NODE_NONE && world->nodes[from].status == SIM_UP &&
-                    world->nodes[from].paused_until_us <= world->now_us &&
-                    !sim_network_is_cut(world, from, replica->node) && !sim_network_is_cut(world, replica->node, from);
-    const struct sim_replica *source = is_there ? &world->nodes[from].replicas[replica->partition] : NULL;
-    const struct sim_log *log = is_there ? &world->nodes[from].disk.partitions[replica->partition].log : NULL;
-    if (source == NULL || source->core == NULL || source->applied < log->start || source->applied < replica->committed ||
-        source->applied > log->end || source->applied == disk->log.start) {
+    const struct sim_log *log = install_source(world, replica, from);
+    uint64_t applied = log == NULL ? 0 : world->nodes[from].replicas[replica->partition].applied;
+    bool is_own = log != NULL && disk->flushed_applied >= log->start && disk->flushed_applied > disk->log.end;
+    bool is_good = is_own || (log != NULL && applied >= log->start && applied >= replica->committed &&
+                                 applied <= log->end && applied != disk->log.start);
+    if (!is_good) {
         event_post(world, replica, SIM_EVENT_INSTALL, 0, INSTALL_AGAIN_US);
         return;
     }
     sim_mark(world, SIM_MARK_F39);
+    if (!is_own) {
+        sim_state_flush(disk, log, applied);
+    }
     sim_trace(world, "node %u p%u: installs %" PRIu64 " from node %u", replica->node, replica->partition,
-        source->applied, from);
-    sim_log_install(&disk->log, log, source->applied);
-    disk->really_durable = disk->log.durable;
-    disk->flushed_applied = replica->applied = source->applied;
-    disk->flushed_fold = replica->fold = source->fold;
+        disk->flushed_applied, is_own ? replica->node : from);
+    sim_log_begin_at_state(disk);
+    if (!is_own) {
+        replica->applied = disk->flushed_applied;
+        replica->fold = disk->flushed_fold;
+    }
     replica->dedup = disk->log.start_dedup;
     replica->is_syncing = false;
     replica->sync_end = disk->log.end;
@@ -544,8 +560,7 @@ static void housekeeping(struct sim_world *world, struct sim_replica *replica)
 {
     struct sim_disk_partition *disk = sim_replica_disk(world, replica);
     if (sim_chance(&world->node_random, 0.03) && replica->applied > disk->flushed_applied) {
-        disk->flushed_applied = replica->applied;
-        disk->flushed_fold = replica->fold;
+        sim_state_flush(disk, &disk->log, replica->applied);
     }
     if (sim_chance(&world->node_random, world->config.trim) && replica->role != AB_REPLICA_INSTALLING) {
         trim(world, replica);

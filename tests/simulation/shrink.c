@@ -39,24 +39,14 @@ static void try_number(struct failure *failure, double *number)
     }
 }
 
-static void try_flag(struct failure *failure, bool *flag)
-{
-    bool before = *flag;
-    *flag = false;
-    if (before && !still_fails(failure)) {
-        *flag = before;
-    }
-}
-
 static void config_shrink(struct failure *failure)
 {
     struct sim_config *config = &failure->config;
     double *const numbers[] = {&config->loss, &config->replay, &config->damage, &config->client_loss,
-        &config->coordination_loss, &config->stale_reads, &config->crash_in_step, &config->trim};
+        &config->coordination_loss, &config->stale_reads, &config->crash_in_step, &config->trim, &config->moves};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         try_number(failure, numbers[i]);
     }
-    try_flag(failure, &config->has_moves);
 }
 
 /* Leaves out ever smaller pieces of the list. */

@@ -29,7 +29,8 @@ struct sim_config {
     double loss, replay, damage, client_loss, coordination_loss, stale_reads, crash_in_step, trim;
     bool is_trim_far; /* trims what an installation can bring, not only what all have */
     bool is_lying;    /* disks lose what they called synced: losses are not checked */
-    bool has_moves, has_skew;
+    bool has_skew;
+    double moves; /* of leaders, a round of the controller */
     double rates[SIM_NODES_MAX + 1]; /* of the nodes' clocks */
 };
 
@@ -153,6 +154,7 @@ struct sim_world {
     bool is_verbose;
     bool is_healing;   /* no faults any more */
     bool is_regressed; /* the coordination service went back on purpose */
+    int64_t no_lease_until_us; /* a session was ended before its time: nothing is promised of reads */
     struct sim_event *heap;
     size_t heap_count, heap_capacity;
     struct ab_random network_random, node_random, coordination_random, client_random, id_random;
