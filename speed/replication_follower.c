@@ -78,10 +78,6 @@ static void follow(struct step *step)
 static void truncate_to(struct step *step, uint64_t offset)
 {
     const struct ab_replica *replica = step->replica;
-    if (AB_MUTATE(TRUNCATE_TO_MARK)) {
-        offset = replica->high_watermark < step->log->end ? replica->high_watermark : step->log->end;
-        offset = offset > step->log->start ? offset : step->log->start;
-    }
     if (offset < replica->high_watermark) {
         replica_fail(step,
             "the leader's history ends at offset %" PRIu64 ", records below %" PRIu64 " are committed: refusing to cut",
@@ -124,7 +120,12 @@ static void on_epoch_answer(struct step *step, const struct ab_replica_message *
         is_agreed = true;
         target = message->offset < log->end ? message->offset : log->end;
     }
-    if (AB_MUTATE(TRUNCATE_TO_MARK) || target < log->end) {
+    if (AB_MUTATE(TRUNCATE_TO_MARK)) {
+        uint64_t mark = step->replica->high_watermark;
+        is_agreed = true;
+        target = mark < log->end ? (mark > log->start ? mark : log->start) : log->end;
+    }
+    if (target < log->end) {
         truncate_to(step, target);
     } else if (is_agreed) {
         follow(step);

@@ -30,6 +30,12 @@ struct sim_checker {
 void sim_checker_create(struct sim_world *world)
 {
     world->checker = ab_new(struct sim_checker);
+    for (size_t p = 0; p < SIM_PARTITIONS_MAX; p++) {
+        struct history *history = &world->checker->histories[p];
+        history->capacity = 256;
+        history->records = ab_new_array(struct sim_record, history->capacity);
+        history->folds = ab_new_array(uint64_t, history->capacity + 1);
+    }
 }
 
 void sim_checker_destroy(struct sim_world *world)
@@ -54,10 +60,9 @@ static bool is_unchecked(const struct sim_world *world)
 static void history_add(struct sim_world *world, struct history *history, const struct sim_record *record)
 {
     if (history->count + 1 >= history->capacity) {
-        history->capacity = history->capacity > 0 ? 2 * history->capacity : 256;
+        history->capacity *= 2;
         history->records = ab_renew_bytes(history->records, history->capacity * sizeof *history->records);
         history->folds = ab_renew_bytes(history->folds, (history->capacity + 1) * sizeof *history->folds);
-        history->folds[0] = history->count == 0 ? 0 : history->folds[0];
     }
     history->records[history->count++] = *record;
     history->folds[history->count] = sim_fold(history->folds[history->count - 1], record);
@@ -194,7 +199,7 @@ void sim_check_leader(struct sim_world *world, const struct sim_replica *replica
         sim_violate(world, "S6: p%u epoch %" PRIu64 ": nodes %u and %u lead it", replica->partition, epoch,
             history->leaders[epoch].node, replica->node);
     }
-    if (sim_node_clock(world, replica->node) > 0 && world->nodes[replica->node].disk.partitions[replica->partition].epoch < epoch) {
+    if (world->nodes[replica->node].disk.partitions[replica->partition].epoch < epoch) {
         sim_violate(world, "R1: node %u p%u leads epoch %" PRIu64 ", which it has not persisted", replica->node,
             replica->partition, epoch);
     }

@@ -46,6 +46,7 @@ static void times_draw(struct sim_config *config, struct ab_random *random)
     config->lag_us = config->session_us + between(random, 0, AB_US_PER_SECOND);
     config->watch_us_max = config->session_us / 2;
     config->patience_us = between(random, 200 * AB_US_PER_MS, 1500 * AB_US_PER_MS);
+    config->replay_us = between(random, 200 * AB_US_PER_MS, 3 * AB_US_PER_SECOND);
     config->hold_us = sim_chance(random, 0.5) ? between(random, AB_US_PER_SECOND, 5 * AB_US_PER_SECOND) : 0;
     config->safety_us = between(random, 5 * AB_US_PER_SECOND, 25 * AB_US_PER_SECOND);
 }
@@ -69,6 +70,11 @@ void sim_config_draw(struct sim_config *config, uint64_t seed)
     config->moves = maybe(&random, 0.35, 0.3);
     config->has_skew = sim_chance(&random, 0.6);
     config->is_lying = sim_chance(&random, 0.02);
+    if (sim_chance(&random, 0.05)) { /* leaders come and go, and everything is said again later */
+        config->moves = 0.3 + 0.4 * ab_random_unit(&random);
+        config->replay = 0.5;
+        config->think_us = 10 * AB_US_PER_MS;
+    }
     for (uint32_t n = 0; n <= SIM_NODES_MAX; n++) {
         config->rates[n] = config->has_skew ? 0.8 + 0.4 * ab_random_unit(&random) : 1.0;
     }

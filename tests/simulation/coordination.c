@@ -228,8 +228,7 @@ static void do_register(struct sim_world *world, struct sim_operation *operation
     }
     struct ab_error error = {0};
     ab_err admitted = ab_node_registration_admits(stored, operation->disk_id, operation->starts, &error);
-    bool is_let = (admitted == AB_MISMATCH && sim_shell_mutant == SIM_MUTANT_REPLACED_DISK_ADMITTED) ||
-                  (admitted == AB_STALE && sim_shell_mutant == SIM_MUTANT_OLD_IMAGE_ADMITTED);
+    bool is_let = admitted == AB_STALE && sim_shell_mutant == SIM_MUTANT_OLD_IMAGE_ADMITTED;
     if (admitted != AB_OK && !is_let) {
         operation->is_refused = true;
         operation->outcome = admitted == AB_MISMATCH ? AB_REPLICA_NOT_APPLIED : AB_REPLICA_UNKNOWN;

@@ -107,8 +107,14 @@ static bool disk_may_go(const struct sim_world *world, uint32_t node)
 
 static void disk_replace(struct sim_world *world, uint32_t node)
 {
-    sim_disk_fini(&world->nodes[node].disk);
-    world->nodes[node].disk.disk_id = sim_id(world);
+    struct sim_disk *disk = &world->nodes[node].disk;
+    struct sim_disk before = *disk;
+    sim_disk_fini(disk);
+    disk->disk_id = sim_id(world);
+    if (sim_shell_mutant == SIM_MUTANT_EMPTIED_DISK_KEEPS_ID && world->nodes[node].status != SIM_STRANGER) {
+        disk->disk_id = before.disk_id;
+        disk->starts = before.starts;
+    }
 }
 
 static void disk_rot(struct sim_world *world, const struct sim_fault *fault)

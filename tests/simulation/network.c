@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#define REPLAY_US AB_US_PER_SECOND
-
 struct link {
     int cuts;
     int64_t stalled_until_us;
@@ -76,7 +74,7 @@ void sim_network_send(struct sim_world *world, const struct ab_replica_message *
     int64_t stall_us = link->stalled_until_us > world->now_us ? link->stalled_until_us - world->now_us : 0;
     packet_post(world, message, records, records_count, stall_us + sim_delay(random, config->link_us));
     if (!world->is_healing && sim_chance(random, config->replay)) {
-        int64_t again_us = sim_chance(random, 0.5) ? config->link_us : REPLAY_US;
+        int64_t again_us = sim_chance(random, 0.5) ? config->link_us : config->replay_us;
         packet_post(world, message, records, records_count, stall_us + sim_delay(random, again_us));
     }
 }

@@ -6,6 +6,8 @@
 #include "tests/simulation/client.h"
 #include "tests/simulation/coordination.h"
 
+#define SIM_PROPOSALS_MAX 32u
+
 /* Somebody who waits until an offset is committed. */
 struct sim_waiter {
     struct sim_request request;
@@ -33,7 +35,7 @@ struct sim_replica {
     bool is_read_wanted;
     uint64_t read_epoch;
     int64_t read_until_us;
-    struct sim_pending_proposal proposals[AB_REPLICA_PROPOSALS_MAX];
+    struct sim_pending_proposal proposals[SIM_PROPOSALS_MAX];
     uint64_t last_epoch; /* highest seen by the core, for S5 */
     bool is_log_changed, is_copy_refused;
     bool is_packet_damaged;  /* the message being stepped is */

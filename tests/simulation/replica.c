@@ -7,6 +7,7 @@
 #include "common/base/memory.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #define FOLLOW_UPS_MAX 64u
 #define READ_AGAIN_US (500 * AB_US_PER_MS)
@@ -203,7 +204,7 @@ static void answer_fetch(struct sim_world *world, struct sim_replica *replica, c
 static void propose(struct sim_world *world, struct sim_replica *replica, const struct ab_replica_action *action)
 {
     struct sim_pending_proposal *pending = NULL;
-    for (size_t i = 0; i < AB_REPLICA_PROPOSALS_MAX && pending == NULL; i++) {
+    for (size_t i = 0; i < SIM_PROPOSALS_MAX && pending == NULL; i++) {
         pending = replica->proposals[i].is_open ? NULL : &replica->proposals[i];
     }
     if (pending == NULL) {
@@ -264,6 +265,7 @@ static void change_role(struct sim_world *world, struct sim_replica *replica, en
         sim_check_leader(world, replica, view.epoch);
     } else {
         sim_ingest_on_role(world, replica);
+        memset(replica->proposals, 0, sizeof replica->proposals); /* their ends are of no interest any more */
     }
     if (role == AB_REPLICA_INSTALLING) {
         event_post(world, replica, SIM_EVENT_INSTALL, 0, sim_delay(&world->node_random, 4 * world->config.link_us));
@@ -447,7 +449,7 @@ void sim_replica_on_install(struct sim_world *world, struct sim_replica *replica
 static void proposal_end(struct sim_world *world, struct sim_replica *replica, struct ab_hash128 token,
     enum ab_replica_outcome outcome, uint64_t version)
 {
-    for (size_t i = 0; i < AB_REPLICA_PROPOSALS_MAX; i++) {
+    for (size_t i = 0; i < SIM_PROPOSALS_MAX; i++) {
         struct sim_pending_proposal *pending = &replica->proposals[i];
         if (pending->is_open && ab_hash128_equal(pending->token, token)) {
             pending->is_open = false;
@@ -524,7 +526,7 @@ void sim_replica_on_result(struct sim_world *world, struct sim_replica *replica,
 static void proposals_tick(struct sim_world *world, struct sim_replica *replica)
 {
     uint32_t process = world->nodes[replica->node].process;
-    for (size_t i = 0; i < AB_REPLICA_PROPOSALS_MAX && process == world->nodes[replica->node].process; i++) {
+    for (size_t i = 0; i < SIM_PROPOSALS_MAX && process == world->nodes[replica->node].process; i++) {
         struct sim_pending_proposal *pending = &replica->proposals[i];
         if (pending->is_open && clock_of(world, replica) >= pending->until_us) {
             replica->unknown_token = pending->token;

@@ -22,7 +22,8 @@
 struct sim_config {
     uint64_t seed;
     uint32_t nodes, partitions, replicas, min_isr, clients, window;
-    int64_t link_us, client_us, sync_us, coordination_us, watch_us, think_us, session_us, lag_us, patience_us;
+    int64_t link_us, client_us, sync_us, coordination_us, watch_us, think_us, session_us, lag_us, patience_us,
+        replay_us;
     int64_t hold_us;      /* an operation that lost its connection may land that much later; 0 = it is lost */
     int64_t safety_us;    /* how long faults happen */
     int64_t watch_us_max; /* a connected session hears of a change by then */
@@ -87,7 +88,7 @@ const char *sim_fault_name(enum sim_fault_kind kind);
     X(DEDUP_FORGOTTEN, "the table of repeated blocks is empty after a restart (H24)")                                  \
     X(CUT_TWICE, "a cut that is asked for again is appended again (H34)")                                              \
     X(UNKNOWN_IS_REFUSED, "a leader that loses its office says that what it appended was refused (H30)")               \
-    X(REPLACED_DISK_ADMITTED, "an empty disk joins as the node that it replaces (R10, F17)")                           \
+    X(EMPTIED_DISK_KEEPS_ID, "a disk that lost everything keeps its id (R10, F17)")                                     \
     X(OLD_IMAGE_ADMITTED, "an older image of a disk joins as if nothing had happened (F16)")                           \
     X(DAMAGE_HIDDEN, "a log that lost a synced record says nothing (H9)")                                              \
     X(EARLY_TRIM, "the log goes before its state is flushed (S12)")                                                    \
