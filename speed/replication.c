@@ -32,7 +32,9 @@ struct ab_replica *ab_replica_create(const struct ab_replica_options *options)
     replica->epoch = options->persisted_epoch;
     replica->high_watermark = options->committed;
     replica->committed_told = options->committed;
-    replica->request = options->incarnation.low >> 1; /* an answer to an earlier process must not be taken for ours */
+    if (!AB_MUTATE(REQUESTS_FROM_ONE)) {
+        replica->request = options->incarnation.low >> 1; /* an answer to an earlier process must not be taken for ours */
+    }
     return replica;
 }
 
@@ -202,7 +204,7 @@ static void damage_forget(struct ab_replica *replica)
 {
     const struct ab_replica_set *state = &replica->state;
     uint32_t place = ab_replica_members_find(&state->isr, replica->options.node);
-    if (place != UINT32_MAX && state->leader != replica->options.node &&
+    if (!AB_MUTATE(DAMAGE_STAYS) && place != UINT32_MAX && state->leader != replica->options.node &&
         ab_hash128_equal(state->isr.items[place].incarnation, replica->options.incarnation)) {
         replica->options.damaged_until = 0;
     }
@@ -454,7 +456,7 @@ bool ab_replica_may_append(const struct ab_replica *replica)
 
 bool ab_replica_may_serve(const struct ab_replica *replica, int64_t now_us)
 {
-    return has_committed_own(replica) && (has_lease(replica, now_us) || AB_MUTATE(NO_STEP_DOWN));
+    return has_committed_own(replica) && (has_lease(replica, now_us) || AB_MUTATE(NO_STEP_DOWN) || AB_MUTATE(LEASE_BY_TICK));
 }
 
 void ab_replica_look(const struct ab_replica *replica, struct ab_replica_view *view)

@@ -107,14 +107,15 @@ static void on_epoch_answer(struct step *step, const struct ab_replica_message *
     replica_epoch_end(log, message->epoch, &found, &end_offset);
     bool is_agreed = found == message->epoch;
     uint64_t target = is_agreed && message->offset < end_offset ? message->offset : end_offset;
-    bool is_unknown = message->epoch == 0 && message->log_start > 0; /* its log begins after where we may part */
+    bool is_unknown = message->epoch == 0 && message->log_start > 0 && /* its log begins after where we may part */
+                      !AB_MUTATE(UNKNOWN_IS_AGREED);
     if (log->end < message->log_start || is_unknown) {
         install(step, message->log_start);
         return;
     }
     if (message->epoch == 0) { /* it holds all of its history, and nothing of our epochs */
         is_agreed = true;
-        target = 0;
+        target = message->log_start;
     }
     if (AB_MUTATE(TRUNCATE_ONCE) && message->epoch > 0) {
         is_agreed = true;
@@ -172,9 +173,6 @@ static void on_refusal(struct step *step, const struct ab_replica_message *messa
     switch (message->status) {
     case AB_REPLICA_OK:
         break;
-    case AB_REPLICA_FENCED:
-        replica_read_state(step);
-        break;
     case AB_REPLICA_OUT_OF_RANGE:
         install(step, message->log_start);
         break;
@@ -182,6 +180,7 @@ static void on_refusal(struct step *step, const struct ab_replica_message *messa
         replica_fail(step, "the leader's record before offset %" PRIu64 " is another one than ours, in one epoch (H60)",
             step->log->end);
         break;
+    case AB_REPLICA_FENCED: /* by an epoch that is not newer than ours: nothing is lost by asking again */
     case AB_REPLICA_NOT_LEADER:
     case AB_REPLICA_NOT_LISTED:
         replica->is_waiting = true; /* asks again soon: it may just not have heard of its election */

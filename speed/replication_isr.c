@@ -70,7 +70,7 @@ static void proposal_send(struct step *step, struct proposal *proposal)
     struct ab_replica_action *action = replica_act(step, AB_REPLICA_DO_PROPOSE);
     action->state = proposal->state;
     action->version = proposal->version;
-    action->node = AB_MUTATE(EXPAND_UNCHECKED) ? AB_NODE_NONE : proposal->joining;
+    action->node = proposal->joining;
 }
 
 static void propose(struct step *step, const struct ab_replica_set *state, uint32_t joining)

@@ -64,7 +64,7 @@ size_t sim_clients_open(const struct sim_world *world)
 static void leader_learn(struct sim_world *world, struct sim_client *client, uint32_t partition)
 {
     uint32_t leader = world->coordination->states[partition].set.leader;
-    bool is_guess = leader == AB_NODE_NONE || sim_chance(&world->client_random, 0.1);
+    bool is_guess = leader == AB_NODE_NONE || (!world->is_healing && sim_chance(&world->client_random, 0.1));
     client->leaders[partition] =
         is_guess ? 1 + (uint32_t)ab_random_below(&world->client_random, world->config.nodes) : leader;
 }
@@ -76,6 +76,9 @@ static void attempt(struct sim_world *world, struct sim_client *client, struct o
         leader_learn(world, client, partition);
     }
     operation->request.attempt = ++world->checker_attempts;
+    sim_trace(world, "  client %u p%u asks node %u: kind %d sequence %" PRIu64 " block %" PRIu64, client->client, partition,
+        client->leaders[partition], (int)operation->request.kind, operation->request.sequence,
+        operation->request.payload);
     operation->is_waiting = true;
     operation->until_us = world->now_us + PATIENCE_US;
     if (operation->request.kind == SIM_READ_NEWEST) {
@@ -166,7 +169,7 @@ static void think(struct sim_world *world, struct sim_client *client)
         }
     }
     struct sim_event event = {.kind = SIM_EVENT_CLIENT, .number = client->client};
-    int64_t pause_us = client->client == 0 ? 8 * world->config.think_us : world->config.think_us;
+    int64_t pause_us = client->client == 0 && !world->is_healing ? 8 * world->config.think_us : world->config.think_us;
     sim_world_post(world, sim_delay(&world->client_random, pause_us), &event);
 }
 
@@ -250,6 +253,9 @@ void sim_client_on_event(struct sim_world *world, const struct sim_event *event)
         return;
     }
     const struct sim_reply *reply = event->payload;
+    sim_trace(world, "  client %u p%u hears: kind %d sequence %" PRIu64 " block %" PRIu64 " answer %d offset %" PRIu64,
+        reply->request.client, reply->request.partition, (int)reply->request.kind, reply->request.sequence,
+        reply->request.payload, (int)reply->answer, reply->offset);
     switch (reply->request.kind) {
     case SIM_WRITE:
         on_write_reply(world, &world->clients[reply->request.client + 1], reply);

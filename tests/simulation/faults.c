@@ -240,7 +240,8 @@ static void node_fault_begin(struct sim_world *world, const struct sim_fault *fa
         }
         break;
     case SIM_FAULT_PAUSE:
-        node->paused_until_us = world->now_us + fault->lasts_us;
+        node->paused_until_us = world->now_us + fault->lasts_us < world->config.safety_us ? world->now_us + fault->lasts_us
+                                                                                          : world->config.safety_us;
         break;
     case SIM_FAULT_FSYNC_ERROR:
         node->has_sync_error = true;

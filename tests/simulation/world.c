@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEAL_US_MAX (60 * AB_US_PER_SECOND)
+#define HEAL_US_MAX (20 * AB_US_PER_SECOND)
 #define REGRESS_US (15 * AB_US_PER_SECOND)
 #define CHECK_US (200 * AB_US_PER_MS)
 #define STEPS_MAX 3000000u
@@ -250,5 +250,6 @@ void sim_world_run(struct sim_world *world)
         sim_faults_tend(world);
         run_until(world, until_us);
     }
+    world->recovered_us = world->now_us - world->config.safety_us;
     sim_check_drained(world);
 }

@@ -168,6 +168,7 @@ struct sim_world {
     size_t faults_count;
     char violation[SIM_VIOLATION_BYTES]; /* "" = none */
     uint64_t marks[SIM_MARKS_COUNT];
+    int64_t recovered_us; /* how long after the last fault everything had converged */
     uint64_t acknowledged, refused, reads, elections;
     uint64_t checker_attempts; /* of clients, ever */
     struct ab_replica_actions actions; /* of the step being done */
