@@ -92,7 +92,7 @@ static void record_add(struct sim_log *log, const struct sim_record *record)
     log->records[count] = *record;
     if (log->epochs_count == 0 || log->epochs[log->epochs_count - 1].epoch != record->epoch) {
         AB_ASSERT(log->epochs_count < SIM_EPOCHS_MAX);
-        log->epochs[log->epochs_count++] = (struct ab_log_epoch){.epoch = record->epoch, .offset = log->end};
+        log->epochs[log->epochs_count++] = (struct ab_log_epoch){.epoch = record->epoch, .first_offset = log->end};
     }
     log->end++;
 }
@@ -123,7 +123,7 @@ void sim_log_truncate(struct sim_log *log, uint64_t offset)
     AB_ASSERT(offset >= log->start && offset <= log->end);
     log->end = offset;
     log->durable = log->durable < offset ? log->durable : offset;
-    while (log->epochs_count > 0 && log->epochs[log->epochs_count - 1].offset >= offset) {
+    while (log->epochs_count > 0 && log->epochs[log->epochs_count - 1].first_offset >= offset) {
         bool is_floor = log->epochs_count == 1 && log->epochs[0].epoch == log->start_epoch && offset == log->start;
         if (is_floor) {
             break;
@@ -149,7 +149,7 @@ void sim_log_trim(struct sim_log *log, uint64_t offset)
     }
     log->epochs_count -= first;
     memmove(log->epochs, log->epochs + first, log->epochs_count * sizeof log->epochs[0]);
-    log->epochs[0].offset = offset; /* a floor: the epoch of the record before the start */
+    log->epochs[0].first_offset = offset; /* a floor: the epoch of the record before the start */
     log->start = offset;
 }
 
@@ -189,7 +189,7 @@ void sim_log_begin_at_state(struct sim_disk_partition *disk)
     log->start_dedup = disk->flushed_dedup;
     log->start = log->end = log->durable = disk->really_durable = disk->flushed_applied;
     log->epochs_count = log->start_epoch > 0 ? 1 : 0;
-    log->epochs[0] = (struct ab_log_epoch){.epoch = log->start_epoch, .offset = log->start};
+    log->epochs[0] = (struct ab_log_epoch){.epoch = log->start_epoch, .first_offset = log->start};
 }
 
 struct ab_replica_log sim_log_view(const struct sim_log *log)
