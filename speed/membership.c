@@ -17,7 +17,8 @@
 #define QUESTIONS_MAX 65536u
 #define ROUND_US (20 * AB_US_PER_MS)
 #define TROUBLE_US (200 * AB_US_PER_MS)
-#define NODES_MAX 4096u
+#define LEASE_TOLD_US (250 * AB_US_PER_MS)
+#define ENDLESS_US (INT64_MAX / 4)
 
 /* What a replica asks of the coordination service. */
 struct question {
@@ -56,6 +57,7 @@ struct ab_membership {
     uint64_t revision;  /* thread, as all below: of the coordination service when it was last looked at */
     uint64_t *versions; /* owned; per partition: of the state last told, plus 1; 0 = none */
     enum ab_replica_session session;
+    int64_t alive_told_us; /* when the session last lived, as replicas know it */
 };
 
 /* ---- who this is ---- */
@@ -509,6 +511,7 @@ static void question_do(struct ab_membership *membership, const struct question 
 
 /* ---- the thread ---- */
 
+/* Replicas hear of every change, and of the session's life often enough that their lease does not run out. */
 static void session_check(struct ab_membership *membership)
 {
     struct ab_coordination_session_state state;
@@ -517,18 +520,23 @@ static void session_check(struct ab_membership *membership)
         [AB_COORDINATION_SUSPENDED] = AB_REPLICA_SUSPENDED,
         [AB_COORDINATION_EXPIRED] = AB_REPLICA_EXPIRED};
     enum ab_replica_session session = of[state.state];
-    if (ab_coordination_must_step_down(&state, ab_time_monotonic_us())) {
+    int64_t now = ab_time_monotonic_us();
+    if (ab_coordination_must_step_down(&state, now)) {
         session = AB_REPLICA_EXPIRED;
     }
-    if (session == membership->session) {
+    bool is_for_ever = state.timeout_us == 0; /* the session of one machine lives as long as its process */
+    int64_t timeout_us = is_for_ever ? ENDLESS_US : state.timeout_us;
+    int64_t alive_us = is_for_ever ? now : state.alive_us;
+    if (session == membership->session && alive_us - membership->alive_told_us < LEASE_TOLD_US) {
         return;
     }
     membership->session = session;
+    membership->alive_told_us = alive_us;
     struct ab_replica_input input = {.kind = AB_REPLICA_INPUT_SESSION,
         .partition = AB_REPLICA_INPUT_ALL,
         .session = session,
-        .since_us = state.alive_us,
-        .timeout_us = state.timeout_us};
+        .since_us = alive_us,
+        .timeout_us = timeout_us};
     tell(membership, &input);
     if (session == AB_REPLICA_EXPIRED) {
         ab_error_log("session with the coordination service lost", "this process of node %u ends and begins anew",
@@ -568,6 +576,7 @@ ab_err ab_membership_start(
     AB_TRY(node_register(membership, &endpoints, error));
     AB_TRY(live_register(membership, start, &endpoints, error));
     membership->session = AB_REPLICA_CONNECTED;
+    membership->alive_told_us = INT64_MIN / 2;
     ab_thread_start(&membership->thread, "membership", membership_run, membership);
     membership->is_started = true;
     return AB_OK;

@@ -290,9 +290,14 @@ static void on_session(struct step *step)
 }
 
 /* Nobody else can have been elected because this session ended: it has not, by our clock. */
+static int64_t lease_until(const struct ab_replica *replica)
+{
+    return replica->timeout_us > 0 ? replica->heard_us + replica->timeout_us / 3 * 2 : 0;
+}
+
 static bool has_lease(const struct ab_replica *replica, int64_t now_us)
 {
-    return replica->timeout_us > 0 && now_us - replica->heard_us < replica->timeout_us / 3 * 2;
+    return now_us < lease_until(replica);
 }
 
 static void session_tick(struct step *step)
@@ -464,6 +469,7 @@ void ab_replica_look(const struct ab_replica *replica, struct ab_replica_view *v
         .fenced_count = replica->fenced_count,
         .shrinks_count = replica->shrinks_count,
         .expands_count = replica->expands_count,
+        .lease_until_us = lease_until(replica),
         .failure = replica->role == AB_REPLICA_FAILED ? replica->failure : NULL};
 }
 
