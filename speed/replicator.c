@@ -6,7 +6,6 @@
 #include "common/log/log.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #define EPOCH_BYTES 20u
@@ -167,6 +166,7 @@ static _Noreturn void abort_unappliable(const struct ab_replicator *replicator, 
 static bool apply_until(struct ab_replicator *replicator, uint64_t offset)
 {
     struct ab_error error = {0};
+    atomic_store(replicator->options.progress_us, ab_time_monotonic_us());
     ab_err err = ab_partition_apply_log(replicator->partition, offset, &replicator->scratch, &error);
     if (err != AB_OK && err != AB_AGAIN) {
         abort_unappliable(replicator, &error);
