@@ -32,9 +32,9 @@ enum ab_change_kind {
 
 struct ab_partition_change {
     enum ab_change_kind kind;
-    uint32_t node;                      /* whom it is about; AB_NODE_NONE */
-    struct ab_replica_set state;    /* the new one; its token is zero */
-    uint64_t version;                   /* of the state it follows from */
+    uint32_t node;                    /* whom it is about; AB_NODE_NONE */
+    struct ab_replica_set state;      /* the new one; its token is zero */
+    uint64_t version;                 /* of the state it follows from */
     struct ab_replica_members relied; /* who must still be live under this incarnation */
 };
 
@@ -72,7 +72,7 @@ const char *ab_change_kind_name(enum ab_change_kind kind);
 /* One partition as it stands in the coordination service. */
 struct ab_partition_fact {
     const struct ab_replica_set *state; /* borrowed; valid */
-    uint64_t version;                       /* of its node */
+    uint64_t version;                   /* of its node */
 };
 
 /* Sorts keys of (partition << 32 | index). AB_USAGE when a partition is there twice. */

@@ -109,6 +109,7 @@ static ab_err engine_open(struct daemon *daemon, struct ab_error *error)
             .flush_interval_us = (int64_t)config->flush_interval_ms * AB_US_PER_MS,
             .segment_bytes = config->segment_bytes,
             .disk_watermark_percent = config->disk_watermark_percent,
+            .scrub_bytes_per_second = config->scrub_bytes_per_second,
             .catalog = ab_buffer_view(&encoded)};
         memcpy(options.cluster_id, daemon->node.identity.cluster_id, sizeof(options.cluster_id));
         if (daemon->membership != NULL) {

@@ -107,6 +107,7 @@ ab_err ab_engine_open(const struct ab_engine_options *options, struct ab_engine 
         ab_engine_close(made);
         return err;
     }
+    made->scrubber = ab_scrubber_create(made->partitions, options->partitions_count, options->scrub_bytes_per_second);
     ab_engine_tick(made);
     threads_start(made);
     *engine = made;
@@ -144,6 +145,7 @@ void ab_engine_close(struct ab_engine *engine)
     }
     ab_engine_stop(engine);
     ab_query_pool_destroy(engine->query_pool);
+    ab_scrubber_destroy(engine->scrubber);
     for (uint32_t w = 0; w < engine->options.workers; w++) {
         ab_worker_destroy(engine->workers[w]);
     }
@@ -210,6 +212,7 @@ void ab_engine_ask_to_stop(void *context)
 
 void ab_engine_tick(struct ab_engine *engine)
 {
+    ab_scrubber_tick(engine->scrubber, ab_time_monotonic_us());
     uint64_t free_bytes = 0;
     uint64_t total_bytes = 0;
     if (ab_file_space(engine->options.directory, &free_bytes, &total_bytes) != AB_OK || total_bytes == 0) {

@@ -39,6 +39,7 @@ struct ab_engine_options {
     int64_t flush_interval_us;
     uint64_t segment_bytes;
     uint32_t disk_watermark_percent;                 /* ingestion stops above this use of the disk */
+    uint64_t scrub_bytes_per_second;                 /* of closed log segments, verified in the background; 0 = none */
     struct ab_bytes catalog;                         /* encoded; for partitions that are new */
     const struct ab_engine_replication *replication; /* copied; NULL = this is the only replica of every partition */
 };
@@ -69,7 +70,7 @@ bool ab_engine_on_input(struct ab_replica_input *input, void *engine);
 /* Asks for the end of the process, as AB_VERB_SHUTDOWN does. */
 void ab_engine_ask_to_stop(void *engine);
 
-/* Looks at the disk; to be called every few hundred milliseconds. */
+/* Looks at the disk and verifies a little of the logs; to be called every few hundred milliseconds. Main thread. */
 void ab_engine_tick(struct ab_engine *engine);
 
 /* True once somebody sent AB_VERB_SHUTDOWN. */

@@ -6,6 +6,7 @@
 #include "speed/engine.h"
 #include "speed/flusher.h"
 #include "speed/limits.h"
+#include "speed/scrubber.h"
 #include "common/base/queue.h"
 #include "common/base/thread.h"
 
@@ -29,6 +30,7 @@ struct ab_engine {
     struct ab_replicator **replicators; /* owned; by number; NULL = this is the only replica */
     struct ab_worker **workers;         /* owned; constant after opening */
     struct ab_query_pool *query_pool;
+    struct ab_scrubber *scrubber; /* main thread; counters by any */
     int64_t started_us;
     bool is_stopped;         /* main thread */
     atomic_bool is_stopping; /* no new work */

@@ -4,6 +4,7 @@
 #include "common/base/assert.h"
 #include "common/base/file.h"
 #include "common/base/logging.h"
+#include "common/log/scrub.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -209,6 +210,11 @@ void ab_partition_note_durable(struct ab_partition *partition)
     if (ab_log_note_durable(partition->log, &error) != AB_OK) {
         ab_warn("watermark of the log not written", "partition %u: %s", partition->options.number, error.text);
     }
+}
+
+struct ab_log_scrub *ab_partition_scrub(struct ab_partition *partition)
+{
+    return ab_log_scrub_create(partition->log);
 }
 
 bool ab_partition_source(
@@ -448,7 +454,7 @@ void ab_partition_forget_uncommitted(struct ab_partition *partition)
 }
 
 ab_err ab_partition_chain_at(
-    const struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error)
+    struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error)
 {
     return ab_log_chain_at(partition->log, offset, chain, error);
 }

@@ -125,6 +125,9 @@ AB_MUST_USE ab_err ab_partition_retire(
  * logged and harms nothing. Worker. */
 void ab_partition_note_durable(struct ab_partition *partition);
 
+/* A scrub of the partition's log, the caller's to destroy before the partition is closed. Any thread. */
+struct ab_log_scrub *ab_partition_scrub(struct ab_partition *partition);
+
 /* Removes log segments below `offset`, at most up to what is stored and retired (a lost state must be rebuilt from what
  * is left), after the tables were saved aside. The record before is kept: it is the cut that a span's reader begins
  * with. */
@@ -158,7 +161,7 @@ AB_MUST_USE ab_err ab_partition_apply_log(
 
 /* Chain hash of the record before `offset`; AB_NOT_FOUND outside of the log. */
 AB_MUST_USE ab_err ab_partition_chain_at(
-    const struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
+    struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
 
 /* Opens for reading what the log holds, committed or not, as ab_log_reader_open_on. */
 AB_MUST_USE ab_err ab_partition_reader_open(const struct ab_partition *partition, uint64_t from_offset,

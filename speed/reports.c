@@ -64,6 +64,17 @@ static struct ab_json *counters_json(struct ab_engine *engine)
     return json;
 }
 
+static struct ab_json *scrub_json(struct ab_engine *engine)
+{
+    struct ab_scrubber_counts counts;
+    ab_scrubber_counts(engine->scrubber, &counts);
+    struct ab_json *json = ab_json_object();
+    set_count(json, "passes", counts.passes_count);
+    set_count(json, "bytes", counts.bytes_count);
+    set_count(json, "bad", counts.bad_count);
+    return json;
+}
+
 ab_err ab_report_status(struct ab_engine *engine, struct ab_buffer *out, struct ab_error *error)
 {
     size_t queued = 0;
@@ -83,6 +94,7 @@ ab_err ab_report_status(struct ab_engine *engine, struct ab_buffer *out, struct 
     set_count(json, "queued_bytes", queued);
     ab_json_set(json, "is_disk_full", ab_json_boolean(atomic_load(&engine->is_disk_full)));
     ab_json_set(json, "counters", counters_json(engine));
+    ab_json_set(json, "scrub", scrub_json(engine));
     ab_json_set(json, "partitions", partitions_json(engine));
     ab_json_write(json, 0, out);
     ab_json_destroy(json);

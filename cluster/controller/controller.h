@@ -10,7 +10,11 @@
  *   /cuts/next            the next cut's number
  *   /cuts/<k>             {"cut","state":"pending"|"taken","time_us","horizon_us","catalog_version","catalog_hash",
  *                         "partitions":[what speed answered: partition, leader_epoch, offset, chain, rows]}; pending
- * ones are sent again until speed has answered, in order, before any later cut is taken /jobs/<id> cluster/jobs.h
+ * ones are sent again until speed has answered, in order, before any later cut is taken
+ *   /cuts/pruned          {"cut","offsets":[per partition],"chains":[per partition]}: the last cut whose manifest was
+ * removed, and where it stood; absent when all are there. Those up to it are sealed in history, whose markers say the
+ * same of each
+ *   /jobs/<id>            cluster/jobs.h
  *   /views/<name>         the manifest in force (common/history/manifest.h)
  *   /versions/<name>/<definition>-<cut>-<attempt>   manifests that are retained, the one in force too
  *
@@ -197,15 +201,31 @@ AB_MUST_USE ab_err ab_cut_next(struct ab_controller *controller, uint64_t *cut, 
 AB_MUST_USE ab_err ab_cut_read(
     struct ab_controller *controller, uint64_t cut, struct ab_json **manifest, struct ab_error *error);
 
-/* An array of {"cut","time_us","offsets"} of all taken cuts up to `cut`, rising; the caller's. */
-AB_MUST_USE ab_err ab_cuts_spans(
-    struct ab_controller *controller, uint64_t cut, struct ab_json **spans, struct ab_error *error);
-
 /* The catalog in force, or a version of it; a reference for the caller. */
 AB_MUST_USE ab_err ab_catalog_current(
     struct ab_controller *controller, struct ab_catalog **catalog, struct ab_error *error);
 AB_MUST_USE ab_err ab_catalog_of_version(
     struct ab_controller *controller, uint64_t version, struct ab_catalog **catalog, struct ab_error *error);
+
+/* ---- spans.c (slow thread, but for ab_cuts_kept) ---- */
+
+/* Numbers of the cuts whose manifests are kept, rising; freed with ab_delete. Any thread. */
+AB_MUST_USE ab_err ab_cuts_kept(
+    struct ab_controller *controller, uint64_t **numbers, size_t *count, struct ab_error *error);
+
+/* An array of {"cut","time_us","offsets"} of the kept cuts up to `cut`, rising; the caller's. */
+AB_MUST_USE ab_err ab_cuts_spans(
+    struct ab_controller *controller, uint64_t cut, struct ab_json **spans, struct ab_error *error);
+
+/* What /cuts/pruned says of the cuts before the kept ones, or null; the caller's. Any thread. */
+AB_MUST_USE ab_err ab_cuts_history(struct ab_controller *controller, struct ab_json **history, struct ab_error *error);
+
+/* Removes the manifests of cuts that nobody asks for any more: those before `oldest_cut` (of the oldest version that
+ * may still be served, so all of them are published), before the cut of any job that waits or runs, and before the last
+ * cut. One whose span lacks a marker in some partition stays, with all after it, and is logged: nothing else would say
+ * where it ends. Each step is one multi with /cuts/pruned: a controller that dies between two goes on with the next
+ * publication. */
+AB_MUST_USE ab_err ab_cuts_prune(struct ab_controller *controller, uint64_t oldest_cut, struct ab_error *error);
 
 /* ---- begin.c, publish.c, apply.c, retire.c (slow thread), status.c (quick thread): the verbs ---- */
 
@@ -225,8 +245,8 @@ AB_MUST_USE ab_err ab_verb_status(
  * node. */
 void ab_nodes_status(struct ab_controller *controller, struct ab_json *status);
 
-/* After a publish: tells speed which spans may go and removes what no retained version refers to. Failures are logged:
- * the next publish does it again. */
+/* After a publish: removes versions that are no longer retained, the directories that none refers to and the manifests
+ * of cuts before them, and tells speed which spans may go. Failures are logged: the next publish does it again. */
 void ab_retire(struct ab_controller *controller);
 
 /* ---- requests.c ---- */

@@ -341,36 +341,3 @@ ab_err ab_cuts_complete_pending(struct ab_controller *controller, struct ab_erro
     }
     return AB_OK;
 }
-
-/* One element of the list of spans. */
-static struct ab_json *span_of(const struct ab_json *manifest)
-{
-    struct ab_json *span = ab_json_object();
-    struct ab_json *offsets = ab_json_array();
-    const struct ab_json *partitions = ab_json_get(manifest, "partitions");
-    ab_json_set(span, "cut", ab_json_integer(ab_json_integer_or(ab_json_get(manifest, "cut"), 0)));
-    ab_json_set(span, "time_us", ab_json_integer(ab_json_integer_or(ab_json_get(manifest, "time_us"), 0)));
-    for (size_t i = 0; i < ab_json_count(partitions); i++) {
-        uint64_t offset = ab_json_u64_or(ab_json_get(ab_json_at(partitions, i), "offset"), 0);
-        ab_json_append(offsets, ab_json_integer((int64_t)offset));
-    }
-    ab_json_set(span, "offsets", offsets);
-    return span;
-}
-
-ab_err ab_cuts_spans(struct ab_controller *controller, uint64_t cut, struct ab_json **spans, struct ab_error *error)
-{
-    struct ab_json *made = ab_json_array();
-    for (uint64_t k = 1; k <= cut; k++) {
-        struct ab_json *manifest = NULL;
-        ab_err err = ab_cut_read(controller, k, &manifest, error);
-        if (err != AB_OK) {
-            ab_json_destroy(made);
-            return err;
-        }
-        ab_json_append(made, span_of(manifest));
-        ab_json_destroy(manifest);
-    }
-    *spans = made;
-    return AB_OK;
-}

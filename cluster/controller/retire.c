@@ -240,6 +240,9 @@ void ab_retire(struct ab_controller *controller)
     if (err == AB_OK) {
         err = garbage_remove(&retention, &error);
     }
+    if (err == AB_OK && retention.oldest_cut != UINT64_MAX) {
+        err = ab_cuts_prune(controller, retention.oldest_cut, &error);
+    }
     if (err == AB_OK) {
         err = speed_retire(&retention, &error);
     }

@@ -130,6 +130,8 @@ static void catalog_status(struct ab_controller *controller, struct ab_json *sta
 static void cuts_status(struct ab_controller *controller, struct ab_json *status)
 {
     uint64_t next = 0;
+    uint64_t *kept = NULL;
+    size_t kept_count = 0;
     struct ab_json *manifest = NULL;
     if (ab_cut_next(controller, &next, NULL) != AB_OK) {
         return;
@@ -140,6 +142,10 @@ static void cuts_status(struct ab_controller *controller, struct ab_json *status
         ab_json_set(entry, "state", ab_json_text(ab_json_text_or(ab_json_get(manifest, "state"), "")));
         ab_json_set(entry, "time_us", ab_json_integer(ab_json_integer_or(ab_json_get(manifest, "time_us"), 0)));
     }
+    if (ab_cuts_kept(controller, &kept, &kept_count, NULL) == AB_OK) {
+        ab_json_set(entry, "retained", ab_json_integer((int64_t)kept_count));
+    }
+    ab_delete(kept);
     ab_json_destroy(manifest);
     ab_json_set(status, "cuts", entry);
 }

@@ -46,6 +46,7 @@ struct config_file {
     char segment_bytes[NUMBER_TEXT_BYTES];
     char retained_versions[NUMBER_TEXT_BYTES];
     char disk_watermark_percent[NUMBER_TEXT_BYTES];
+    char scrub_bytes_per_second[NUMBER_TEXT_BYTES];
 };
 
 /* Where a number stands in the file and in struct ab_config, and its bounds. */
@@ -77,6 +78,7 @@ static const struct number_key number_keys[] = {
     NUMBER_KEY(segment_bytes, MIB, 4 * GIB),
     NUMBER_KEY(retained_versions, 1, 1000),
     NUMBER_KEY(disk_watermark_percent, 1, 99),
+    NUMBER_KEY(scrub_bytes_per_second, 1, 4 * GIB),
 };
 #define NUMBER_KEYS (sizeof(number_keys) / sizeof(number_keys[0]))
 
@@ -117,6 +119,7 @@ static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT(struct config_file, segment_bytes),
     OPTIONAL_TEXT(struct config_file, retained_versions),
     OPTIONAL_TEXT(struct config_file, disk_watermark_percent),
+    OPTIONAL_TEXT(struct config_file, scrub_bytes_per_second),
     CYAML_FIELD_END,
 };
 
@@ -205,6 +208,7 @@ void ab_config_defaults(struct ab_config *config)
     default_u64(&config->segment_bytes, 256 * MIB);
     default_u32(&config->retained_versions, 3);
     default_u32(&config->disk_watermark_percent, 95);
+    default_u64(&config->scrub_bytes_per_second, MIB);
 }
 
 static bool is_address(const char *text)

@@ -22,6 +22,7 @@
  *       credential: keys/coordination      # a file with NAME:PASSWORD that nobody else may read
  *       rack: a                            # replicas of a partition go to different ones
  *       weight: 1                          # capacity beside that of other nodes
+ *     scrub_bytes_per_second: 1048576      # closed log segments verified in the background
  *
  * A key that is absent, or a number that is 0, takes its default. An unknown key, a key twice, a number out of range is
  * an error that names line and column, or the key.
@@ -70,6 +71,7 @@ struct ab_config {
     uint64_t segment_bytes;          /* 1 MiB .. 4 GiB */
     uint32_t retained_versions;      /* 1 .. 1000 */
     uint32_t disk_watermark_percent; /* 1 .. 99 */
+    uint64_t scrub_bytes_per_second; /* 1 .. 4 GiB */
 };
 
 /* Fills in the default of everything that is empty or 0, but for `data`. Workers and query threads: one a processor.

@@ -85,7 +85,7 @@ void ab_replica_set_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTE
     (void)snprintf(path, AB_REGISTRATION_PATH_BYTES, "/partitions/%" PRIu32 "/state", partition);
 }
 
-void ab_partition_target_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTES])
+void ab_replica_target_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTES])
 {
     (void)snprintf(path, AB_REGISTRATION_PATH_BYTES, "/partitions/%" PRIu32 "/target", partition);
 }
@@ -298,7 +298,7 @@ ab_err ab_replica_set_decode(struct ab_bytes text, struct ab_replica_set *state,
     return AB_OK;
 }
 
-static ab_err target_check(const struct ab_partition_target *target, struct ab_error *error)
+static ab_err target_check(const struct ab_replica_target *target, struct ab_error *error)
 {
     if (target->partition >= AB_PARTITIONS_MAX) {
         return ab_error_set(error, AB_CORRUPT, "partition: below %u", AB_PARTITIONS_MAX);
@@ -309,8 +309,7 @@ static ab_err target_check(const struct ab_partition_target *target, struct ab_e
     return nodes_check(&target->replicas, "replicas", error);
 }
 
-ab_err ab_partition_target_encode(
-    const struct ab_partition_target *target, struct ab_buffer *out, struct ab_error *error)
+ab_err ab_replica_target_encode(const struct ab_replica_target *target, struct ab_buffer *out, struct ab_error *error)
 {
     if (target_check(target, error) != AB_OK) {
         return ab_error_wrap(error, AB_USAGE, "encode target of partition %" PRIu32, target->partition);
@@ -321,7 +320,7 @@ ab_err ab_partition_target_encode(
     return ab_fact_write(value, out);
 }
 
-static ab_err target_read(const struct ab_json *value, struct ab_partition_target *target, struct ab_error *error)
+static ab_err target_read(const struct ab_json *value, struct ab_replica_target *target, struct ab_error *error)
 {
     AB_TRY(ab_fact_u32(value, "partition", 0, AB_PARTITIONS_MAX - 1, &target->partition, error));
     AB_TRY(ab_fact_numbers(value, "replicas", 1, UINT32_MAX, AB_REPLICATION_FACTOR_MAX, target->replicas.items,
@@ -329,10 +328,10 @@ static ab_err target_read(const struct ab_json *value, struct ab_partition_targe
     return target_check(target, error);
 }
 
-ab_err ab_partition_target_decode(struct ab_bytes text, struct ab_partition_target *target, struct ab_error *error)
+ab_err ab_replica_target_decode(struct ab_bytes text, struct ab_replica_target *target, struct ab_error *error)
 {
     struct ab_json *value = NULL;
-    struct ab_partition_target read = {0};
+    struct ab_replica_target read = {0};
     ab_err err = ab_fact_parse(text, 3, &value, error);
     if (err == AB_OK) {
         err = target_read(value, &read, error);

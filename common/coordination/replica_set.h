@@ -52,8 +52,8 @@ struct ab_replica_set {
     uint32_t partition;
     struct ab_replica_nodes replicas; /* the stored assignment; the first one is preferred as leader */
     struct ab_replica_nodes learners; /* being added: neither elected nor counted */
-    uint64_t assignment_version;        /* rises with every change of replicas or learners */
-    uint32_t leader;                    /* AB_NODE_NONE */
+    uint64_t assignment_version;      /* rises with every change of replicas or learners */
+    uint32_t leader;                  /* AB_NODE_NONE */
     struct ab_hash128 leader_incarnation;
     uint64_t leader_epoch; /* rises by one with every change of leader, also to none */
     struct ab_replica_members isr;
@@ -65,7 +65,7 @@ struct ab_replica_set {
 
 /* /partitions/<p>/target {"format":1,"partition":3,"replicas":[1,2,5]}: the assignment that a partition is on its way
  * to, while it stands there; 1..AB_REPLICATION_FACTOR_MAX distinct nodes, the first one preferred as leader. */
-struct ab_partition_target {
+struct ab_replica_target {
     uint32_t partition;
     struct ab_replica_nodes replicas;
 };
@@ -98,7 +98,7 @@ bool ab_replica_nodes_equal(const struct ab_replica_nodes *a, const struct ab_re
 
 /* "/partitions/<p>/state", "/partitions/<p>/target". */
 void ab_replica_set_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTES]);
-void ab_partition_target_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTES]);
+void ab_replica_target_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTES]);
 
 /* The rules above: AB_CORRUPT with the one that is broken. */
 AB_MUST_USE ab_err ab_replica_set_validate(const struct ab_replica_set *state, struct ab_error *error);
@@ -109,13 +109,12 @@ AB_MUST_USE ab_err ab_replica_set_encode(
     const struct ab_replica_set *state, struct ab_buffer *out, struct ab_error *error);
 
 /* Reads such a text. AB_CORRUPT with the reason, AB_UNSUPPORTED for a newer format. */
-AB_MUST_USE ab_err ab_replica_set_decode(
-    struct ab_bytes text, struct ab_replica_set *state, struct ab_error *error);
+AB_MUST_USE ab_err ab_replica_set_decode(struct ab_bytes text, struct ab_replica_set *state, struct ab_error *error);
 
 /* The same for a target. */
-AB_MUST_USE ab_err ab_partition_target_encode(
-    const struct ab_partition_target *target, struct ab_buffer *out, struct ab_error *error);
-AB_MUST_USE ab_err ab_partition_target_decode(
-    struct ab_bytes text, struct ab_partition_target *target, struct ab_error *error);
+AB_MUST_USE ab_err ab_replica_target_encode(
+    const struct ab_replica_target *target, struct ab_buffer *out, struct ab_error *error);
+AB_MUST_USE ab_err ab_replica_target_decode(
+    struct ab_bytes text, struct ab_replica_target *target, struct ab_error *error);
 
 #endif

@@ -80,7 +80,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     record_check(input);
     verdict_check(input);
     cut_check(input);
-    (void)ab_recover_find(input, cluster_id, 0, 0);
+    struct ab_recover_search search = {.cluster_id = cluster_id, .offset_max = UINT64_MAX};
+    ab_recover_find(&search, input);
     (void)ab_recover_search_start(input, 0);
     if (bytes >= AB_RECORD_HEADER_BYTES) {
         struct ab_buffer copy = {0};

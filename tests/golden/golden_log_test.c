@@ -1,5 +1,6 @@
 /* The bytes of log records, verdicts and cuts: what is on every disk. */
 #include "common/log/record.h"
+#include "common/log/watermark.h"
 #include "tests/golden/golden.h"
 
 #include <setjmp.h>
@@ -87,12 +88,29 @@ static void test_golden_records_are_readable(void **state)
     ab_buffer_fini(&bytes);
 }
 
+static void test_golden_watermark(void **state)
+{
+    (void)state;
+    struct ab_log_options options = {
+        .cluster_id = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, .partition = 12};
+    struct ab_watermark watermark = {.durable_offset = (UINT64_C(1) << 33) + 5,
+        .damaged_until = (UINT64_C(1) << 33) + 9,
+        .begin = {.is_known = true, .offset = 77, .epoch = 3, .chain = {.low = 11, .high = 12}}};
+    struct ab_buffer bytes = {0};
+    ab_watermark_encode(&watermark, &options, &bytes);
+    watermark = (struct ab_watermark){.begin = {.is_known = true, .offset = 1000, .epoch = 4}, .is_resetting = true};
+    ab_watermark_encode(&watermark, &options, &bytes);
+    golden_expect("watermark.bin", ab_buffer_view(&bytes));
+    ab_buffer_fini(&bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_verdict),
         cmocka_unit_test(test_golden_cut),
         cmocka_unit_test(test_golden_records),
+        cmocka_unit_test(test_golden_watermark),
         cmocka_unit_test(test_golden_records_are_readable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

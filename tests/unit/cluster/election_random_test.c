@@ -232,7 +232,7 @@ struct model {
     bool has_late;
     struct session stale[SESSIONS_MAX]; /* what a controller that looks away sees */
     uint32_t stale_count;
-    struct ab_partition_target target;
+    struct ab_replica_target target;
     struct record committed[LOG_MAX];
     uint32_t committed_count;
     uint64_t values;

@@ -26,6 +26,7 @@ void engine_fixture_start(struct engine_fixture *fixture)
         .flush_interval_us = 200 * AB_US_PER_MS,
         .segment_bytes = 4 << 20,
         .disk_watermark_percent = 99,
+        .scrub_bytes_per_second = 64 << 20,
         .catalog = ab_buffer_view(&fixture->catalog)};
     if (ab_engine_open(&options, &fixture->engine, &error) != AB_OK) {
         fail_msg("%s", error.text);

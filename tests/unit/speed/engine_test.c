@@ -7,6 +7,8 @@
 #include "tests/unit/speed/engine_fixture.h"
 #include "tests/unit/speed/rig.h"
 
+#include <fcntl.h>
+
 #define SQL "SELECT n, total, least, most FROM by_user"
 
 static int setup(void **state)
@@ -181,6 +183,70 @@ static void test_engine_idle_notes_what_is_durable(void **state)
     ab_delete(directory);
 }
 
+/* ---- scrubbing ---- */
+
+static int64_t scrub_count(struct engine_fixture *fixture, const char *key)
+{
+    struct ab_error error;
+    struct ab_json *json = NULL;
+    assert_ok(ask(fixture->node, AB_VERB_STATUS, "{}", &json, &error));
+    int64_t count = ab_json_integer_or(ab_json_get(ab_json_get(json, "scrub"), key), -1);
+    ab_json_destroy(json);
+    return count;
+}
+
+/* Ticks as the daemon's main thread does, until a counter of the scrub has reached `least`. */
+static void scrub_until(struct engine_fixture *fixture, const char *key, int64_t least)
+{
+    int64_t until = ab_time_monotonic_us() + 30 * AB_US_PER_SECOND;
+    while (scrub_count(fixture, key) < least && ab_time_monotonic_us() < until) {
+        ab_time_sleep_us(20 * AB_US_PER_MS);
+        ab_engine_tick(fixture->engine);
+    }
+    assert_true(scrub_count(fixture, key) >= least);
+}
+
+static size_t segments_count(const char *directory)
+{
+    char **names = NULL;
+    size_t count = 0;
+    size_t segments = 0;
+    assert_ok(ab_file_list(directory, &names, &count, NULL));
+    for (size_t i = 0; i < count; i++) {
+        segments += strstr(names[i], ".seg") != NULL;
+    }
+    ab_file_names_free(names, count);
+    return segments;
+}
+
+static void test_engine_scrubs_closed_segments_and_goes_on_serving(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    char *segment = scratch_path(fixture->directory, "partition-1/log/00000000000000000000.seg");
+    char *directory = scratch_path(fixture->directory, "partition-1/log");
+    uint32_t blocks = 0;
+    for (; segments_count(directory) < 2; blocks++) {
+        assert_true(blocks < 1000);
+        produce_good(fixture, 1, 100000 * blocks, 20000);
+    }
+    scrub_until(fixture, "passes", 2);
+    assert_int_equal(scrub_count(fixture, "bad"), 0);
+    assert_true(scrub_count(fixture, "bytes") > 1000000);
+    int fd = -1;
+    uint8_t byte = 0;
+    assert_ok(ab_file_open(segment, O_RDWR, 0, &fd, NULL));
+    assert_ok(ab_file_read_at(fd, &byte, 1, 100000));
+    byte ^= 1;
+    assert_ok(ab_file_write_at(fd, ab_bytes_of(&byte, 1), 100000));
+    scrub_until(fixture, "bad", 1);
+    byte ^= 1;
+    assert_ok(ab_file_write_at(fd, ab_bytes_of(&byte, 1), 100000));
+    ab_file_close(&fd);
+    produce_good(fixture, 1, 100000 * blocks, 10);
+    ab_delete(segment);
+    ab_delete(directory);
+}
+
 static void test_engine_refuses_what_is_wrong_and_goes_on(void **state)
 {
     struct engine_fixture *fixture = *state;
@@ -326,6 +392,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_engine_answers_all_acknowledged_rows_also_after_restart, setup, engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(test_engine_idle_notes_what_is_durable, setup, engine_fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_engine_scrubs_closed_segments_and_goes_on_serving, setup, engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(test_engine_refuses_what_is_wrong_and_goes_on, setup, engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(test_engine_cut_digest_and_retire, setup, engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(test_engine_marks_dead_letters_and_status, setup, engine_fixture_teardown),

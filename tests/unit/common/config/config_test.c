@@ -21,6 +21,7 @@ static void test_config_minimal_file_gets_defaults(void **state)
     assert_true(config.workers >= 1 && config.query_threads >= 1);
     assert_int_equal(config.flush_interval_ms, 60000);
     assert_int_equal(config.disk_watermark_percent, 95);
+    assert_int_equal(config.scrub_bytes_per_second, 1048576);
     assert_int_equal(config.retained_versions, 3);
     assert_true(config.segment_bytes == UINT64_C(256) << 20);
     assert_ok(ab_config_validate(&config, &error));
@@ -39,7 +40,8 @@ static void test_config_reads_every_key(void **state)
                      "workers: 3\nquery_threads: 4\n"
                      "memory_bytes: {speed: 100000000, serving: 200000000, controller: 20000000, batch: 300000000}\n"
                      "flush_interval_ms: 100\nsegment_bytes: 1048576\nretained_versions: 7\n"
-                     "disk_watermark_percent: 80\n",
+                     "disk_watermark_percent: 80\n"
+                     "scrub_bytes_per_second: 5000000\n",
         &config, &error));
     assert_string_equal(config.listen.serving, "ipc:///run/s");
     assert_string_equal(config.listen.controller, "tcp://*:7003");
@@ -51,6 +53,7 @@ static void test_config_reads_every_key(void **state)
     assert_true(config.segment_bytes == 1048576);
     assert_int_equal(config.retained_versions, 7);
     assert_int_equal(config.disk_watermark_percent, 80);
+    assert_int_equal(config.scrub_bytes_per_second, 5000000);
 }
 
 static void assert_refused(const char *text, const char *place)
@@ -85,6 +88,7 @@ static void test_config_errors_name_their_place(void **state)
     assert_refused("data: /d\nflush_interval_ms: 9\n", "flush_interval_ms");
     assert_refused("data: /d\nsegment_bytes: 1000\n", "segment_bytes");
     assert_refused("data: /d\ndisk_watermark_percent: 100\n", "disk_watermark_percent");
+    assert_refused("data: /d\nscrub_bytes_per_second: 4294967297\n", "scrub_bytes_per_second");
     assert_refused("data: /d\nmemory_bytes:\n  speed: 1000\n", "memory_bytes.speed");
     assert_refused("data: /d\nlisten:\n  speed: 127.0.0.1:1\n", "listen.speed");
     assert_refused("data: /d\nlisten:\n  speed: tcp://\n", "listen.speed");

@@ -24,7 +24,7 @@ static struct ab_log *filled(const char *directory)
 }
 
 /* The log is empty, begins at `offset`, and what came before it was of epoch 9. */
-static void expect_begun(const struct ab_log *log, uint64_t offset)
+static void expect_begun(struct ab_log *log, uint64_t offset)
 {
     assert_int_equal(ab_log_start_offset(log), offset);
     assert_int_equal(ab_log_end_offset(log), offset);

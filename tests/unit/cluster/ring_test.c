@@ -1,4 +1,4 @@
-#include "serving/ring.h"
+#include "cluster/ring.h"
 
 #include "tests/support/test.h"
 
@@ -124,6 +124,8 @@ static void test_ring_bad_input_is_refused(void **state)
     assert_int_equal(ab_ring_create(nodes, AB_RING_NODES_MAX + 1, &ring), AB_USAGE);
     nodes[1] = (struct ab_ring_node){.name = "b", .rack = "", .weight = 0};
     assert_int_equal(ab_ring_create(nodes, 2, &ring), AB_USAGE);
+    nodes[1].weight = AB_RING_WEIGHT_SUM_MAX;
+    assert_int_equal(ab_ring_create(nodes, 2, &ring), AB_USAGE); /* more points than are stated */
     assert_null(ring);
     assert_ok(ab_ring_create(nodes, 1, &ring));
     assert_int_equal(ab_ring_assign(ring, 2, 2, 1.25, assigned), AB_USAGE); /* more replicas than nodes */

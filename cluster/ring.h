@@ -8,8 +8,8 @@
  *
  * Threads: read-only after creation. Memory: nodes x virtual nodes points, made at set-up.
  */
-#ifndef ANABRANCH_SERVING_RING_H
-#define ANABRANCH_SERVING_RING_H
+#ifndef ANABRANCH_CLUSTER_RING_H
+#define ANABRANCH_CLUSTER_RING_H
 
 #include "common/base/error.h"
 
@@ -17,6 +17,7 @@
 
 #define AB_RING_NODES_MAX 4096u
 #define AB_RING_VIRTUAL_NODES 128u
+#define AB_RING_WEIGHT_SUM_MAX 32768u /* 2^22 points, 64 MiB while it is built and used */
 
 struct ab_ring_node {
     const char *name; /* borrowed until create returns; unique */
@@ -26,7 +27,8 @@ struct ab_ring_node {
 
 struct ab_ring;
 
-/* Builds a ring of 1..AB_RING_NODES_MAX nodes. AB_USAGE for none, too many, a zero weight or two equal names. */
+/* Builds a ring of 1..AB_RING_NODES_MAX nodes. AB_USAGE for none, too many, a zero weight, weights
+ * that sum to more than AB_RING_WEIGHT_SUM_MAX, or two equal names. */
 AB_MUST_USE ab_err ab_ring_create(const struct ab_ring_node *nodes, uint32_t nodes_count, struct ab_ring **ring);
 void ab_ring_destroy(struct ab_ring *ring);
 

@@ -1,4 +1,4 @@
-#include "serving/ring.h"
+#include "cluster/ring.h"
 
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
@@ -46,8 +46,10 @@ static ab_err nodes_check(const struct ab_ring_node *nodes, uint32_t nodes_count
     if (nodes_count == 0 || nodes_count > AB_RING_NODES_MAX) {
         return AB_USAGE;
     }
+    uint64_t weight_sum = 0;
     for (uint32_t i = 0; i < nodes_count; i++) {
-        if (nodes[i].weight == 0) {
+        weight_sum += nodes[i].weight;
+        if (nodes[i].weight == 0 || weight_sum > AB_RING_WEIGHT_SUM_MAX) {
             return AB_USAGE;
         }
         for (uint32_t j = 0; j < i; j++) {
