@@ -75,7 +75,7 @@ static void section_write(const struct ab_json *status, const char *title, const
 /* What is said of several nodes. */
 static void cluster_write(const struct ab_json *cluster, struct ab_buffer *out)
 {
-    static const char *const nodes[] = {"node", "state", "speed", "rack", "weight", "starts", "damaged"};
+    static const char *const nodes[] = {"node", "state", "speed", "serving", "rack", "weight", "starts", "damaged"};
     static const char *const partitions[] = {
         "partition", "leader", "is_leader_live", "epoch", "replicas", "isr", "elr", "learners"};
     if (cluster == NULL) {
