@@ -38,15 +38,10 @@ struct ab_engine_options {
     uint64_t memory_bytes;
     int64_t flush_interval_us;
     uint64_t segment_bytes;
-<<<<<<< HEAD
     uint32_t disk_watermark_percent;                 /* ingestion stops above this use of the disk */
+    uint64_t scrub_bytes_per_second;                 /* of closed log segments, verified in the background; 0 = none */
     struct ab_bytes catalog;                         /* encoded; for partitions that are new */
     const struct ab_engine_replication *replication; /* copied; NULL = this is the only replica of every partition */
-=======
-    uint32_t disk_watermark_percent; /* ingestion stops above this use of the disk */
-    uint64_t scrub_bytes_per_second; /* of closed log segments, verified in the background; 0 = none */
-    struct ab_bytes catalog;         /* encoded; for partitions that are new */
->>>>>>> h-log
 };
 
 /* Opens and recovers all partitions and starts the threads. Errors of ab_partition_open. */
@@ -66,7 +61,6 @@ void ab_engine_on_request(struct ab_request *request, void *engine);
 /* Makes a catalog known that the coordination service holds: queries may name it before a cut brings it into force. */
 AB_MUST_USE ab_err ab_engine_add_catalog(struct ab_engine *engine, struct ab_bytes encoded, struct ab_error *error);
 
-<<<<<<< HEAD
 /* Partitions whose log has lost records that it once had, rising; *partitions is freed with ab_delete. */
 void ab_engine_damaged(const struct ab_engine *engine, uint32_t **partitions, uint32_t *count);
 
@@ -76,10 +70,7 @@ bool ab_engine_on_input(struct ab_replica_input *input, void *engine);
 /* Asks for the end of the process, as AB_VERB_SHUTDOWN does. */
 void ab_engine_ask_to_stop(void *engine);
 
-/* Looks at the disk; to be called every few hundred milliseconds. */
-=======
 /* Looks at the disk and verifies a little of the logs; to be called every few hundred milliseconds. Main thread. */
->>>>>>> h-log
 void ab_engine_tick(struct ab_engine *engine);
 
 /* True once somebody sent AB_VERB_SHUTDOWN. */

@@ -33,7 +33,7 @@ struct question {
 struct peer {
     uint32_t node;
     struct ab_hash128 incarnation;
-    struct ab_registered_endpoints endpoints;
+    struct ab_registration_endpoints endpoints;
     struct ab_link *link; /* owned; NULL = its endpoint cannot be used */
     bool is_seen;         /* in the round at hand */
 };
@@ -164,14 +164,14 @@ struct ab_hash128 ab_membership_disk_id(const struct ab_membership *membership)
 
 /* ---- registering ---- */
 
-static void endpoint_add(struct ab_registered_endpoints *endpoints, const char *name, const char *address)
+static void endpoint_add(struct ab_registration_endpoints *endpoints, const char *name, const char *address)
 {
-    struct ab_registered_endpoint *endpoint = &endpoints->items[endpoints->count++];
+    struct ab_registration_endpoint *endpoint = &endpoints->items[endpoints->count++];
     (void)snprintf(endpoint->name, sizeof endpoint->name, "%s", name);
     (void)snprintf(endpoint->address, sizeof endpoint->address, "%s", address);
 }
 
-static void endpoints_fill(const struct ab_membership_start *start, struct ab_registered_endpoints *endpoints)
+static void endpoints_fill(const struct ab_membership_start *start, struct ab_registration_endpoints *endpoints)
 {
     struct ab_buffer hex = {0};
     ab_buffer_put_as_hex(&hex, ab_bytes_of(start->public_key, AB_WIRE_KEY_BYTES));
@@ -182,7 +182,7 @@ static void endpoints_fill(const struct ab_membership_start *start, struct ab_re
 
 /* Creates or renews /nodes/<node>, if this disk may be that node. */
 static ab_err node_register(
-    struct ab_membership *membership, const struct ab_registered_endpoints *endpoints, struct ab_error *error)
+    struct ab_membership *membership, const struct ab_registration_endpoints *endpoints, struct ab_error *error)
 {
     char path[AB_REGISTRATION_PATH_BYTES];
     struct ab_buffer text = {0};
@@ -218,7 +218,7 @@ static ab_err node_register(
 }
 
 static ab_err live_register(struct ab_membership *membership, const struct ab_membership_start *start,
-    const struct ab_registered_endpoints *endpoints, struct ab_error *error)
+    const struct ab_registration_endpoints *endpoints, struct ab_error *error)
 {
     char path[AB_REGISTRATION_PATH_BYTES];
     struct ab_buffer text = {0};
@@ -278,7 +278,7 @@ static void on_answer(struct ab_answer *answer, void *context)
     }
 }
 
-static const char *endpoint_of(const struct ab_registered_endpoints *endpoints, const char *name)
+static const char *endpoint_of(const struct ab_registration_endpoints *endpoints, const char *name)
 {
     for (uint32_t i = 0; i < endpoints->count; i++) {
         if (strcmp(endpoints->items[i].name, name) == 0) {
@@ -559,7 +559,7 @@ ab_err ab_membership_start(
     struct ab_membership *membership, const struct ab_membership_start *start, struct ab_error *error)
 {
     static const char *const folders[] = {"/nodes", "/live", "/partitions"};
-    struct ab_registered_endpoints endpoints = {0};
+    struct ab_registration_endpoints endpoints = {0};
     membership->start = *start;
     endpoints_fill(start, &endpoints);
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {

@@ -16,16 +16,13 @@
  *     segment_bytes: 268435456
  *     retained_versions: 3
  *     disk_watermark_percent: 95           # ingestion is refused above this share of the disk
-<<<<<<< HEAD
  *     cluster:                             # of several nodes; absent: this node is all there is
  *       node: 1                            # this node's number, from 1 on
  *       coordination: zookeeper:10.0.0.1:2181,10.0.0.2:2181/anabranch   # absent: local:<data>/coordination
  *       credential: keys/coordination      # a file with NAME:PASSWORD that nobody else may read
  *       rack: a                            # replicas of a partition go to different ones
  *       weight: 1                          # capacity beside that of other nodes
-=======
  *     scrub_bytes_per_second: 1048576      # closed log segments verified in the background
->>>>>>> h-log
  *
  * A key that is absent, or a number that is 0, takes its default. An unknown key, a key twice, a number out of range is
  * an error that names line and column, or the key.
