@@ -81,49 +81,115 @@ static ab_err partitions_decode(const struct ab_json *list, struct ab_plan *plan
     return AB_OK;
 }
 
-static ab_err spans_decode(const struct ab_json *list, struct ab_plan *plan, struct ab_error *error)
+/* What the answer leaves to history. */
+struct history {
+    uint64_t cut;                /* 0 = nothing: the answer has every span */
+    const struct ab_json *spans; /* borrowed: as added from the markers; NULL = not added */
+    const struct ab_json *offsets;
+};
+
+/* Reads the member; where the plan's first span begins follows from it. */
+static ab_err history_decode(
+    const struct ab_json *member, struct ab_plan *plan, struct history *history, struct ab_error *error)
 {
-    size_t count = ab_json_count(list);
-    if (count == 0) {
-        return member_bad(error, "spans");
+    struct history read = {0};
+    if (ab_json_is_null(member)) {
+        *history = read;
+        return AB_OK;
     }
-    plan->spans = ab_new_array(struct ab_plan_span, count);
-    for (size_t i = 0; i < count; i++) {
+    read.cut = ab_json_u64_or(ab_json_get(member, "cut"), 0);
+    read.spans = ab_json_get(member, "spans");
+    read.offsets = ab_json_get(member, "offsets");
+    bool is_right = read.cut > 0 && read.cut < plan->cut && ab_json_count(read.offsets) == plan->partitions_count &&
+                    (read.spans == NULL || ab_json_count(read.spans) > 0);
+    for (uint32_t p = 0; is_right && p < plan->partitions_count; p++) {
+        uint64_t offset = ab_json_u64_or(ab_json_at(read.offsets, p), 0);
+        plan->partitions[p].start_offset = read.spans == NULL ? offset : 0;
+        is_right = offset > 0;
+    }
+    if (!is_right) {
+        return member_bad(error, "history");
+    }
+    *history = read;
+    return AB_OK;
+}
+
+/* Adds the spans of a list. */
+static ab_err spans_add(const struct ab_json *list, struct ab_plan *plan, struct ab_error *error)
+{
+    for (size_t i = 0; i < ab_json_count(list); i++) {
         const struct ab_json *offsets = ab_json_get(ab_json_at(list, i), "offsets");
-        struct ab_plan_span *span = &plan->spans[plan->spans_count++];
+        size_t index = plan->spans_count++;
+        struct ab_plan_span *span = &plan->spans[index];
         span->cut = ab_json_u64_or(ab_json_get(ab_json_at(list, i), "cut"), 0);
         span->end_offsets = ab_new_array(uint64_t, plan->partitions_count);
-        if (span->cut == 0 || (i > 0 && span->cut <= plan->spans[i - 1].cut) ||
+        if (span->cut == 0 || (index > 0 && span->cut <= plan->spans[index - 1].cut) ||
             ab_json_count(offsets) != plan->partitions_count) {
             return member_bad(error, "spans");
         }
         for (uint32_t p = 0; p < plan->partitions_count; p++) {
             span->end_offsets[p] = ab_json_u64_or(ab_json_at(offsets, p), 0);
-            if (span->end_offsets[p] <= ab_plan_from_offset(plan, i, p)) {
+            if (span->end_offsets[p] <= ab_plan_from_offset(plan, index, p)) {
                 return member_bad(error, "offsets");
             }
-        }
-    }
-    const struct ab_plan_span *last = &plan->spans[count - 1];
-    for (uint32_t p = 0; p < plan->partitions_count; p++) {
-        if (last->cut != plan->cut || last->end_offsets[p] != plan->partitions[p].end_offset) {
-            return member_bad(error, "spans");
         }
     }
     return AB_OK;
 }
 
-uint64_t ab_plan_from_offset(const struct ab_plan *plan, size_t span, uint32_t partition)
+/* The spans of history end where it was said that they do. */
+static ab_err history_check(const struct ab_plan *plan, const struct history *history, struct ab_error *error)
 {
-    return span == 0 ? 0 : plan->spans[span - 1].end_offsets[partition];
+    if (history->spans == NULL) {
+        return AB_OK;
+    }
+    const struct ab_plan_span *last = &plan->spans[plan->spans_count - 1];
+    bool is_right = last->cut == history->cut;
+    for (uint32_t p = 0; is_right && p < plan->partitions_count; p++) {
+        is_right = last->end_offsets[p] == ab_json_u64_or(ab_json_at(history->offsets, p), 0);
+    }
+    return is_right ? AB_OK : member_bad(error, "history");
 }
 
+static ab_err spans_decode(
+    const struct ab_json *list, const struct history *history, struct ab_plan *plan, struct ab_error *error)
+{
+    size_t count = ab_json_count(list);
+    if (count == 0) {
+        return member_bad(error, "spans");
+    }
+    plan->spans = ab_new_array(struct ab_plan_span, ab_json_count(history->spans) + count);
+    AB_TRY(spans_add(history->spans, plan, error));
+    AB_TRY(history_check(plan, history, error));
+    size_t first = plan->spans_count;
+    AB_TRY(spans_add(list, plan, error));
+    const struct ab_plan_span *last = &plan->spans[plan->spans_count - 1];
+    bool is_right = last->cut == plan->cut && plan->spans[first].cut > history->cut;
+    for (uint32_t p = 0; is_right && p < plan->partitions_count; p++) {
+        is_right = last->end_offsets[p] == plan->partitions[p].end_offset;
+    }
+    return is_right ? AB_OK : member_bad(error, "spans");
+}
+
+uint64_t ab_plan_from_offset(const struct ab_plan *plan, size_t span, uint32_t partition)
+{
+    return span == 0 ? plan->partitions[partition].start_offset : plan->spans[span - 1].end_offsets[partition];
+}
+
+/* What plan_read finds out besides the plan. */
+struct reading {
+    bool is_full;
+    struct history history;
+    bool needs_history; /* a view needs spans that were not added */
+};
+
 /* Decides on what a view is built: its version before, when that holds this definition; else history alone. */
-static ab_err view_plan(struct ab_plan *plan, const struct ab_view *view, bool is_full, struct ab_error *error)
+static ab_err view_plan(
+    struct ab_plan *plan, const struct ab_view *view, struct reading *reading, struct ab_error *error)
 {
     struct ab_plan_view made = {.view = view};
     const struct ab_json *before = ab_json_get(plan->previous, view->name);
-    if (!is_full && !ab_json_is_null(before)) {
+    if (!reading->is_full && !ab_json_is_null(before)) {
         ab_err err = ab_version_manifest_decode(before, &made.previous, error);
         if (err != AB_OK) {
             return ab_error_wrap(error, err, "view %s, version before", view->name);
@@ -146,6 +212,8 @@ static ab_err view_plan(struct ab_plan *plan, const struct ab_view *view, bool i
             return AB_OK;
         }
     }
+    uint64_t held = made.has_previous ? made.previous.cut : 0;
+    reading->needs_history |= reading->history.spans == NULL && held < reading->history.cut;
     ab_err err = ab_aggregation_create(view, &made.aggregation, error);
     if (err != AB_OK) {
         ab_version_manifest_fini(&made.previous);
@@ -157,14 +225,15 @@ static ab_err view_plan(struct ab_plan *plan, const struct ab_view *view, bool i
     return AB_OK;
 }
 
-static ab_err plan_read(const struct ab_json *answer, bool is_full, struct ab_plan *plan, struct ab_error *error)
+static ab_err plan_read(
+    const struct ab_json *answer, struct reading *reading, struct ab_plan *plan, struct ab_error *error)
 {
     uint64_t attempt = ab_json_u64_or(ab_json_get(answer, "attempt"), 0);
     plan->job = ab_new_text(ab_json_text_or(ab_json_get(answer, "job"), ""));
     plan->cut = ab_json_u64_or(ab_json_get(answer, "cut"), 0);
     plan->time_us = ab_json_integer_or(ab_json_get(answer, "time_us"), 0);
     plan->attempt = (uint32_t)attempt;
-    is_full |= ab_json_boolean_or(ab_json_get(answer, "full"), false);
+    reading->is_full |= ab_json_boolean_or(ab_json_get(answer, "full"), false);
     /* The id becomes a folder's name. */
     if (plan->job[0] == 0 || plan->job[0] == '.' || strchr(plan->job, '/') != NULL) {
         return member_bad(error, "job");
@@ -174,7 +243,8 @@ static ab_err plan_read(const struct ab_json *answer, bool is_full, struct ab_pl
     }
     AB_TRY(catalog_decode(answer, plan, error));
     AB_TRY(partitions_decode(ab_json_get(answer, "partitions"), plan, error));
-    AB_TRY(spans_decode(ab_json_get(answer, "spans"), plan, error));
+    AB_TRY(history_decode(ab_json_get(answer, "history"), plan, &reading->history, error));
+    AB_TRY(spans_decode(ab_json_get(answer, "spans"), &reading->history, plan, error));
     if (ab_json_u64_or(ab_json_get(answer, "shards"), plan->partitions_count) != plan->partitions_count) {
         return ab_error_set(error, AB_UNSUPPORTED, "as many shards as partitions are expected");
     }
@@ -191,15 +261,33 @@ static ab_err plan_read(const struct ab_json *answer, bool is_full, struct ab_pl
     AB_TRY(err);
     plan->views = ab_new_array(struct ab_plan_view, plan->catalog->views_count + 1);
     for (uint32_t v = 0; v < plan->catalog->views_count; v++) {
-        AB_TRY(view_plan(plan, &plan->catalog->views[v], is_full, error));
+        AB_TRY(view_plan(plan, &plan->catalog->views[v], reading, error));
     }
     return AB_OK;
+}
+
+ab_err ab_plan_needs_history(const struct ab_json *answer, bool is_full, bool *needs_history, struct ab_error *error)
+{
+    struct ab_plan plan = {0};
+    struct reading reading = {.is_full = is_full};
+    ab_err err = plan_read(answer, &reading, &plan, error);
+    ab_plan_fini(&plan);
+    if (err == AB_OK) {
+        *needs_history = reading.needs_history;
+    }
+    return err;
 }
 
 ab_err ab_plan_decode(const struct ab_json *answer, bool is_full, struct ab_plan *plan, struct ab_error *error)
 {
     struct ab_plan made = {0};
-    ab_err err = plan_read(answer, is_full, &made, error);
+    struct reading reading = {.is_full = is_full};
+    ab_err err = plan_read(answer, &reading, &made, error);
+    if (err == AB_OK && reading.needs_history) {
+        err = ab_error_set(error, AB_INVALID,
+            "a view needs spans up to %" PRIu64 ", which history alone knows and nobody has added",
+            reading.history.cut);
+    }
     if (err != AB_OK) {
         ab_plan_fini(&made);
         return err;

@@ -2,7 +2,13 @@
  *
  * The controller's answer (JSON): {"job","attempt","cut","time_us","full","catalog"
  * (hex),"partitions":[{"partition","leader_epoch","offset","chain","accepted","rejected","duplicates"}],
- * "spans":[{"cut","offsets":[end per partition]}],"previous":{view: manifest or null},"shards"}.
+ * "spans":[{"cut","offsets":[end per partition]}],"previous":{view: manifest or null},"shards",
+ * "history":null or {"cut","offsets":[…],"chains":[…]}}.
+ *
+ * "spans" are those whose cuts the controller still keeps. The ones before, up to "history"'s cut, are sealed, and only
+ * their markers say where they end; "history" says where the last of them does. A job that builds some view from them
+ * is told by ab_plan_needs_history, and adds "history"'s own "spans" (history_spans.h); a plan that lacks a span that
+ * one of its views needs is never made.
  *
  * Work is placed by partition: rank = partition mod ranks, and rank = shard mod ranks, so that what is aligned never
  * travels.
@@ -24,6 +30,7 @@
 
 struct ab_plan_partition {
     uint64_t leader_epoch;
+    uint64_t start_offset;   /* of the plan's first span */
     uint64_t end_offset;     /* after the job's cut record */
     struct ab_hash128 chain; /* of that record */
     bool has_counts;         /* speed said what it had acknowledged in the span that the cut ends: */
@@ -53,14 +60,19 @@ struct ab_plan {
     struct ab_catalog *catalog;           /* owned reference */
     struct ab_plan_partition *partitions; /* owned; by number */
     uint32_t partitions_count;            /* = shards */
-    struct ab_plan_span *spans;           /* owned; rising, the last one ends with the cut */
+    struct ab_plan_span *spans;           /* owned; rising without gap, the last one ends with the cut */
     size_t spans_count;
     struct ab_plan_view *views; /* owned; those that have something to do */
     size_t views_count;
     struct ab_json *previous; /* owned; manifests that stand, as told: what they name is never touched */
 };
 
-/* Reads the answer. is_full: build every view from the first span on. AB_INVALID with the member's name. */
+/* Whether some view is built from spans that the answer leaves to history. Otherwise like ab_plan_decode. */
+AB_MUST_USE ab_err ab_plan_needs_history(
+    const struct ab_json *answer, bool is_full, bool *needs_history, struct ab_error *error);
+
+/* Reads the answer. is_full: build every view from the first span on. AB_INVALID with the member's name, also when it
+ * lacks spans that a view needs. */
 AB_MUST_USE ab_err ab_plan_decode(
     const struct ab_json *answer, bool is_full, struct ab_plan *plan, struct ab_error *error);
 void ab_plan_fini(struct ab_plan *plan);

@@ -1,6 +1,7 @@
 #include "batch/program.h"
 
 #include "batch/exchange.h"
+#include "batch/history_spans.h"
 #include "batch/job.h"
 #include "batch/reconcile.h"
 #include "batch/workspace.h"
@@ -67,6 +68,14 @@ static bool options_parse(int argc, char **argv, struct options *options, bool *
     return optind == argc && options->directory != NULL && options->directory[0] != 0;
 }
 
+/* Adds the spans that only the markers know, when some view is built from them. */
+static ab_err answer_complete(const struct options *options, struct ab_json *answer, struct ab_error *error)
+{
+    bool needs_history = false;
+    AB_TRY(ab_plan_needs_history(answer, options->is_full, &needs_history, error));
+    return needs_history ? ab_history_spans_add(options->directory, answer, error) : AB_OK;
+}
+
 /* Rank 0 reports for work; `text` becomes what the others have to know. */
 static ab_err begin_on_rank_0(
     struct ab_job *job, const struct options *options, struct ab_buffer *text, struct ab_error *error)
@@ -74,6 +83,11 @@ static ab_err begin_on_rank_0(
     struct ab_json *answer = NULL;
     AB_TRY(ab_control_open(options->directory, &job->control, error));
     AB_TRY(ab_control_begin(job->control, options->job, options->is_full, ab_exchange_ranks(), &answer, error));
+    ab_err err = answer_complete(options, answer, error);
+    if (err != AB_OK) {
+        ab_json_destroy(answer);
+        return err;
+    }
     uint64_t memory = options->memory_mb > 0 ? options->memory_mb << 20 : ab_control_memory_bytes(job->control);
     struct ab_json *message = ab_json_object();
     ab_json_set_u64(message, "memory_bytes", memory);

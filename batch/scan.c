@@ -64,6 +64,11 @@ static ab_err fields_bind(struct ab_scan *scan, const bool *used, struct ab_erro
             return ab_error_set(
                 error, AB_CORRUPT, "%s: column %s has another type", scan->path, stream->columns[i].name);
         }
+        bool has_nulls = scan->field_of[i] < 0 || !fields[scan->field_of[i]].is_required;
+        if (used[i] && stream->columns[i].is_not_null && has_nulls) {
+            return ab_error_set(
+                error, AB_CORRUPT, "%s: column %s may be NULL in it", scan->path, stream->columns[i].name);
+        }
         if (scan->field_of[i] >= 0) {
             scan->wanted[scan->field_of[i]] = true;
         }

@@ -13,8 +13,8 @@
 
 struct ab_scan;
 
-/* Opens the file; `used` has an entry per column of the stream. AB_CORRUPT when the file is not what the marker says,
- * with the place. */
+/* Opens the file; `used` has an entry per column of the stream. AB_CORRUPT, with the place, when the file is not what
+ * the marker says, or a NOT NULL column that is used may be NULL in it. */
 AB_MUST_USE ab_err ab_scan_open(const char *directory, const struct ab_sealed_span *sealed,
     const struct ab_stream *stream, const bool *used, struct ab_memory *memory, struct ab_scan **scan,
     struct ab_error *error);

@@ -85,6 +85,39 @@ void ab_status_head_write(const struct ab_json *status, struct ab_buffer *out)
         ab_json_real_or(ab_json_get(status, "disk_total_bytes"), 0) / 1e9);
 }
 
+void ab_status_cluster_write(const struct ab_json *cluster, struct ab_buffer *out)
+{
+    static const char *const nodes[] = {"node", "state", "speed", "rack", "weight", "starts", "damaged"};
+    static const char *const partitions[] = {
+        "partition", "leader", "is_leader_live", "epoch", "replicas", "isr", "elr", "learners"};
+    if (cluster == NULL) {
+        return;
+    }
+    const struct ab_json *controller = ab_json_get(cluster, "controller");
+    ab_buffer_put_format(out, "node %" PRId64 " answers; ", ab_json_integer_or(ab_json_get(cluster, "node"), 0));
+    if (ab_json_is_null(controller)) {
+        ab_buffer_put_format(out, "no controller acts\n");
+    } else {
+        ab_buffer_put_format(out, "the controller of node %" PRId64 " acts, at %s\n",
+            ab_json_integer_or(ab_json_get(controller, "node"), 0),
+            ab_json_text_or(ab_json_get(controller, "address"), "?"));
+    }
+    const char *trouble = ab_json_text_or(ab_json_get(cluster, "error"), "");
+    if (trouble[0] != '\0') {
+        ab_buffer_put_format(out, "coordination service: %s\n", trouble);
+        return;
+    }
+    ab_buffer_put_format(out,
+        "%" PRId64 " partitions without a live leader, %" PRId64 " with fewer in-sync replicas than they should have, "
+        "%" PRId64 " not made yet\n",
+        ab_json_integer_or(ab_json_get(cluster, "leaderless"), 0),
+        ab_json_integer_or(ab_json_get(cluster, "under_replicated"), 0),
+        ab_json_integer_or(ab_json_get(cluster, "not_created"), 0));
+    ab_status_list_write(ab_json_get(cluster, "nodes"), "nodes", nodes, sizeof nodes / sizeof nodes[0], out);
+    ab_status_list_write(
+        ab_json_get(cluster, "partitions"), "replicas", partitions, sizeof partitions / sizeof partitions[0], out);
+}
+
 void ab_status_work_write(const struct ab_json *status, struct ab_buffer *out)
 {
     static const char *const views[] = {"name", "stream", "version", "cut", "rows", "bytes", "time_us"};
@@ -99,6 +132,7 @@ static void status_write(const struct ab_json *status, struct ab_buffer *out)
     static const char *const partitions[] = {
         "partition", "end", "durable", "applied", "accepted", "rejected", "last_cut", "spans"};
     ab_status_head_write(status, out);
+    ab_status_cluster_write(ab_json_get(status, "cluster"), out);
     ab_status_list_write(ab_json_get(status, "daemons"), "daemons", daemons, sizeof daemons / sizeof daemons[0], out);
     ab_status_work_write(status, out);
     ab_status_list_write(ab_json_get(ab_json_get(status, "speed"), "partitions"), "partitions", partitions,

@@ -23,6 +23,9 @@ void ab_status_list_write(const struct ab_json *list, const char *title, const c
 void ab_status_head_write(const struct ab_json *status, struct ab_buffer *out);
 void ab_status_work_write(const struct ab_json *status, struct ab_buffer *out);
 
+/* Appends what a node says of all nodes and their partitions (the member "cluster"); nothing for NULL. */
+void ab_status_cluster_write(const struct ab_json *cluster, struct ab_buffer *out);
+
 /* ---- status_nodes.c ---- */
 
 /* Asks every node: *status (the caller's) is what the first one that answers says, with "data" the cluster's directory,

@@ -126,6 +126,7 @@ static ab_err reply_fill(struct ab_controller *controller, const struct begun *b
 {
     struct ab_catalog *catalog = NULL;
     struct ab_json *spans = NULL;
+    struct ab_json *history = NULL;
     struct ab_json *previous = NULL;
     ab_json_set(reply, "job", ab_json_text(begun->id));
     ab_json_set(reply, "attempt", ab_json_integer(begun->attempt));
@@ -136,6 +137,8 @@ static ab_err reply_fill(struct ab_controller *controller, const struct begun *b
     AB_TRY(member_copy(reply, manifest, "partitions", error));
     AB_TRY(ab_cuts_spans(controller, begun->cut, &spans, error));
     ab_json_set(reply, "spans", spans);
+    AB_TRY(ab_cuts_history(controller, &history, error));
+    ab_json_set(reply, "history", history);
     AB_TRY(ab_catalog_of_version(
         controller, ab_json_u64_or(ab_json_get(manifest, "catalog_version"), 0), &catalog, error));
     catalog_set(reply, catalog);
@@ -152,6 +155,7 @@ ab_err ab_verb_job_begin(
 {
     struct begun begun = {0};
     struct ab_json *manifest = NULL;
+    AB_TRY(ab_jobs_allowed(controller, error));
     AB_TRY(job_begin(controller, payload, &begun, error));
     AB_TRY(ab_cuts_complete_pending(controller, error));
     if (begun.cut == 0) {

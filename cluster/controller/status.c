@@ -130,6 +130,8 @@ static void catalog_status(struct ab_controller *controller, struct ab_json *sta
 static void cuts_status(struct ab_controller *controller, struct ab_json *status)
 {
     uint64_t next = 0;
+    uint64_t *kept = NULL;
+    size_t kept_count = 0;
     struct ab_json *manifest = NULL;
     if (ab_cut_next(controller, &next, NULL) != AB_OK) {
         return;
@@ -140,6 +142,10 @@ static void cuts_status(struct ab_controller *controller, struct ab_json *status
         ab_json_set(entry, "state", ab_json_text(ab_json_text_or(ab_json_get(manifest, "state"), "")));
         ab_json_set(entry, "time_us", ab_json_integer(ab_json_integer_or(ab_json_get(manifest, "time_us"), 0)));
     }
+    if (ab_cuts_kept(controller, &kept, &kept_count, NULL) == AB_OK) {
+        ab_json_set(entry, "retained", ab_json_integer((int64_t)kept_count));
+    }
+    ab_delete(kept);
     ab_json_destroy(manifest);
     ab_json_set(status, "cuts", entry);
 }
@@ -167,8 +173,9 @@ ab_err ab_verb_status(
         ab_json_set(status, "disk_free_bytes", ab_json_integer((int64_t)free_bytes));
         ab_json_set(status, "disk_total_bytes", ab_json_integer((int64_t)total_bytes));
     }
-    if (ab_speed_call(controller, &controller->quick_link, AB_VERB_STATUS, NULL, SPEED_STATUS_TIMEOUT_MS, &speed,
-            &speed_error) == AB_OK) {
+    ab_nodes_status(controller, status);
+    const struct ab_speed_question question = {.verb = AB_VERB_STATUS, .timeout_ms = SPEED_STATUS_TIMEOUT_MS};
+    if (ab_speed_call(controller, &controller->quick_links, &question, &speed, &speed_error) == AB_OK) {
         ab_json_set(status, "speed", speed);
     } else {
         ab_json_set(status, "speed_error", ab_json_text(speed_error.text));

@@ -26,8 +26,8 @@ const struct ab_view *ab_aggregation_view(const struct ab_aggregation *aggregati
  * it): the projection of a scan. */
 void ab_aggregation_columns(const struct ab_aggregation *aggregation, bool *used, size_t used_count);
 
-/* Rows to aggregate: columns by stream column index (NULL entry = all NULL). Row r's identity is (partition, offsets[r]
- * or offset, ordinals[r] or r). */
+/* Rows to aggregate: columns by stream column index (NULL entry = all NULL); no row that counts is NULL in a NOT NULL
+ * column. Row r's identity is (partition, offsets[r] or offset, ordinals[r] or r). */
 struct ab_rows {
     const struct ab_column *const *columns;
     uint32_t rows_count;

@@ -37,6 +37,9 @@ ab_err ab_group_key_decode(const struct ab_view *view, struct ab_bytes key, stru
     uint32_t chunk = __builtin_bswap32(ab_reader_u32(&reader));
     for (uint32_t k = 0; k < view->keys_count; k++) {
         AB_TRY(ab_key_take(&reader, view->keys[k].type, arena, &values[k]));
+        if (values[k].is_null && view->stream->columns[view->keys[k].column].is_not_null) {
+            return AB_CORRUPT;
+        }
     }
     if (reader.has_failed || ab_reader_left(&reader) != sizeof(int64_t)) {
         return AB_CORRUPT;

@@ -19,7 +19,7 @@ uint32_t ab_group_key_chunk(const struct ab_view *view, ab_time_us pane_start_us
 void ab_group_key_encode(
     const struct ab_view *view, const struct ab_value *values, ab_time_us pane_start_us, struct ab_buffer *out);
 
-/* Takes a key apart; text values are copied into the arena. AB_CORRUPT. */
+/* Takes a key apart; text values are copied into the arena. AB_CORRUPT, also when a NOT NULL key is NULL. */
 AB_MUST_USE ab_err ab_group_key_decode(const struct ab_view *view, struct ab_bytes key, struct ab_arena *arena,
     struct ab_value *values, ab_time_us *pane_start_us);
 

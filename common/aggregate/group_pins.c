@@ -9,7 +9,7 @@ static void pin_init(struct ab_group_pin *pin, const struct ab_query_pin *from, 
     const struct ab_group_layout *layout = &store->layout;
     pin->key = from->key;
     pin->first_word = layout->key_words[from->key];
-    pin->words_count = layout->key_types[from->key].kind == AB_TYPE_DECIMAL ? 2 : 1;
+    pin->words_count = layout->keys[from->key].type.kind == AB_TYPE_DECIMAL ? 2 : 1;
     pin->words = ab_new_array(uint64_t, (size_t)from->values_count * pin->words_count + 1);
     for (uint32_t v = 0; v < from->values_count; v++) {
         uint64_t *words = &pin->words[(size_t)pin->values_count * pin->words_count];
@@ -87,7 +87,7 @@ static void lookup_words(const struct ab_group_pins *pins, uint64_t number, uint
 
 static bool pin_holds(const struct ab_group_pin *pin, const struct ab_group_layout *layout, const uint64_t *words)
 {
-    if ((words[layout->null_word] >> pin->key & 1) != 0) {
+    if (ab_group_layout_is_null(layout, words, pin->key)) {
         return false; /* pins are values, never NULL */
     }
     for (uint32_t v = 0; v < pin->values_count; v++) {

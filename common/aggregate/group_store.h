@@ -1,9 +1,9 @@
 /* group_store: a hash table from fixed-width key words to entries that hold states in place; for this folder alone.
  *
- * A key is words: [pane start, if the layout has panes][mask of NULL keys, if it has keys][keys: one word, DECIMAL two;
- * TEXT as the number of a string kept once]. An entry is the words, then the states of the primitives. Entries stand in
- * one array in order of arrival; an index of (32 bits of hash, entry) at most half full leads to them, so growth moves
- * no states and walking needs no index.
+ * A key is words: [pane start, if the layout has panes][mask of NULL keys, if any can be NULL][keys: one word, DECIMAL
+ * two; TEXT as the number of a string kept once]. An entry is the words, then the states of the primitives. Entries
+ * stand in one array in order of arrival; an index of (32 bits of hash, entry) at most half full leads to them, so
+ * growth moves no states and walking needs no index.
  *
  * Memory: everything is charged past the limit to a budget of its own inside the one given. Threads: as group_table.h.
  */
@@ -18,13 +18,19 @@
 /* Pane word, NULL mask and keys of two words each. */
 #define AB_GROUP_WORDS_MAX (2 + 2 * AB_CATALOG_KEYS_MAX)
 
+struct ab_group_store_key {
+    struct ab_type type;
+    bool is_not_null;
+};
+
 /* What the groups of a store look like. */
 struct ab_group_layout {
     uint32_t keys_count;
-    struct ab_type key_types[AB_CATALOG_KEYS_MAX];
+    struct ab_group_store_key keys[AB_CATALOG_KEYS_MAX];
     uint32_t key_words[AB_CATALOG_KEYS_MAX]; /* first word of each key */
     bool has_pane;
-    uint32_t null_word; /* place of the mask of NULL keys; unused without keys */
+    bool has_nulls;     /* some key can be NULL */
+    uint32_t null_word; /* place of the mask of NULL keys; unused when none can be */
     uint32_t words_count;
     uint32_t primitives_count;
     uint32_t entry_bytes;
@@ -47,7 +53,7 @@ struct ab_group_store {
 };
 
 /* An empty store whose groups have these keys and the primitives listed (indexes into plans). `memory` may be NULL. */
-void ab_group_store_init(struct ab_group_store *store, const struct ab_type *key_types, uint32_t keys_count,
+void ab_group_store_init(struct ab_group_store *store, const struct ab_group_store_key *keys, uint32_t keys_count,
     bool has_pane, const struct ab_plan_primitive *plans, const uint32_t *listed, uint32_t listed_count,
     struct ab_memory *memory);
 void ab_group_store_fini(struct ab_group_store *store);
@@ -69,7 +75,21 @@ static inline void *ab_group_store_state(const struct ab_group_store *store, siz
  * i-th's. */
 void ab_group_store_find(struct ab_group_store *store, const uint64_t *words, size_t count, uint32_t *entries);
 
-/* Makes key words of values; text is interned. */
+/* Whether key k is NULL in key words. */
+static inline bool ab_group_layout_is_null(const struct ab_group_layout *layout, const uint64_t *words, uint32_t k)
+{
+    return layout->has_nulls && (words[layout->null_word] >> k & 1) != 0;
+}
+
+/* A key of the store made of a view's. */
+static inline struct ab_group_store_key ab_group_store_key_of(const struct ab_view *view, uint32_t k)
+{
+    const struct ab_view_key *key = &view->keys[k];
+    return (struct ab_group_store_key){
+        .type = key->type, .is_not_null = view->stream->columns[key->column].is_not_null};
+}
+
+/* Makes key words of values, of which those that cannot be NULL are not; text is interned. */
 void ab_group_store_key_words(
     struct ab_group_store *store, const struct ab_value *values, ab_time_us pane_start_us, uint64_t *words);
 

@@ -8,10 +8,10 @@ struct ab_group_table *ab_group_table_create(const struct ab_aggregation *aggreg
 {
     struct ab_group_table *table = ab_new(struct ab_group_table);
     const struct ab_view *view = aggregation->view;
-    struct ab_type key_types[AB_CATALOG_KEYS_MAX];
+    struct ab_group_store_key keys[AB_CATALOG_KEYS_MAX];
     AB_ASSERT(view->keys_count <= AB_CATALOG_KEYS_MAX);
     for (uint32_t k = 0; k < view->keys_count; k++) {
-        key_types[k] = view->keys[k].type;
+        keys[k] = ab_group_store_key_of(view, k);
     }
     table->aggregation = aggregation;
     table->listed = ab_new_array(uint32_t, aggregation->primitives_count);
@@ -19,7 +19,7 @@ struct ab_group_table *ab_group_table_create(const struct ab_aggregation *aggreg
         table->listed[i] = i;
     }
     table->payloads = ab_new_array(struct ab_bytes, aggregation->primitives_count);
-    ab_group_store_init(&table->store, key_types, view->keys_count, view->pane_us > 0, aggregation->primitives,
+    ab_group_store_init(&table->store, keys, view->keys_count, view->pane_us > 0, aggregation->primitives,
         table->listed, aggregation->primitives_count, memory);
     return table;
 }
@@ -65,8 +65,7 @@ void ab_group_words_translate(const struct ab_group_store *from, size_t entry, c
     const struct ab_group_layout *layout = &from->layout;
     memcpy(words, ab_group_store_words(from, entry), layout->words_count * sizeof(*words));
     for (uint32_t k = 0; k < layout->keys_count; k++) {
-        bool is_null = (words[layout->null_word] >> k & 1) != 0;
-        if (layout->key_types[k].kind == AB_TYPE_TEXT && !is_null) {
+        if (layout->keys[k].type.kind == AB_TYPE_TEXT && !ab_group_layout_is_null(layout, words, k)) {
             words[layout->key_words[k]] = texts[words[layout->key_words[k]]];
         }
     }

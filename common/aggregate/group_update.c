@@ -1,5 +1,6 @@
-/* Aggregating a block: WHERE and panes choose the rows, keys become words, groups are found in batches, and each
- * primitive then runs over the batch's rows, column by column. */
+/* Aggregating a block: WHERE is evaluated for all of it; then, batch by batch, so that what a batch needs stays in the
+ * first cache, rows are chosen and placed in panes, their keys become words, their groups are found, and each primitive
+ * runs over them, column by column. */
 #include "common/aggregate/group_table_private.h"
 #include "common/aggregate/pane.h"
 #include "common/aggregate/primitive_distinct.h"
@@ -18,12 +19,21 @@ struct update {
     bool *is_present;            /* by argument: false = all NULL */
     uint8_t **filters;           /* by filter: 1 = TRUE */
     uint64_t **hashes;           /* by primitive: DISTINCT's */
-    uint32_t *selected;          /* rows that count */
-    int64_t *panes;              /* pane start of each selected row; NULL without panes */
-    size_t selected_count;
+    const uint8_t *keep;         /* by row: 1 = WHERE is TRUE; NULL = all rows */
+    uint32_t next;               /* row of the block that no batch has looked at yet */
+    bool is_prepared;            /* what only rows that count need is there */
     uint32_t *
         key_texts[AB_CATALOG_KEYS_MAX]; /* TEXT keys: our number of each dictionary entry, UINT32_MAX = not asked yet */
     struct ab_primitive_identity identity;
+};
+
+/* Rows that count, on their way to their groups. */
+struct batch {
+    uint32_t rows[AB_GROUP_BATCH_ROWS];
+    int64_t panes[AB_GROUP_BATCH_ROWS]; /* pane start of each row; unset without panes */
+    uint32_t groups[AB_GROUP_BATCH_ROWS];
+    size_t count;
+    uint64_t *words; /* key words, row by row */
 };
 
 static void *scratch_alloc(struct update *update, size_t bytes)
@@ -109,112 +119,107 @@ static void expressions_run(struct update *update)
 
 /* ---- choosing rows ---- */
 
-/* Rows that are not skipped and pass WHERE. */
-static void rows_filter(struct update *update)
+/* Fills the batch with the next rows that are not skipped and pass WHERE. */
+static void rows_take(struct update *update, struct batch *batch)
 {
     const struct ab_rows *rows = update->rows;
-    const struct ab_expression *where = update->aggregation->view->where;
-    const uint8_t *keep = where == NULL ? NULL : filter_run(update, where);
-    update->selected = scratch_alloc(update, rows->rows_count * sizeof(*update->selected));
-    if (rows->skip == NULL && keep == NULL) {
-        for (uint32_t row = 0; row < rows->rows_count; row++) {
-            update->selected[row] = row;
-        }
-        update->selected_count = rows->rows_count;
-        return;
-    }
+    const uint8_t *keep = update->keep;
+    uint32_t row = update->next;
     size_t count = 0;
     size_t filtered = 0;
-    for (uint32_t row = 0; row < rows->rows_count; row++) {
+    for (; rows->skip == NULL && keep == NULL && row < rows->rows_count && count < AB_GROUP_BATCH_ROWS; row++) {
+        batch->rows[count++] = row;
+    }
+    for (; row < rows->rows_count && count < AB_GROUP_BATCH_ROWS; row++) {
         bool is_there = rows->skip == NULL || rows->skip[row] == 0;
         bool is_kept = keep == NULL || keep[row] != 0;
-        update->selected[count] = row;
+        batch->rows[count] = row;
         count += is_there && is_kept;
         filtered += is_there && !is_kept;
     }
-    update->selected_count = count;
+    batch->count = count;
+    update->next = row;
     update->counts->filtered += filtered;
 }
 
-/* Leaves out the selected rows that have no time. */
-static void rows_drop_timeless(struct update *update, const struct ab_column *times)
+/* Leaves out the rows that have no time. */
+static void rows_drop_timeless(struct update *update, struct batch *batch, const struct ab_column *times)
 {
     size_t count = 0;
-    for (size_t i = 0; i < update->selected_count; i++) {
-        uint32_t row = update->selected[i];
-        update->selected[count] = row;
+    for (size_t i = 0; i < batch->count; i++) {
+        uint32_t row = batch->rows[i];
+        batch->rows[count] = row;
         count += !ab_column_is_null(times, row);
     }
-    update->counts->filtered += update->selected_count - count;
-    update->selected_count = count;
+    update->counts->filtered += batch->count - count;
+    batch->count = count;
 }
 
-/* Pane starts of the selected rows. Panes count from `origin`, the start of the first row's pane, so that a product
- * takes the place of the division: with `inverse` = 2^64 / width rounded down, the quotient is at most one too small.
- */
-static void panes_fill(struct update *update, const int64_t *times, int64_t width)
+/* Pane starts of a batch. Panes count from `origin`, the start of the first pane in it, so that a product takes the
+ * place of the division: with `inverse` = 2^64 / width rounded down, the quotient is at most one too small. */
+static void panes_fill(struct batch *batch, const int64_t *times, int64_t width)
 {
     int64_t low = INT64_MAX;
     int64_t high = INT64_MIN;
-    const uint32_t *selected = update->selected;
-    for (size_t i = 0; i < update->selected_count; i++) {
-        int64_t time = times[selected[i]];
+    const uint32_t *rows = batch->rows;
+    int64_t *panes = batch->panes;
+    for (size_t i = 0; i < batch->count; i++) {
+        int64_t time = times[rows[i]];
+        panes[i] = time;
         low = time < low ? time : low;
         high = time > high ? time : high;
     }
     int64_t origin = ab_pane_floor(low, width);
-    int64_t *panes = update->panes;
     if (origin == INT64_MIN) { /* perhaps not the true start, which may be out of range */
-        for (size_t i = 0; i < update->selected_count; i++) {
-            panes[i] = ab_pane_floor(times[selected[i]], width);
+        for (size_t i = 0; i < batch->count; i++) {
+            panes[i] = ab_pane_floor(panes[i], width);
         }
     } else if (high < ab_pane_add(origin, width)) {
-        for (size_t i = 0; i < update->selected_count; i++) {
+        for (size_t i = 0; i < batch->count; i++) {
             panes[i] = origin;
         }
     } else {
         uint64_t divisor = (uint64_t)width;
         uint64_t inverse = UINT64_MAX / divisor;
-        for (size_t i = 0; i < update->selected_count; i++) {
-            uint64_t offset = (uint64_t)times[selected[i]] - (uint64_t)origin;
+        for (size_t i = 0; i < batch->count; i++) {
+            uint64_t offset = (uint64_t)panes[i] - (uint64_t)origin;
             uint64_t rest = offset - (uint64_t)((ab_uint128)offset * inverse >> 64) * divisor;
             rest -= rest >= divisor ? divisor : 0;
-            panes[i] = (int64_t)((uint64_t)times[selected[i]] - rest);
+            panes[i] = (int64_t)((uint64_t)panes[i] - rest);
         }
     }
 }
 
-/* Gives each selected row its pane; rows without a time and rows of expired panes are left out. */
-static void rows_place(struct update *update)
+/* Gives each row its pane; rows without a time and rows of expired panes are left out. */
+static void rows_place(struct update *update, struct batch *batch)
 {
     const struct ab_view *view = update->aggregation->view;
     const struct ab_column *times = input_at(update, view->pane_column);
     if (times == NULL) {
-        update->counts->filtered += update->selected_count;
-        update->selected_count = 0;
+        update->counts->filtered += batch->count;
+        batch->count = 0;
         return;
     }
     if (times->nulls != NULL) {
-        rows_drop_timeless(update, times);
+        rows_drop_timeless(update, batch, times);
     }
-    if (update->selected_count == 0) {
+    if (batch->count == 0) {
         return;
     }
-    update->panes = scratch_alloc(update, update->selected_count * sizeof(*update->panes));
-    panes_fill(update, times->values, view->pane_us);
+    panes_fill(batch, times->values, view->pane_us);
     int64_t expired_until = update->rows->expired_until_us;
     if (expired_until == INT64_MIN) {
         return;
     }
     size_t count = 0;
-    for (size_t i = 0; i < update->selected_count; i++) {
-        int64_t start = update->panes[i];
-        update->selected[count] = update->selected[i];
-        update->panes[count] = start;
+    for (size_t i = 0; i < batch->count; i++) {
+        int64_t start = batch->panes[i];
+        batch->rows[count] = batch->rows[i];
+        batch->panes[count] = start;
         count += ab_pane_add(start, view->pane_us) > expired_until;
     }
-    update->counts->expired += update->selected_count - count;
-    update->selected_count = count;
+    update->counts->expired += batch->count - count;
+    batch->count = count;
 }
 
 /* ---- keys ---- */
@@ -312,35 +317,37 @@ static void words_put_nulls(const struct ab_group_layout *layout, uint32_t k, co
         if (column == NULL || ab_column_is_null(column, rows[i])) {
             words[i * stride + layout->null_word] |= UINT64_C(1) << k;
             words[i * stride + layout->key_words[k]] = 0;
-            if (layout->key_types[k].kind == AB_TYPE_DECIMAL) {
+            if (layout->keys[k].type.kind == AB_TYPE_DECIMAL) {
                 words[i * stride + layout->key_words[k] + 1] = 0;
             }
         }
     }
 }
 
-static void words_fill(struct update *update, size_t first, size_t count, uint64_t *words)
+static void words_fill(struct update *update, const struct batch *batch)
 {
     const struct ab_view *view = update->aggregation->view;
     const struct ab_group_layout *layout = &update->table->store.layout;
-    const uint32_t *rows = update->selected + first;
+    const uint32_t *rows = batch->rows;
+    size_t count = batch->count;
+    uint64_t *words = batch->words;
     uint32_t stride = layout->words_count;
     for (size_t i = 0; layout->has_pane && i < count; i++) {
-        words[i * stride + layout->null_word] = 0; /* without keys: the pane's own place, so this comes first */
-        words[i * stride] = (uint64_t)update->panes[first + i];
+        words[i * stride] = (uint64_t)batch->panes[i];
     }
-    for (size_t i = 0; !layout->has_pane && layout->keys_count > 0 && i < count; i++) {
-        words[i * stride] = 0;
+    for (size_t i = 0; layout->has_nulls && i < count; i++) {
+        words[i * stride + layout->null_word] = 0;
     }
     for (uint32_t k = 0; k < layout->keys_count; k++) {
         const struct ab_column *column = input_at(update, view->keys[k].column);
         uint64_t *at = words + layout->key_words[k];
+        AB_ASSERT(column != NULL || !layout->keys[k].is_not_null);
         if (column != NULL && column->type.kind == AB_TYPE_TEXT) {
             words_put_texts(update, k, column, rows, count, at);
         } else if (column != NULL) {
             words_put_numbers(column, rows, count, stride, at);
         }
-        if (column == NULL || column->nulls != NULL) {
+        if (layout->has_nulls && (column == NULL || column->nulls != NULL)) {
             words_put_nulls(layout, k, column, rows, count, words);
         }
     }
@@ -415,8 +422,11 @@ static void feed_update(struct update *update, uint32_t f, const struct feed_row
 
 /* The first primitive counts all rows: it goes with the first feed that lets all of them through, since its own feed
  * has nothing else. */
-static void states_update(struct update *update, const uint32_t *rows, const uint32_t *groups, size_t count)
+static void states_update(struct update *update, const struct batch *batch)
 {
+    const uint32_t *rows = batch->rows;
+    const uint32_t *groups = batch->groups;
+    size_t count = batch->count;
     const struct ab_aggregation *aggregation = update->aggregation;
     uint32_t own_feed = aggregation->primitives[0].feed;
     uint32_t room[2 * AB_GROUP_BATCH_ROWS];
@@ -451,6 +461,17 @@ static void identity_prepare(struct update *update)
     };
 }
 
+/* What only rows that count need, once some are there. */
+static void update_prepare(struct update *update)
+{
+    if (!update->is_prepared) {
+        update->is_prepared = true;
+        expressions_run(update);
+        key_texts_prepare(update);
+        identity_prepare(update);
+    }
+}
+
 void ab_group_table_update(
     struct ab_group_table *table, const struct ab_rows *rows, struct ab_arena *scratch, struct ab_row_counts *counts)
 {
@@ -461,27 +482,23 @@ void ab_group_table_update(
         .scratch = scratch,
         .counts = counts,
     };
-    rows_filter(&update);
-    if (update.selected_count > 0 && table->aggregation->view->pane_us > 0) {
-        rows_place(&update);
+    const struct ab_view *view = table->aggregation->view;
+    update.keep = view->where == NULL ? NULL : filter_run(&update, view->where);
+    struct batch batch;
+    size_t words_bytes = table->store.layout.words_count * sizeof(*batch.words);
+    batch.words = scratch_alloc(&update, AB_GROUP_BATCH_ROWS * words_bytes);
+    while (update.next < rows->rows_count) {
+        rows_take(&update, &batch);
+        if (batch.count > 0 && view->pane_us > 0) {
+            rows_place(&update, &batch);
+        }
+        if (batch.count > 0) {
+            update_prepare(&update);
+            words_fill(&update, &batch);
+            ab_group_store_find(&table->store, batch.words, batch.count, batch.groups);
+            states_update(&update, &batch);
+            counts->aggregated += batch.count;
+        }
     }
-    if (update.selected_count > 0) {
-        expressions_run(&update);
-        key_texts_prepare(&update);
-        identity_prepare(&update);
-    }
-    uint32_t words_count = table->store.layout.words_count;
-    uint64_t *words = update.selected_count == 0
-                          ? NULL
-                          : scratch_alloc(&update, AB_GROUP_BATCH_ROWS * (words_count + 1) * sizeof(*words));
-    for (size_t first = 0; first < update.selected_count; first += AB_GROUP_BATCH_ROWS) {
-        size_t count = update.selected_count - first;
-        count = count < AB_GROUP_BATCH_ROWS ? count : AB_GROUP_BATCH_ROWS;
-        uint32_t groups[AB_GROUP_BATCH_ROWS];
-        words_fill(&update, first, count, words);
-        ab_group_store_find(&table->store, words, count, groups);
-        states_update(&update, update.selected + first, groups, count);
-    }
-    counts->aggregated += update.selected_count;
     ab_arena_fini(&update.spare);
 }

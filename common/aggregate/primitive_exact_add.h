@@ -37,14 +37,15 @@ static inline void ab_exact_sum_add(
         }
         return;
     }
-    uint64_t mantissa = (bits & ((UINT64_C(1) << 52) - 1)) | (uint64_t)(biased != 0) << 52;
-    ab_int128 sign = -(ab_int128)(bits >> 63);
-    ab_uint128 value = (ab_uint128)(((ab_int128)((ab_uint128)mantissa << shift) ^ sign) - sign);
+    int64_t mantissa = (int64_t)((bits & ((UINT64_C(1) << 52) - 1)) | (uint64_t)(biased != 0) << 52);
+    int64_t sign = (int64_t)bits >> 63;
+    mantissa = (mantissa ^ sign) - sign;
+    ab_uint128 value = (ab_uint128)(ab_int128)mantissa << shift;
     ab_uint128 low = (ab_uint128)state->words[1] << 64 | state->words[0];
     ab_uint128 sum = low + value;
     state->words[0] = (uint64_t)sum;
     state->words[1] = (uint64_t)(sum >> 64);
-    state->words[2] += (uint64_t)(sum < low) + (uint64_t)((ab_int128)value >> 127);
+    state->words[2] += (uint64_t)(sum < low) + (uint64_t)(mantissa >> 63);
 }
 
 #endif

@@ -3,6 +3,10 @@
 #include "common/aggregate/primitive_exact_add.h"
 #include "common/aggregate/primitive_extreme.h"
 
+/* How far ahead an entry is fetched: finding the groups of a whole batch has pushed many of them out of the first cache
+ * again. */
+#define FETCH_AHEAD 6u
+
 /* Notes the place of a primitive unless there is one of its kind already. */
 static bool place_take(bool *has, uint32_t *place, uint32_t at)
 {
@@ -54,6 +58,9 @@ static inline __attribute__((always_inline)) void rows_run(
     const double *values = is_usual || has_values(&walk) ? batch->column->values : NULL;
     for (size_t i = 0; i < count; i++) {
         uint8_t *entry = states + stride * groups[i];
+        const uint8_t *later = states + stride * groups[i + FETCH_AHEAD < count ? i + FETCH_AHEAD : i];
+        __builtin_prefetch(later, 1);
+        __builtin_prefetch(later + stride - 1, 1);
         double number = is_usual || values != NULL ? values[rows[i]] : 0;
         uint64_t order = ab_cell_double(number);
         for (uint32_t c = 0; c < (is_usual ? counts : walk.counts); c++) {

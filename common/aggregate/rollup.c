@@ -72,18 +72,18 @@ ab_err ab_rollup_create(const struct ab_query *query, const struct ab_aggregatio
     created->aggregation = aggregation;
     created->memory = memory;
     created->tumble_us = query->is_listing ? view->pane_us : query->tumble_us;
-    struct ab_type key_types[AB_CATALOG_KEYS_MAX];
+    struct ab_group_store_key keys[AB_CATALOG_KEYS_MAX];
     for (uint32_t k = 0; k < view->keys_count; k++) {
         created->key_place[k] = AB_PLAN_NONE;
         if (query->is_listing || query->is_grouped[k]) {
             created->key_place[k] = created->keys_count;
-            key_types[created->keys_count++] = view->keys[k].type;
+            keys[created->keys_count++] = ab_group_store_key_of(view, k);
         }
     }
     primitives_list(created);
     bounds_init(created, hidden_until_us);
-    ab_group_store_init(&created->store, key_types, created->keys_count, created->tumble_us > 0,
-        aggregation->primitives, created->listed, created->listed_count, memory);
+    ab_group_store_init(&created->store, keys, created->keys_count, created->tumble_us > 0, aggregation->primitives,
+        created->listed, created->listed_count, memory);
     ab_arena_init(&created->pending_arena, &created->store.memory, 0);
     *rollup = created;
     return AB_OK;
@@ -343,7 +343,11 @@ static ab_err merge_one(struct ab_rollup *rollup, struct ab_bytes key, struct ab
     struct ab_reader reader = ab_reader_of(key);
     ab_arena_reset(&rollup->pending_arena);
     for (uint32_t k = 0; k < rollup->keys_count; k++) {
-        AB_TRY(ab_key_take(&reader, store->layout.key_types[k], &rollup->pending_arena, &values[k]));
+        const struct ab_group_store_key *expected = &store->layout.keys[k];
+        AB_TRY(ab_key_take(&reader, expected->type, &rollup->pending_arena, &values[k]));
+        if (values[k].is_null && expected->is_not_null) {
+            return AB_CORRUPT;
+        }
     }
     if (reader.has_failed || ab_reader_left(&reader) != sizeof(int64_t)) {
         return AB_CORRUPT;

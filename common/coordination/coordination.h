@@ -34,6 +34,7 @@
 #define AB_COORDINATION_OPS_MAX 1024u
 /* Paths and values of one multi, each with 128 bytes for the rest of its step: below ZooKeeper's jute.maxbuffer. */
 #define AB_COORDINATION_REQUEST_BYTES_MAX 1000000u
+/* And less when their paths are long: 900,000 bytes of them. */
 #define AB_COORDINATION_WATCHES_MAX 4096u
 #define AB_COORDINATION_CREDENTIAL_BYTES_MAX 256u
 #define AB_COORDINATION_ANY_VERSION UINT64_MAX

@@ -14,6 +14,10 @@
 /* How often the revision rises for a session that reads more than it can watch. */
 #define UNWATCHED_US AB_US_PER_SECOND
 
+/* The library asks for all watches anew in one request, which the servers must not find too large (jute.maxbuffer):
+ * they would hang up on it each time it reconnects. What is between the two is for reads under way. */
+enum { WATCHES_BYTES_MAX = 900000, WATCH_BYTES = 4 };
+
 /* ---- what the library logs ---- */
 
 static atomic_llong log_due_us;    /* atomic: when the next line may be written */
@@ -56,9 +60,17 @@ static void watches_compact_locked(struct zk_session *session)
     session->watches = kept;
 }
 
+/* How many kinds of watches a set of them holds. */
+static size_t kinds_count(uint64_t watched)
+{
+    return ((watched & ZK_WATCH_DATA) != 0) + ((watched & ZK_WATCH_CHILDREN) != 0);
+}
+
 static void watches_put_locked(struct zk_session *session, const char *path, uint64_t before, uint64_t after)
 {
+    size_t bytes = strlen(path) + WATCH_BYTES;
     session->watches_count += (after != 0) - (before != 0);
+    session->watches_bytes += bytes * kinds_count(after) - bytes * kinds_count(before);
     ab_err_ignore(ab_map_set(session->watches, ab_bytes_of_text(path), after)); /* without a budget it cannot be full */
     if (ab_map_count(session->watches) >= 2 * AB_COORDINATION_WATCHES_MAX) {
         watches_compact_locked(session);
@@ -82,7 +94,7 @@ void zk_watch_clear_locked(struct zk_session *session, const char *path, int wat
 
 bool zk_watch_reserve_locked(struct zk_session *session)
 {
-    if (session->watches_count < AB_COORDINATION_WATCHES_MAX) {
+    if (session->watches_count < AB_COORDINATION_WATCHES_MAX && session->watches_bytes < WATCHES_BYTES_MAX) {
         return true;
     }
     if (session->unwatched_us == 0) {

@@ -47,6 +47,7 @@ struct zk_session {
     uint64_t revision;
     struct ab_map *watches; /* owned; full path -> what of it is watched, 0 = nothing any more */
     size_t watches_count;   /* paths with something watched */
+    size_t watches_bytes;   /* of the request that asks for them all anew */
     int64_t
         unwatched_us; /* when the first node was read that there is no watch left for; 0 = none since the last rise */
 };

@@ -22,7 +22,8 @@ char *ab_segment_path(const char *directory, uint64_t first_offset);
 AB_MUST_USE ab_err ab_segment_list(
     const char *directory, uint64_t **first_offsets, size_t *count, struct ab_error *error);
 
-/* Makes an empty segment durably, ready for appending; on error none is left behind. AB_NO_SPACE, AB_IO, AB_EXISTS. */
+/* Makes an empty segment durably (file, then directory: H12), ready for appending; on error none is left behind.
+ * Nothing is allocated ahead: a segment holds whole records and nothing else. AB_NO_SPACE, AB_IO, AB_EXISTS. */
 AB_MUST_USE ab_err ab_segment_create(const char *directory, uint64_t first_offset, int *fd, struct ab_error *error);
 
 /* Cuts a segment to `bytes` bytes; AB_IO. Not synced. */

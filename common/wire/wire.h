@@ -101,7 +101,9 @@ struct ab_server_counters {
 };
 void ab_server_count(const struct ab_server *server, struct ab_server_counters *counters);
 
-/* Answers with a status, a text for a person (may be NULL) and a payload (copied); frees the request. Any thread. */
+/* Answers with a status, a text for a person (may be NULL) and a payload (copied); frees the request. Any thread,
+ * however late. The answer is lost when the connection it came on is gone, also if the same peer has another one since,
+ * and when queue_messages answers wait already for that peer to read them. */
 void ab_request_reply(struct ab_request *request, ab_err status, const char *error_text, struct ab_bytes payload);
 
 /* Frees without an answer. */

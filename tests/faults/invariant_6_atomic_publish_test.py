@@ -20,8 +20,8 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
-from harness import (SLOW, Cluster, Failure, append_file, check, check_equal, command, environment, main,  # noqa: E402
-                     need_programs, say, wait_until, write_file)
+from harness import (CRASH_WORDS, SLOW, Cluster, Failure, append_file, check, check_equal, command,  # noqa: E402
+                     environment, main, need_programs, say, wait_until, write_file)
 
 CATALOG = """
 CREATE STREAM s (k BIGINT NOT NULL, v BIGINT NOT NULL, t TIMESTAMP NOT NULL, EVENT TIME t, PARTITION KEY (k));
@@ -129,7 +129,7 @@ def round_run(cluster, number, path, rows, rng):
     feed(cluster, path, rows)
     before_version, before = versions_in_force(cluster), signs(cluster)
     words = [command("anabranch"), "job", "submit", "recompute", "--wait", "--ranks", "2", "--data", cluster.directory]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment())
     wanted = rng.choice((1, SHARDS, 2 * SHARDS - 1, 2 * SHARDS))
     wait_for_signs(cluster, before, process, wanted)
     delay = rng.choice((0, 0, 0.001, 0.003, 0.01, 0.03))
@@ -141,10 +141,11 @@ def round_run(cluster, number, path, rows, rng):
     at_once = versions_in_force(cluster)
     check_answers(cluster, rows, f"round {number}, {victim} killed, version {at_once}")
     try:
-        process.wait(timeout=60 * SLOW)
+        said = process.communicate(timeout=60 * SLOW)[1].decode(errors="replace")
     except subprocess.TimeoutExpired:
         process.kill()
         raise Failure("a job hangs after a kill") from None
+    check(not any(word in said for word in CRASH_WORDS), f"a sanitizer spoke: {said}")
     wait_until(lambda: all(job["state"] in ("done", "failed") for job in jobs_of(cluster)), "no job is left", 60)
     after = versions_in_force(cluster)
     check_answers(cluster, rows, f"round {number}, settled, version {after}")

@@ -23,6 +23,7 @@ from decimal import Decimal
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
 from harness import (
+    CRASH_WORDS,
     SLOW,
     Cluster,
     append_file,
@@ -133,7 +134,10 @@ def end(process):
         process.kill()
         out, _ = process.communicate()
         raise AssertionError(f"a command hangs after a kill: {process.args}: {out.decode(errors='replace')}") from None
-    return process.returncode, out.decode(errors="replace")
+    text = out.decode(errors="replace")
+    for word in CRASH_WORDS:
+        check(word not in text, f"a sanitizer spoke: {process.args}: {text}")
+    return process.returncode, text
 
 
 class Round:
@@ -244,7 +248,8 @@ def check_report(record, what):
 
 def test(directory):
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=30)
+    # In a sanitizer's build each kind of victim once, and one more.
+    parser.add_argument("--rounds", type=int, default=30 if SLOW <= 1 else len(VICTIMS) + 1)
     parser.add_argument("--rows", type=int, default=30000)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1000000)
     options = parser.parse_args()

@@ -208,7 +208,7 @@ static void cut_add(struct filling *filling)
         .header = {.kind = AB_RECORD_CUT}, .verdict = ab_buffer_view(&no_verdict), .body = ab_buffer_view(&body)};
     record_append(filling, &record);
     assert_ok(ab_log_sync(filling->log, &error));
-    fixture->chains[filling->partition] = ab_log_chain(filling->log);
+    fixture->chains[fixture->spans_count][filling->partition] = ab_log_chain(filling->log);
     fixture->end_offsets[fixture->spans_count][filling->partition] = ab_log_end_offset(filling->log);
     ab_buffer_fini(&body);
 }
@@ -265,10 +265,10 @@ void fixture_span_add(struct fixture *fixture, uint32_t rows)
     fixture->spans_count++;
 }
 
-static struct ab_json *spans_json(const struct fixture *fixture)
+static struct ab_json *spans_json(const struct fixture *fixture, size_t from)
 {
     struct ab_json *spans = ab_json_array();
-    for (size_t s = 0; s < fixture->spans_count; s++) {
+    for (size_t s = from; s < fixture->spans_count; s++) {
         struct ab_json *span = ab_json_object();
         struct ab_json *offsets = ab_json_array();
         for (uint32_t p = 0; p < FIXTURE_PARTITIONS; p++) {
@@ -291,7 +291,7 @@ struct ab_json *fixture_begin_answer(
     for (uint32_t p = 0; p < FIXTURE_PARTITIONS; p++) {
         struct ab_json *entry = ab_json_object();
         char chain[33];
-        ab_hash128_format(fixture->chains[p], chain);
+        ab_hash128_format(fixture->chains[fixture->spans_count - 1][p], chain);
         ab_json_set(entry, "partition", ab_json_integer(p));
         ab_json_set(entry, "leader_epoch", ab_json_integer(1));
         ab_json_set(entry, "offset", ab_json_integer((int64_t)fixture->end_offsets[fixture->spans_count - 1][p]));
@@ -308,12 +308,30 @@ struct ab_json *fixture_begin_answer(
     ab_json_set(answer, "time_us", ab_json_integer(fixture_time(fixture->spans_count)));
     ab_json_set(answer, "catalog", ab_json_text(ab_buffer_text(&hex)));
     ab_json_set(answer, "partitions", partitions);
-    ab_json_set(answer, "spans", spans_json(fixture));
+    ab_json_set(answer, "spans", spans_json(fixture, 0));
     ab_json_set(answer, "previous", previous == NULL ? ab_json_object() : previous);
     ab_json_set(answer, "shards", ab_json_integer(FIXTURE_PARTITIONS));
     ab_buffer_fini(&hex);
     ab_buffer_fini(&encoded);
     return answer;
+}
+
+void fixture_answer_prune(const struct fixture *fixture, struct ab_json *answer, uint64_t cut)
+{
+    struct ab_json *history = ab_json_object();
+    struct ab_json *offsets = ab_json_array();
+    struct ab_json *chains = ab_json_array();
+    for (uint32_t p = 0; p < FIXTURE_PARTITIONS; p++) {
+        char chain[33];
+        ab_hash128_format(fixture->chains[cut - 1][p], chain);
+        ab_json_append(offsets, ab_json_integer((int64_t)fixture->end_offsets[cut - 1][p]));
+        ab_json_append(chains, ab_json_text(chain));
+    }
+    ab_json_set(history, "cut", ab_json_integer((int64_t)cut));
+    ab_json_set(history, "offsets", offsets);
+    ab_json_set(history, "chains", chains);
+    ab_json_set(answer, "history", history);
+    ab_json_set(answer, "spans", spans_json(fixture, cut));
 }
 
 struct ab_json *fixture_digest_answer(const struct fixture *fixture, uint32_t view_uid, uint64_t span)

@@ -10,14 +10,14 @@
 #include "tests/support/test.h"
 
 #define FIXTURE_PARTITIONS 5u
-#define FIXTURE_SPANS_MAX 8u
+#define FIXTURE_SPANS_MAX 12u
 #define FIXTURE_VIEWS 4u
 #define FIXTURE_TIME INT64_C(1700000000000000)
 
 struct fixture {
     char *directory; /* owned; a scratch directory */
     struct ab_catalog *catalog;
-    struct ab_hash128 chains[FIXTURE_PARTITIONS]; /* of the newest cut */
+    struct ab_hash128 chains[FIXTURE_SPANS_MAX][FIXTURE_PARTITIONS]; /* of the cuts */
     uint64_t end_offsets[FIXTURE_SPANS_MAX][FIXTURE_PARTITIONS];
     size_t spans_count;
     uint64_t rows[FIXTURE_SPANS_MAX]; /* all rows of a span */
@@ -44,6 +44,9 @@ ab_time_us fixture_time(uint64_t cut);
  * manifests. */
 struct ab_json *fixture_begin_answer(
     const struct fixture *fixture, const char *job, uint32_t attempt, struct ab_json *previous);
+
+/* Leaves the spans up to `cut` of an answer to history, as a controller does that has forgotten these cuts. */
+void fixture_answer_prune(const struct fixture *fixture, struct ab_json *answer, uint64_t cut);
 
 /* Speed's answer about a view and span. */
 struct ab_json *fixture_digest_answer(const struct fixture *fixture, uint32_t view_uid, uint64_t span);

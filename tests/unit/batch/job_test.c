@@ -1,6 +1,6 @@
 /* Whole jobs under mpirun, against a controller and a speed that live in this test: 1, 2 and 4 ranks, incremental and
- * full, the same states; counts that differ are not published; a killed rank publishes nothing, and the next attempt
- * does. */
+ * full, with all cuts or with history's spans, the same states; counts that differ are not published; a killed rank
+ * publishes nothing, and the next attempt does. */
 #include "common/config/config.h"
 #include "common/crypto/key_file.h"
 #include "common/aggregate/group_key.h"
@@ -24,6 +24,7 @@ struct stage {
     struct ab_server *server;
     uint32_t attempt;
     bool is_full;              /* what the next BEGIN says of previous versions: none */
+    uint64_t pruned_cut;       /* the controller has forgotten the cuts up to this one; 0 = none */
     bool is_lying;             /* speed's counts are off by one */
     bool is_drifting;          /* speed's digests differ */
     struct ab_json *published; /* owned: manifests in force, by view */
@@ -114,6 +115,9 @@ static void on_request(struct ab_request *request, void *context)
         struct ab_json *answer = fixture_begin_answer(&stage->fixture, ab_json_text_or(ab_json_get(body, "job"), "x"),
             stage->attempt, json_copy(stage->published));
         ab_json_set(answer, "full", ab_json_boolean(stage->is_full));
+        if (stage->pruned_cut > 0) {
+            fixture_answer_prune(&stage->fixture, answer, stage->pruned_cut);
+        }
         reply_json(request, answer);
         break;
     }
@@ -369,6 +373,39 @@ static void test_job_incremental_equals_full(void **state)
     assert_true(ab_json_count(ab_json_get(by_city, "directories")) > 1);
 }
 
+/* What the cuts no longer say is said by the markers, to a full run and to an incremental one. */
+static void test_job_spans_of_forgotten_cuts_come_from_history(void **state)
+{
+    struct stage *stage = *state;
+    struct ab_hash128 contents[2][FIXTURE_VIEWS];
+    fixture_span_add(&stage->fixture, 700);
+    stage->is_full = true;
+    assert_int_equal(job_run(1, "all-cuts"), 0);
+    contents_take(stage, contents[0]);
+    fixture_span_add(&stage->fixture, 900);
+    stage->pruned_cut = stage->fixture.spans_count - 2;
+    stage->is_full = false;
+    assert_int_equal(job_run(2, "pruned"), 0);
+    contents_take(stage, contents[0]);
+    stage->is_full = true;
+    for (int ranks = 1; ranks <= 2; ranks++) {
+        assert_int_equal(job_run(ranks, "pruned-full"), 0);
+        contents_take(stage, contents[1]);
+        assert_memory_equal(contents[0], contents[1], sizeof contents[0]);
+    }
+    /* A span less is no view at all. */
+    int before = stage->publishes;
+    char *marker = scratch_path(stage->fixture.directory, "history/_sealed/partition-2/span-2.json");
+    char *aside = scratch_path(stage->fixture.directory, "aside.json");
+    assert_int_equal(rename(marker, aside), 0);
+    assert_int_equal(job_run(2, "lacking"), 1);
+    assert_int_equal(stage->publishes, before);
+    assert_int_equal(rename(aside, marker), 0);
+    stage->pruned_cut = 0;
+    ab_delete(aside);
+    ab_delete(marker);
+}
+
 static void test_job_counts_that_differ_are_not_published(void **state)
 {
     struct stage *stage = *state;
@@ -443,6 +480,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_job_any_number_of_ranks_gives_the_same_states),
         cmocka_unit_test(test_job_incremental_equals_full),
+        cmocka_unit_test(test_job_spans_of_forgotten_cuts_come_from_history),
         cmocka_unit_test(test_job_counts_that_differ_are_not_published),
         cmocka_unit_test(test_job_drift_is_reported_and_published),
         cmocka_unit_test(test_job_killed_at_any_moment_publishes_nothing_and_is_done_again),

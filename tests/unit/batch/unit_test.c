@@ -247,6 +247,29 @@ static void combine_with_spills(struct both *both, const char *path, bool has_sp
     ab_arena_fini(&scratch);
 }
 
+/* A file whose column could hold NULL is not one of a stream where that column is NOT NULL. */
+static void test_scan_column_that_may_be_null_is_refused(void **state)
+{
+    struct both *both = *state;
+    struct ab_error error = {0};
+    struct ab_stream stream = both->plan.catalog->streams[0];
+    struct ab_stream_column columns[5];
+    struct ab_scan *scan = NULL;
+    const bool used[5] = {true, true};
+    assert_int_equal(stream.columns_count, 5);
+    memcpy(columns, stream.columns, sizeof columns);
+    stream.columns = columns;
+    assert_ok(ab_scan_open(both->fixture.directory, &both->sealed[0][0], &stream, used, NULL, &scan, &error));
+    ab_scan_close(scan);
+    columns[1].is_not_null = true; /* city */
+    assert_int_equal(
+        ab_scan_open(both->fixture.directory, &both->sealed[0][0], &stream, used, NULL, &scan, &error), AB_CORRUPT);
+    assert_non_null(strstr(error.text, "city"));
+    columns[1].name = "street"; /* not in the file at all */
+    assert_int_equal(
+        ab_scan_open(both->fixture.directory, &both->sealed[0][0], &stream, used, NULL, &scan, &error), AB_CORRUPT);
+}
+
 /* A budget that holds a row group or the tables, not both: the tables make room. */
 static void test_combine_tables_make_room_for_rows(void **state)
 {
@@ -384,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_seal_dead_letters_say_why),
         cmocka_unit_test(test_seal_again_gives_the_same_bytes),
         cmocka_unit_test(test_seal_other_records_than_told_are_refused),
+        cmocka_unit_test(test_scan_column_that_may_be_null_is_refused),
         cmocka_unit_test(test_combine_spills_change_no_byte),
         cmocka_unit_test(test_combine_tables_make_room_for_rows),
         cmocka_unit_test(test_combine_many_spills_are_folded),

@@ -117,6 +117,11 @@ static void test_groups_match_brute_force(void **state)
     groups_match(TEST_STREAM "CREATE VIEW v AS SELECT word, d," MEASURES
                              " GROUP BY word, d, TUMBLE(at, INTERVAL '1 hour');",
         (const uint32_t[]){COLUMN_WORD, COLUMN_D}, 2, true);
+    groups_match(TEST_STREAM "CREATE VIEW v AS SELECT word," MEASURES " GROUP BY word;",
+        (const uint32_t[]){COLUMN_WORD}, 1, false);
+    groups_match(TEST_STREAM "CREATE VIEW v AS SELECT word, at," MEASURES
+                             " GROUP BY word, at, TUMBLE(at, INTERVAL '1 hour');",
+        (const uint32_t[]){COLUMN_WORD, COLUMN_AT}, 2, true);
     groups_match(TEST_STREAM "CREATE VIEW v AS SELECT" MEASURES " GROUP BY TUMBLE(at, INTERVAL '1 hour');",
         (const uint32_t[]){0}, 0, true);
     groups_match(TEST_STREAM "CREATE VIEW v AS SELECT" MEASURES ";", (const uint32_t[]){0}, 0, false);
@@ -264,6 +269,40 @@ static void test_group_keys_come_back_and_sort_by_chunk(void **state)
     ab_catalog_release(catalog);
 }
 
+/* Keys of NOT NULL columns alone are kept without a mask of NULLs, so none may come in by an encoded key. */
+static void test_null_in_a_not_null_key_is_corrupt(void **state)
+{
+    (void)state;
+    struct ab_catalog *catalog = test_catalog(TEST_STREAM "CREATE VIEW v AS SELECT word, count(*) AS n FROM s "
+                                                          "GROUP BY word, TUMBLE(at, INTERVAL '1 hour');");
+    struct ab_aggregation *aggregation = test_aggregation(&catalog->views[0]);
+    struct ab_group_table *table = ab_group_table_create(aggregation, NULL);
+    struct ab_group_table *other = ab_group_table_create(aggregation, NULL);
+    const struct test_shape shape = {.keys = 20, .hours = 6};
+    const uint32_t first = 0;
+    struct test_row row;
+    struct ab_random random;
+    struct ab_buffer null_key = {0};
+    struct ab_bytes key;
+    struct ab_bytes encoded;
+    ab_random_init(&random, 5);
+    test_row_random(&random, &shape, &row);
+    test_update(table, &row, &first, 1, NULL);
+    struct ab_group_cursor *cursor = ab_group_cursor_open(table, NULL);
+    assert_true(ab_group_cursor_next(cursor, &key, &encoded));
+    assert_ok(ab_group_table_merge_row(other, key, encoded));
+    struct ab_value null_value = {.type = {.kind = AB_TYPE_TEXT}, .is_null = true};
+    ab_group_key_encode(&catalog->views[0], &null_value, 0, &null_key);
+    assert_int_equal(ab_group_table_merge_row(other, ab_buffer_view(&null_key), encoded), AB_CORRUPT);
+    assert_int_equal(ab_group_table_count(other), 1);
+    ab_group_cursor_close(cursor);
+    ab_buffer_fini(&null_key);
+    ab_group_table_destroy(table);
+    ab_group_table_destroy(other);
+    ab_aggregation_destroy(aggregation);
+    ab_catalog_release(catalog);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_panes_are_right_anywhere_in_time),
         cmocka_unit_test(test_aggregation_names_the_columns_it_reads),
         cmocka_unit_test(test_group_keys_come_back_and_sort_by_chunk),
+        cmocka_unit_test(test_null_in_a_not_null_key_is_corrupt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -495,6 +495,47 @@ static void test_rollup_merge_refuses_malformed_rows(void **state)
     ab_query_destroy(query);
 }
 
+/* A result whose only group has a NULL key goes into a view of a column that can be NULL, not into one of `word`. */
+static void test_rollup_merge_refuses_null_in_a_not_null_key(void **state)
+{
+    (void)state;
+    const char *const texts[2] = {"SELECT t, n FROM v GROUP BY t", "SELECT word, n FROM w GROUP BY word"};
+    const struct test_shape shape = {.keys = 20, .hours = 6};
+    const uint32_t first = 0;
+    struct ab_catalog *catalog = test_catalog(TEST_STREAM "CREATE VIEW v AS SELECT t, count(*) AS n FROM s GROUP BY t;"
+                                                          "CREATE VIEW w AS SELECT word, count(*) AS n FROM s "
+                                                          "GROUP BY word;");
+    struct ab_aggregation *aggregations[2];
+    struct ab_query *queries[2];
+    struct ab_rollup *rollups[2];
+    struct ab_buffer bytes = {0};
+    struct test_row row;
+    struct ab_random random;
+    for (int i = 0; i < 2; i++) {
+        aggregations[i] = test_aggregation(&catalog->views[i]);
+        assert_ok(ab_query_parse(catalog, ab_bytes_of_text(texts[i]), &queries[i], NULL));
+        assert_ok(ab_rollup_create(queries[i], aggregations[i], INT64_MIN, NULL, &rollups[i], NULL));
+    }
+    struct ab_group_table *table = ab_group_table_create(aggregations[0], NULL);
+    ab_random_init(&random, 5);
+    test_row_random(&random, &shape, &row);
+    row.values[COLUMN_T].is_null = true;
+    test_update(table, &row, &first, 1, NULL);
+    assert_ok(ab_rollup_add_table(rollups[0], table));
+    assert_ok(ab_rollup_encode(rollups[0], &bytes));
+    assert_ok(ab_rollup_merge(rollups[0], ab_buffer_view(&bytes)));
+    assert_int_equal(ab_rollup_merge(rollups[1], ab_buffer_view(&bytes)), AB_CORRUPT);
+    assert_int_equal(ab_rollup_count(rollups[1]), 0);
+    ab_group_table_destroy(table);
+    for (int i = 0; i < 2; i++) {
+        ab_rollup_destroy(rollups[i]);
+        ab_query_destroy(queries[i]);
+        ab_aggregation_destroy(aggregations[i]);
+    }
+    ab_catalog_release(catalog);
+    ab_buffer_fini(&bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -504,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_scan_with_pins_looks_at_few_keys),
         cmocka_unit_test(test_rollup_over_budget_is_full),
         cmocka_unit_test(test_rollup_merge_refuses_malformed_rows),
+        cmocka_unit_test(test_rollup_merge_refuses_null_in_a_not_null_key),
     };
     return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
 }

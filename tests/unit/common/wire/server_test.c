@@ -437,6 +437,17 @@ static void test_server_two_threads_reply(void **state)
     fixture_fini(&fixture);
 }
 
+static void expect_held(struct workers *workers, size_t expected)
+{
+    int64_t until_us = ab_time_monotonic_us() + CALL_MS * AB_US_PER_MS;
+    ab_lock_take(&workers->lock);
+    while (workers->held_count < expected && ab_condition_wait(&workers->condition, &workers->lock, until_us)) {
+    }
+    size_t held_count = workers->held_count;
+    ab_lock_give(&workers->lock);
+    assert_int_equal(held_count, expected);
+}
+
 static void test_server_close_with_requests_held_is_safe(void **state)
 {
     (void)state;
@@ -453,11 +464,7 @@ static void test_server_close_with_requests_held_is_safe(void **state)
         struct ab_envelope envelope = {.verb = AB_VERB_PING};
         assert_int_equal(ab_channel_send(channel, &envelope, text("x")), AB_OK);
     }
-    ab_lock_take(&workers.lock);
-    while (workers.held_count < 3) {
-        (void)ab_condition_wait(&workers.condition, &workers.lock, -1);
-    }
-    ab_lock_give(&workers.lock);
+    expect_held(&workers, 3);
     ab_server_close(fixture.server);
     fixture.server = NULL;
     ab_request_reply(workers.held[0], AB_OK, NULL, text("too late"));
@@ -468,6 +475,56 @@ static void test_server_close_with_requests_held_is_safe(void **state)
     fixture_fini(&fixture);
     ab_condition_fini(&workers.condition);
     ab_lock_fini(&workers.lock);
+}
+
+/* A request held for long, as a fetch is that has nothing to bring: replies to a process that went away go nowhere, not
+ * to the one that came after it with the same key, and that one is answered. Replies come from this thread. */
+static void test_server_reply_long_after_the_peer_went_is_harmless(void **state)
+{
+    (void)state;
+    enum { HELD = 20, LARGE_BYTES = 1 << 20 };
+    struct fixture fixture;
+    struct workers workers = {0};
+    struct ab_answer answer = {0};
+    uint8_t *large = ab_new_bytes(LARGE_BYTES);
+    ab_lock_init(&workers.lock);
+    ab_condition_init(&workers.condition);
+    struct ab_server_options options = {.on_request = hold, .context = &workers};
+    fixture_init(&fixture);
+    fixture_serve(&fixture, &options);
+    struct ab_wire *client = fixture_client(&fixture, FIXTURE_NODE);
+    struct ab_channel *channel = fixture_channel(&fixture, client, 0);
+    for (int i = 0; i < HELD; i++) {
+        struct ab_envelope envelope = {.verb = AB_VERB_REPLICATE, .request_id = 1000 + (uint64_t)i};
+        assert_int_equal(ab_channel_send(channel, &envelope, text("of the first process")), AB_OK);
+    }
+    expect_held(&workers, HELD);
+    ab_channel_close(channel);
+    ab_wire_close(client);
+    client = fixture_client(&fixture, FIXTURE_NODE);
+    channel = fixture_channel(&fixture, client, 0);
+    struct ab_envelope envelope = {.verb = AB_VERB_REPLICATE, .request_id = 7};
+    assert_int_equal(ab_channel_send(channel, &envelope, text("of the second process")), AB_OK);
+    expect_held(&workers, HELD + 1);
+    ab_time_sleep_us(AB_US_PER_SECOND);
+    uint64_t bytes_out = count(&fixture).bytes_out;
+    for (int i = 0; i < HELD; i++) {
+        assert_true(ab_bytes_equal(workers.held[i]->payload, text("of the first process")));
+        ab_request_reply(workers.held[i], AB_OK, NULL, ab_bytes_of(large, LARGE_BYTES));
+    }
+    ab_request_reply(workers.held[HELD], AB_OK, NULL, workers.held[HELD]->payload);
+    assert_int_equal(ab_channel_receive(channel, CALL_MS, &answer), AB_OK);
+    assert_int_equal(answer.envelope.request_id, 7);
+    assert_true(ab_bytes_equal(answer.payload, text("of the second process")));
+    ab_answer_free(&answer);
+    assert_int_equal(ab_channel_receive(channel, 200, &answer), AB_TIMEOUT);
+    assert_true(count(&fixture).bytes_out - bytes_out < LARGE_BYTES); /* none of the lost ones counts as sent */
+    ab_channel_close(channel);
+    ab_wire_close(client);
+    fixture_fini(&fixture);
+    ab_condition_fini(&workers.condition);
+    ab_lock_fini(&workers.lock);
+    ab_delete(large);
 }
 
 static void reply_too_much(struct ab_request *request, void *context)
@@ -507,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_server_with_an_empty_list_lets_nobody_in),
         cmocka_unit_test(test_server_two_threads_reply),
         cmocka_unit_test(test_server_close_with_requests_held_is_safe),
+        cmocka_unit_test(test_server_reply_long_after_the_peer_went_is_harmless),
         cmocka_unit_test(test_server_oversized_answer_becomes_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
