@@ -60,6 +60,41 @@ static struct ab_json *speed_json(const struct ab_endpoint *speed)
     return object;
 }
 
+/* {"node","address","key"} of a daemon of one of several nodes. */
+static struct ab_json *node_json(const struct ab_leaders_node *node)
+{
+    char key[2 * AB_WIRE_KEY_BYTES + 1];
+    struct ab_json *object = ab_json_object();
+    ab_crypto_key_format(node->endpoint.public_key, key);
+    ab_json_set(object, "node", ab_json_integer(node->node));
+    ab_json_set(object, "address", ab_json_text(node->endpoint.address));
+    ab_json_set(object, "key", ab_json_text(key));
+    return object;
+}
+
+/* Who leads and who serves. A partition without a leader is not in the list. */
+static void leaders_put(const struct ab_leaders *leaders, struct ab_json *reply)
+{
+    struct ab_json *leading = ab_json_array();
+    struct ab_json *servings = ab_json_array();
+    for (uint32_t p = 0; p < leaders->partitions_count; p++) {
+        const struct ab_leaders_node *leader = ab_leaders_of(leaders, p);
+        if (leader != NULL) {
+            struct ab_json *entry = node_json(leader);
+            ab_json_set(entry, "partition", ab_json_integer(p));
+            ab_json_append(leading, entry);
+        }
+    }
+    for (uint32_t n = 0; n < leaders->servings_count; n++) {
+        ab_json_append(servings, node_json(&leaders->servings[n]));
+    }
+    ab_json_set(reply, "leaders", leading);
+    ab_json_set(reply, "serving", servings);
+}
+
+/* The answer to VERB_CATALOG: {"cluster_id":"<32 hex>","partitions":P,"catalog_version":N,"catalog":"<hex>"} and, where
+ * blocks go: "speed":{"address","public_key"} of the only node, or of several "leaders":[{"partition","node","address",
+ * "key"}, ...] and "serving":[{"node","address","key"}, ...]. */
 static void reply_catalog(struct serving *serving, struct ab_request *request)
 {
     struct ab_snapshot *snapshot = ab_snapshot_source_current(serving->source);
@@ -74,7 +109,9 @@ static void reply_catalog(struct serving *serving, struct ab_request *request)
     ab_json_set(reply, "partitions", ab_json_integer(snapshot->partitions_count));
     ab_json_set(reply, "catalog_version", ab_json_integer((int64_t)snapshot->catalog->version));
     ab_json_set(reply, "catalog", ab_json_text_of(ab_buffer_view(&hex)));
-    if (snapshot->speed.is_known) {
+    if (!snapshot->leaders.is_single) {
+        leaders_put(&snapshot->leaders, reply);
+    } else if (snapshot->speed.is_known) {
         ab_json_set(reply, "speed", speed_json(&snapshot->speed));
     }
     ab_buffer_fini(&hex);
@@ -222,6 +259,15 @@ static void query_thread(void *context)
 
 /* ---- life ---- */
 
+/* Has the other nodes' clients know where queries are answered here. */
+static ab_err serving_register(struct serving *serving, struct ab_error *error)
+{
+    struct ab_endpoint endpoint = {.is_known = true};
+    (void)snprintf(endpoint.address, sizeof endpoint.address, "%s", ab_server_address(serving->server));
+    memcpy(endpoint.public_key, serving->node.keys.public_key, sizeof endpoint.public_key);
+    return ab_snapshot_source_register(serving->source, &endpoint, error);
+}
+
 static ab_err serving_start(struct serving *serving, const char *directory, struct ab_error *error)
 {
     struct ab_node_options options = {
@@ -233,8 +279,11 @@ static ab_err serving_start(struct serving *serving, const char *directory, stru
     serving->cache = ab_store_cache_create(cache_bytes, BACKGROUND_THREADS);
     serving->versions = ab_versions_create(directory, serving->cache);
     serving->queue = ab_queue_create(QUEUE_REQUESTS, QUEUE_BYTES);
-    AB_TRY(ab_snapshot_source_open(
-        directory, serving->node.identity.partitions_count, serving->versions, &serving->source, error));
+    const struct ab_snapshot_options source = {.directory = directory,
+        .config = config,
+        .partitions_count = serving->node.identity.partitions_count,
+        .versions = serving->versions};
+    AB_TRY(ab_snapshot_source_open(&source, &serving->source, error));
     struct ab_server_options server = {.address = config->listen.serving, .on_request = on_request, .context = serving};
     AB_TRY(ab_server_open(serving->node.wire, &server, &serving->server, error));
     AB_TRY(ab_server_self_test(serving->server, error));
@@ -243,7 +292,8 @@ static ab_err serving_start(struct serving *serving, const char *directory, stru
     for (uint32_t i = 0; i < serving->threads_count; i++) {
         ab_thread_start(&serving->threads[i], "query", query_thread, serving);
     }
-    return ab_node_endpoint_write(&serving->node, "serving", ab_server_address(serving->server), error);
+    AB_TRY(ab_node_endpoint_write(&serving->node, "serving", ab_server_address(serving->server), error));
+    return serving_register(serving, error);
 }
 
 static void serving_stop(struct serving *serving)

@@ -144,16 +144,12 @@ static void daemons_write(const struct ab_json *nodes, struct ab_buffer *out)
 void ab_status_nodes_write(const struct ab_json *status, struct ab_buffer *out)
 {
     static const char *const servers[] = {"name", "state", "pid", "address"};
-    static const char *const partitions[] = {
-        "partition", "leader", "epoch", "replicas", "isr", "elr", "min_isr", "is_under_replicated"};
     const struct ab_json *nodes = ab_json_get(status, "nodes");
-    const struct ab_json *cluster = ab_json_get(status, "cluster");
     ab_status_head_write(status, out);
     nodes_write(nodes, ab_json_text_or(ab_json_get(status, "data"), "?"), out);
+    ab_status_cluster_write(ab_json_get(status, "cluster"), out);
     daemons_write(nodes, out);
     ab_status_list_write(ab_json_get(ab_json_get(status, "zookeeper"), "servers"), "ZooKeeper", servers,
         sizeof servers / sizeof servers[0], out);
-    ab_status_list_write(
-        ab_json_get(cluster, "partitions"), "partitions", partitions, sizeof partitions / sizeof partitions[0], out);
     ab_status_work_write(status, out);
 }
