@@ -4,6 +4,7 @@
 #include "cluster/ensemble.h"
 #include "cluster/layout.h"
 #include "common/base/file.h"
+#include "common/base/logging.h"
 #include "common/base/time.h"
 #include "common/coordination/replica_set.h"
 
@@ -11,6 +12,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define ZOOKEEPER_PATIENCE_US (60 * AB_US_PER_SECOND)
 #define ZOOKEEPER_CALL_US (2 * AB_US_PER_SECOND)
@@ -366,6 +368,7 @@ ab_err ab_up_nodes_run(struct ab_up *up, struct ab_error *error)
 {
     int lock_fd = -1;
     struct up_nodes all = {.up = up};
+    ab_logging_init("anabranch", AB_LOG_ERROR, STDERR_FILENO); /* not every try to reach a server that starts */
     AB_TRY(options_check(up, error));
     AB_TRY(nodes_settle(&all, error));
     AB_TRY(lock_take(up->directory, &lock_fd, error));
