@@ -17,6 +17,7 @@
 #define QUESTIONS_MAX 65536u
 #define ROUND_US (20 * AB_US_PER_MS)
 #define TROUBLE_US (200 * AB_US_PER_MS)
+#define SESSION_MARGIN_US (500 * AB_US_PER_MS)
 #define NODES_MAX 4096u
 
 /* What a replica asks of the coordination service. */
@@ -53,9 +54,13 @@ struct ab_membership {
     struct peer **peers; /* owned */
     size_t peers_count;
 
-    uint64_t revision;  /* thread, as all below: of the coordination service when it was last looked at */
+    uint64_t revision;  /* thread, as below: of the coordination service when it was last looked at */
     uint64_t *versions; /* owned; per partition: of the state last told, plus 1; 0 = none */
-    enum ab_replica_session session;
+
+    struct ab_thread session_thread;
+    enum ab_replica_session session; /* session thread, as all below: what was told last */
+    int64_t suspended_us;            /* what was told of the suspension */
+    int64_t suspended_timeout_us;
 };
 
 /* ---- who this is ---- */
@@ -507,7 +512,15 @@ static void question_do(struct ab_membership *membership, const struct question 
     tell(membership, &input);
 }
 
-/* ---- the thread ---- */
+/* ---- the session ---- */
+
+/* True when a replica that was told of the suspension may have let go of what it led: then this incarnation is over,
+ * even if the session is back meanwhile. Replicas look by their own clocks and hear of its end a moment later. */
+static bool has_been_let_go(const struct ab_membership *membership, int64_t now_us)
+{
+    return membership->session == AB_REPLICA_SUSPENDED &&
+           now_us - membership->suspended_us + SESSION_MARGIN_US >= membership->suspended_timeout_us / 3 * 2;
+}
 
 static void session_check(struct ab_membership *membership)
 {
@@ -517,13 +530,17 @@ static void session_check(struct ab_membership *membership)
         [AB_COORDINATION_SUSPENDED] = AB_REPLICA_SUSPENDED,
         [AB_COORDINATION_EXPIRED] = AB_REPLICA_EXPIRED};
     enum ab_replica_session session = of[state.state];
-    if (ab_coordination_must_step_down(&state, ab_time_monotonic_us())) {
+    int64_t now_us = ab_time_monotonic_us();
+    if (ab_coordination_must_step_down(&state, now_us) ||
+        (session == AB_REPLICA_CONNECTED && has_been_let_go(membership, now_us))) {
         session = AB_REPLICA_EXPIRED;
     }
-    if (session == membership->session) {
+    if (session == membership->session || membership->session == AB_REPLICA_EXPIRED) {
         return;
     }
     membership->session = session;
+    membership->suspended_us = state.alive_us;
+    membership->suspended_timeout_us = state.timeout_us;
     struct ab_replica_input input = {.kind = AB_REPLICA_INPUT_SESSION,
         .partition = AB_REPLICA_INPUT_ALL,
         .session = session,
@@ -537,12 +554,23 @@ static void session_check(struct ab_membership *membership)
     }
 }
 
+/* A thread of its own: the other one waits in calls for as long as nobody answers. */
+static void session_run(void *context)
+{
+    struct ab_membership *membership = context;
+    while (!atomic_load(&membership->is_stopping)) {
+        session_check(membership);
+        ab_time_sleep_us(ROUND_US);
+    }
+}
+
+/* ---- the thread ---- */
+
 static void membership_run(void *context)
 {
     struct ab_membership *membership = context;
     void *item = NULL;
     while (!atomic_load(&membership->is_stopping)) {
-        session_check(membership);
         struct ab_error error = {0};
         if (refresh(membership, &error) != AB_OK) {
             ab_warn("coordination service not read", "%s", error.text);
@@ -569,6 +597,7 @@ ab_err ab_membership_start(
     AB_TRY(live_register(membership, start, &endpoints, error));
     membership->session = AB_REPLICA_CONNECTED;
     ab_thread_start(&membership->thread, "membership", membership_run, membership);
+    ab_thread_start(&membership->session_thread, "session", session_run, membership);
     membership->is_started = true;
     return AB_OK;
 }
@@ -582,6 +611,7 @@ void ab_membership_stop(struct ab_membership *membership)
     atomic_store(&membership->is_stopping, true);
     ab_queue_close(membership->questions);
     ab_thread_join(&membership->thread);
+    ab_thread_join(&membership->session_thread);
     while (membership->peers_count > 0) {
         peer_remove(membership, membership->peers_count - 1);
     }
