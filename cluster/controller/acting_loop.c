@@ -195,7 +195,7 @@ static ab_err partitions_create(
         *is_done = false; /* the states that are there now have not been looked at */
     }
     bool is_waiting = err == AB_UNAVAILABLE || err == AB_NOT_FOUND || err == AB_CONFLICT || err == AB_EXISTS ||
-                      err == AB_MISMATCH || err == AB_CORRUPT || err == AB_UNSUPPORTED;
+                      err == AB_MISMATCH || err == AB_CORRUPT || err == AB_UNSUPPORTED || err == AB_USAGE;
     if (err == AB_OK) {
         trouble_say(loop, "", "");
         return AB_OK;

@@ -6,7 +6,6 @@
 #include "common/base/random.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #define FORMAT 1
 #define PARTITIONS_PER_STEP 32u
@@ -65,97 +64,127 @@ ab_err ab_cluster_settings_read(struct ab_coordination *coordination, const stru
     return AB_OK;
 }
 
-void ab_creation_state(const struct ab_cluster_settings *settings, const struct ab_live_node *const *live,
-    uint32_t partition, struct ab_replica_set *state)
+/* The nodes of a new cluster, one process each. */
+struct founders {
+    struct ab_node_registration *registrations; /* owned; racks and weights */
+    struct ab_placement_node *nodes;            /* owned */
+    uint64_t *live_versions;                    /* owned */
+    uint32_t count;
+};
+
+static void founders_fini(struct founders *founders)
 {
-    *state = (struct ab_replica_set){.partition = partition,
-        .assignment_version = 1,
-        .leader_epoch = 1,
-        .min_isr = settings->min_isr,
-        .history_id = 1};
-    for (uint32_t r = 0; r < settings->replicas_count; r++) {
-        const struct ab_live_node *node = live[(partition + r) % settings->nodes_count];
-        ab_replica_nodes_add(&state->replicas, node->node);
-        ab_replica_members_add(&state->isr,
-            (struct ab_replica_member){.node = node->node, .incarnation = node->incarnation, .disk_id = node->disk_id});
-    }
-    state->leader = state->isr.items[0].node;
-    state->leader_incarnation = state->isr.items[0].incarnation;
+    ab_delete(founders->registrations);
+    ab_delete(founders->nodes);
+    ab_delete(founders->live_versions);
+    *founders = (struct founders){0};
 }
 
-static int node_compare(const void *a, const void *b)
+static ab_err registration_read(struct ab_coordination *coordination, uint32_t node,
+    struct ab_node_registration *registration, struct ab_error *error)
 {
-    const struct ab_live_node *x = *(const struct ab_live_node *const *)a;
-    const struct ab_live_node *y = *(const struct ab_live_node *const *)b;
-    return (x->node > y->node) - (x->node < y->node);
+    char path[AB_REGISTRATION_PATH_BYTES];
+    struct ab_buffer text = {0};
+    ab_node_path(node, path);
+    ab_err err = ab_coordination_get(coordination, path, &text, NULL, error);
+    if (err == AB_OK) {
+        err = ab_node_registration_decode(ab_buffer_view(&text), registration, error);
+    }
+    ab_buffer_fini(&text);
+    return err == AB_OK ? AB_OK : ab_error_wrap(error, err, "read %s", path);
 }
 
-/* One process of every node, by rising number: the caller's list (ab_delete). AB_UNAVAILABLE: not all are there. */
-static ab_err nodes_gather(const struct ab_facts *facts, const struct ab_cluster_settings *settings,
-    const struct ab_live_node ***gathered, struct ab_error *error)
+/* Adds the process of a node that is registered, is the only one of that node, and lost nothing. */
+static ab_err founder_add(struct founders *founders, struct ab_coordination *coordination,
+    const struct ab_live_node *live, uint64_t live_version, struct ab_error *error)
 {
-    struct ab_live_set set;
-    const struct ab_live_node **list = ab_new_array(const struct ab_live_node *, facts->live_count + 1);
-    uint32_t count = 0;
-    ab_live_set_init(&set, facts->live, facts->live_count);
-    for (uint32_t i = 0; i < facts->live_count; i++) {
-        if (ab_live_set_only(&set, facts->live[i].node) == &facts->live[i] && facts->live[i].damaged_count == 0) {
-            list[count++] = &facts->live[i];
-        }
-    }
-    ab_live_set_fini(&set);
-    if (count < settings->nodes_count) {
-        ab_delete(list);
-        return ab_error_set(
-            error, AB_UNAVAILABLE, "%u of the %u nodes of the new cluster are there", count, settings->nodes_count);
-    }
-    qsort(list, count, sizeof list[0], node_compare);
-    *gathered = list;
+    struct ab_node_registration *registration = &founders->registrations[founders->count];
+    AB_TRY(registration_read(coordination, live->node, registration, error));
+    founders->nodes[founders->count] = (struct ab_placement_node){.node = live->node,
+        .weight = registration->weight,
+        .rack = registration->rack,
+        .member = {.node = live->node, .incarnation = live->incarnation, .disk_id = live->disk_id}};
+    founders->live_versions[founders->count++] = live_version;
     return AB_OK;
 }
 
-/* Every node must be registered, and still be the live one (R9) when the states are made. */
-static void nodes_check(const struct ab_facts *facts, const struct ab_cluster_settings *settings,
-    const struct ab_live_node *const *live, struct ab_changes *changes)
+/* AB_UNAVAILABLE: not all are there. */
+static ab_err founders_gather(const struct ab_facts *facts, const struct ab_cluster_settings *settings,
+    struct ab_coordination *coordination, struct founders *founders, struct ab_error *error)
+{
+    struct ab_live_set set;
+    ab_err err = AB_OK;
+    founders->registrations = ab_new_array(struct ab_node_registration, facts->live_count + 1);
+    founders->nodes = ab_new_array(struct ab_placement_node, facts->live_count + 1);
+    founders->live_versions = ab_new_array(uint64_t, facts->live_count + 1);
+    ab_live_set_init(&set, facts->live, facts->live_count);
+    for (uint32_t i = 0; i < facts->live_count && err == AB_OK; i++) {
+        const struct ab_live_node *live = &facts->live[i];
+        if (ab_live_set_only(&set, live->node) == live && live->damaged_count == 0) {
+            err = founder_add(founders, coordination, live, facts->live_versions[i], error);
+        }
+    }
+    ab_live_set_fini(&set);
+    AB_TRY(err);
+    return founders->count >= settings->nodes_count
+               ? AB_OK
+               : ab_error_set(error, AB_UNAVAILABLE, "%u of the %u nodes of the new cluster are there", founders->count,
+                     settings->nodes_count);
+}
+
+/* Every node must still be the live one (R9) when the states are made. */
+static void founders_check(const struct founders *founders, struct ab_changes *changes)
 {
     char path[AB_REGISTRATION_PATH_BYTES];
-    for (uint32_t n = 0; n < settings->nodes_count; n++) {
-        uint32_t at = ab_facts_live_find(facts, live[n]->node, live[n]->incarnation);
-        ab_node_path(live[n]->node, path);
-        ab_changes_add(changes, AB_COORDINATION_CHECK, path, (struct ab_bytes){0}, AB_COORDINATION_ANY_VERSION);
-        ab_live_path(live[n]->node, live[n]->incarnation, path);
-        ab_changes_add(changes, AB_COORDINATION_CHECK, path, (struct ab_bytes){0}, facts->live_versions[at]);
+    for (uint32_t n = 0; n < founders->count; n++) {
+        ab_live_path(founders->nodes[n].node, founders->nodes[n].member.incarnation, path);
+        ab_changes_add(changes, AB_COORDINATION_CHECK, path, (struct ab_bytes){0}, founders->live_versions[n]);
     }
 }
 
-static ab_err state_add(const struct ab_cluster_settings *settings, const struct ab_live_node *const *live,
-    uint32_t partition, struct ab_changes *changes, struct ab_error *error)
+ab_err ab_creation_states(const struct ab_cluster_settings *settings, const struct ab_placement_node *nodes,
+    uint32_t nodes_count, struct ab_replica_set *states, struct ab_error *error)
 {
-    struct ab_replica_set state;
+    const struct ab_placement_request request = {.nodes = nodes,
+        .nodes_count = nodes_count,
+        .partitions_count = settings->partitions_count,
+        .replication_factor = settings->replicas_count,
+        .min_isr = settings->min_isr};
+    AB_TRY(ab_placement_create(&request, states, NULL, error));
+    for (uint32_t p = 0; p < settings->partitions_count; p++) {
+        struct ab_replica_set *state = &states[p];
+        uint32_t first = ab_replica_members_find(&state->isr, state->replicas.items[0]);
+        state->leader = state->isr.items[first].node;
+        state->leader_incarnation = state->isr.items[first].incarnation;
+        state->leader_epoch = 1;
+    }
+    return AB_OK;
+}
+
+static ab_err state_add(struct ab_replica_set *state, struct ab_changes *changes, struct ab_error *error)
+{
     struct ab_buffer text = {0};
     char path[AB_REGISTRATION_PATH_BYTES];
-    ab_creation_state(settings, live, partition, &state);
-    state.token = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
-    ab_err err = ab_replica_set_encode(&state, &text, error);
+    state->token = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
+    ab_err err = ab_replica_set_encode(state, &text, error);
     if (err == AB_OK) {
-        ab_replica_set_path(partition, path);
+        ab_replica_set_path(state->partition, path);
         ab_changes_add(changes, AB_COORDINATION_CREATE, path, ab_buffer_view(&text), 0);
     }
     ab_buffer_fini(&text);
     return err;
 }
 
-/* Makes some of them in one multi. */
-static ab_err states_create(const struct ab_facts *facts, const struct ab_cluster_settings *settings,
-    const struct ab_live_node *const *live, struct ab_coordination *coordination, struct ab_changes *changes,
-    uint32_t first, struct ab_error *error)
+/* Makes some of the missing states in one multi. */
+static ab_err states_create(const struct founders *founders, struct ab_replica_set *states, const uint32_t *missing,
+    uint32_t missing_count, struct ab_coordination *coordination, struct ab_changes *changes, struct ab_error *error)
 {
     char path[AB_REGISTRATION_PATH_BYTES];
-    nodes_check(facts, settings, live, changes);
-    for (uint32_t i = first; i < facts->missing_count && i < first + PARTITIONS_PER_STEP; i++) {
-        (void)snprintf(path, sizeof path, "/partitions/%u", facts->missing[i]);
+    founders_check(founders, changes);
+    for (uint32_t i = 0; i < missing_count; i++) {
+        (void)snprintf(path, sizeof path, "/partitions/%u", missing[i]);
         AB_TRY(ab_coordination_ensure(coordination, path, error));
-        AB_TRY(state_add(settings, live, facts->missing[i], changes, error));
+        AB_TRY(state_add(&states[missing[i]], changes, error));
     }
     return ab_changes_commit(changes, coordination, error);
 }
@@ -163,19 +192,25 @@ static ab_err states_create(const struct ab_facts *facts, const struct ab_cluste
 ab_err ab_creation_do(const struct ab_facts *facts, const struct ab_cluster_settings *settings,
     struct ab_coordination *coordination, uint64_t epoch_version, struct ab_error *error)
 {
-    const struct ab_live_node **live = NULL;
+    struct founders founders = {0};
     if (facts->missing_count == 0) {
         return AB_OK;
     }
-    AB_TRY(nodes_gather(facts, settings, &live, error));
-    ab_err err = AB_OK;
+    struct ab_replica_set *states = ab_new_array(struct ab_replica_set, settings->partitions_count);
+    ab_err err = founders_gather(facts, settings, coordination, &founders, error);
+    if (err == AB_OK) {
+        err = ab_creation_states(settings, founders.nodes, founders.count, states, error);
+    }
     for (uint32_t first = 0; first < facts->missing_count && err == AB_OK; first += PARTITIONS_PER_STEP) {
         struct ab_changes changes = {0};
+        uint32_t left = facts->missing_count - first;
         ab_changes_fence(&changes, epoch_version);
-        err = states_create(facts, settings, live, coordination, &changes, first, error);
+        err = states_create(&founders, states, facts->missing + first,
+            left < PARTITIONS_PER_STEP ? left : PARTITIONS_PER_STEP, coordination, &changes, error);
         ab_changes_fini(&changes);
     }
-    ab_delete(live);
+    ab_delete(states);
+    founders_fini(&founders);
     if (err == AB_OK) {
         ab_info("partitions created", "%u, each with %u replicas on %u nodes, min_isr %u", facts->missing_count,
             settings->replicas_count, settings->nodes_count, settings->min_isr);

@@ -6,7 +6,7 @@
  * registered and live: then every log is empty, so every replica is in sync. A state that is there is never made again:
  * a part of them that an earlier controller made stays, and the rest follows.
  *
- * Replicas of partition p are R consecutive nodes from p mod N on, by rising number; the first one leads.
+ * Who holds what is cluster/placement.h's, from the nodes' weights and racks; the first replica of each leads.
  *
  * Threads: any; values. Memory: none.
  */
@@ -14,6 +14,7 @@
 #define ANABRANCH_CLUSTER_CONTROLLER_CREATION_H
 
 #include "cluster/controller/facts.h"
+#include "cluster/placement.h"
 #include "common/wire/node.h"
 
 #define AB_CLUSTER_PATH "/cluster"
@@ -32,13 +33,12 @@ struct ab_cluster_settings {
 AB_MUST_USE ab_err ab_cluster_settings_read(struct ab_coordination *coordination,
     const struct ab_cluster_identity *identity, struct ab_cluster_settings *settings, struct ab_error *error);
 
-/* The first state of a partition; its token is zero. `live` are at least as many as
- * the settings say, by rising node; the first ones are taken. Pure. */
-void ab_creation_state(const struct ab_cluster_settings *settings, const struct ab_live_node *const *live,
-    uint32_t partition, struct ab_replica_set *state);
+/* The first states of all partitions, led and without tokens, on these nodes. AB_USAGE of ab_placement_create. Pure. */
+AB_MUST_USE ab_err ab_creation_states(const struct ab_cluster_settings *settings, const struct ab_placement_node *nodes,
+    uint32_t nodes_count, struct ab_replica_set *states, struct ab_error *error);
 
 /* Makes the states that `facts` misses. AB_UNAVAILABLE, with the reason, while nodes are missing; AB_STALE when
- * another controller acts by now. AB_CONFLICT, AB_NOT_FOUND: facts have changed. */
+ * another controller acts by now. AB_CONFLICT, AB_EXISTS, AB_NOT_FOUND: facts have changed; AB_USAGE: see above. */
 AB_MUST_USE ab_err ab_creation_do(const struct ab_facts *facts, const struct ab_cluster_settings *settings,
     struct ab_coordination *coordination, uint64_t epoch_version, struct ab_error *error);
 

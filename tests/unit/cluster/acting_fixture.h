@@ -163,6 +163,34 @@ static inline void fixture_state(
     }
 }
 
+/* The first partition from `first` on that a node leads. */
+static inline uint32_t fixture_led_by(struct acting_fixture *fixture, uint32_t node, uint32_t first)
+{
+    struct ab_replica_set now;
+    uint64_t version = 0;
+    for (uint32_t p = first; p < FIXTURE_PARTITIONS; p++) {
+        fixture_state(fixture, p, &now, &version);
+        if (now.leader == node) {
+            return p;
+        }
+    }
+    fail_msg("node %u leads nothing from partition %u on", node, first);
+    return UINT32_MAX;
+}
+
+/* All states, and how often each was changed. */
+struct fixture_states {
+    struct ab_replica_set items[FIXTURE_PARTITIONS];
+    uint64_t versions[FIXTURE_PARTITIONS];
+};
+
+static inline void fixture_states(struct acting_fixture *fixture, struct fixture_states *states)
+{
+    for (uint32_t p = 0; p < FIXTURE_PARTITIONS; p++) {
+        fixture_state(fixture, p, &states->items[p], &states->versions[p]);
+    }
+}
+
 /* ---- life ---- */
 
 #define FIXTURE_CLUSTER(id, partitions, replicas, min_isr, nodes)                                                      \
