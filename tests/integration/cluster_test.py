@@ -6,6 +6,7 @@ sent is counted once, and what was killed comes back in sync.
 import os
 import signal
 import subprocess
+import time
 
 from harness import (
     Imported,
@@ -176,6 +177,20 @@ def zookeeper_killed(cluster, truth):
     check_everywhere(cluster, truth, "after the loss of ZooKeeper")
 
 
+def zookeeper_stalled(cluster, truth, seconds):
+    """ZooKeeper stands still for long enough that who leads has let go, and is back before sessions expire."""
+    pid = cluster.status()["zookeeper"]["servers"][0]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    path = write_file(f"{cluster.directory}.stalled-{seconds}.csv", HEADER + truth.rows(1000))
+    check_equal(cluster.load("readings", path), (1000, 0, 0), f"rows imported after {seconds} s without ZooKeeper")
+    cluster.wait_in_sync()
+    check_everywhere(cluster, truth, f"after {seconds} s without ZooKeeper")
+
+
 def test(directory):
     truth = Truth()
     place = os.path.join(directory, "cluster")
@@ -197,6 +212,8 @@ def test(directory):
         import_with_kill(cluster, truth, "third", acting)
         node_come_back(cluster, truth, acting)
         zookeeper_killed(cluster, truth)
+        for seconds in (2, 4.5, 9):
+            zookeeper_stalled(cluster, truth, seconds)
         cluster.command("down", timeout=120)
         check(not processes_of(place), "'down' leaves nothing running")
         cluster.up()
