@@ -18,6 +18,7 @@
 #define ROUND_US (20 * AB_US_PER_MS)
 #define TROUBLE_US (200 * AB_US_PER_MS)
 #define LEASE_TOLD_US (250 * AB_US_PER_MS)
+#define LEASE_MARGIN_US (500 * AB_US_PER_MS)
 #define ENDLESS_US (INT64_MAX / 4)
 
 /* What a replica asks of the coordination service. */
@@ -54,9 +55,12 @@ struct ab_membership {
     struct peer **peers; /* owned */
     size_t peers_count;
 
-    uint64_t revision;  /* thread, as all below: of the coordination service when it was last looked at */
+    uint64_t revision;  /* thread, as below: of the coordination service when it was last looked at */
     uint64_t *versions; /* owned; per partition: of the state last told, plus 1; 0 = none */
-    enum ab_replica_session session;
+
+    struct ab_thread session_thread;
+    enum ab_replica_session session; /* session thread, as all below: what was told last */
+    bool is_session_told;
     int64_t alive_told_us; /* when the session last lived, as replicas know it */
 };
 
@@ -509,7 +513,15 @@ static void question_do(struct ab_membership *membership, const struct question 
     tell(membership, &input);
 }
 
-/* ---- the thread ---- */
+/* ---- the session ---- */
+
+/* True when a replica may have let go of what it led, by what it was told last: then this incarnation is over, even if
+ * the session is back meanwhile. Replicas look by their own clocks and hear of its end a moment later. */
+static bool has_been_let_go(const struct ab_membership *membership, int64_t timeout_us, int64_t now_us)
+{
+    return membership->is_session_told &&
+           now_us - membership->alive_told_us + LEASE_MARGIN_US >= timeout_us / 3 * 2;
+}
 
 /* Replicas hear of every change, and of the session's life often enough that their lease does not run out. */
 static void session_check(struct ab_membership *membership)
@@ -520,16 +532,18 @@ static void session_check(struct ab_membership *membership)
         [AB_COORDINATION_SUSPENDED] = AB_REPLICA_SUSPENDED,
         [AB_COORDINATION_EXPIRED] = AB_REPLICA_EXPIRED};
     enum ab_replica_session session = of[state.state];
-    int64_t now = ab_time_monotonic_us();
-    if (ab_coordination_must_step_down(&state, now)) {
-        session = AB_REPLICA_EXPIRED;
-    }
+    int64_t now_us = ab_time_monotonic_us();
     bool is_for_ever = state.timeout_us == 0; /* the session of one machine lives as long as its process */
     int64_t timeout_us = is_for_ever ? ENDLESS_US : state.timeout_us;
-    int64_t alive_us = is_for_ever ? now : state.alive_us;
-    if (session == membership->session && alive_us - membership->alive_told_us < LEASE_TOLD_US) {
+    int64_t alive_us = is_for_ever ? now_us : state.alive_us;
+    if (ab_coordination_must_step_down(&state, now_us) || has_been_let_go(membership, timeout_us, now_us)) {
+        session = AB_REPLICA_EXPIRED;
+    }
+    bool is_news = session != membership->session || alive_us - membership->alive_told_us >= LEASE_TOLD_US;
+    if (membership->session == AB_REPLICA_EXPIRED || (membership->is_session_told && !is_news)) {
         return;
     }
+    membership->is_session_told = true;
     membership->session = session;
     membership->alive_told_us = alive_us;
     struct ab_replica_input input = {.kind = AB_REPLICA_INPUT_SESSION,
@@ -545,12 +559,23 @@ static void session_check(struct ab_membership *membership)
     }
 }
 
+/* A thread of its own: the other one waits in calls for as long as nobody answers. */
+static void session_run(void *context)
+{
+    struct ab_membership *membership = context;
+    while (!atomic_load(&membership->is_stopping)) {
+        session_check(membership);
+        ab_time_sleep_us(ROUND_US);
+    }
+}
+
+/* ---- the thread ---- */
+
 static void membership_run(void *context)
 {
     struct ab_membership *membership = context;
     void *item = NULL;
     while (!atomic_load(&membership->is_stopping)) {
-        session_check(membership);
         struct ab_error error = {0};
         if (refresh(membership, &error) != AB_OK) {
             ab_warn("coordination service not read", "%s", error.text);
@@ -576,8 +601,8 @@ ab_err ab_membership_start(
     AB_TRY(node_register(membership, &endpoints, error));
     AB_TRY(live_register(membership, start, &endpoints, error));
     membership->session = AB_REPLICA_CONNECTED;
-    membership->alive_told_us = INT64_MIN / 2;
     ab_thread_start(&membership->thread, "membership", membership_run, membership);
+    ab_thread_start(&membership->session_thread, "session", session_run, membership);
     membership->is_started = true;
     return AB_OK;
 }
@@ -591,6 +616,7 @@ void ab_membership_stop(struct ab_membership *membership)
     atomic_store(&membership->is_stopping, true);
     ab_queue_close(membership->questions);
     ab_thread_join(&membership->thread);
+    ab_thread_join(&membership->session_thread);
     while (membership->peers_count > 0) {
         peer_remove(membership, membership->peers_count - 1);
     }
