@@ -32,7 +32,8 @@ struct sim_replica {
     uint64_t sync_end;
     int64_t sync_began_us;
     uint64_t epoch_pending; /* being persisted; 0 = none */
-    bool is_read_wanted;
+    bool is_read_wanted, is_read_synced; /* until an answer to what was asked since then */
+    int64_t read_wanted_us;
     uint64_t read_epoch;
     int64_t read_until_us;
     struct sim_pending_proposal proposals[SIM_PROPOSALS_MAX];

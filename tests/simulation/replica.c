@@ -225,10 +225,8 @@ static void propose(struct sim_world *world, struct sim_replica *replica, const 
     sim_coordination_submit(world, &operation);
 }
 
-static void state_ask(struct sim_world *world, struct sim_replica *replica, uint64_t epoch, bool is_synced)
+static void state_ask(struct sim_world *world, struct sim_replica *replica)
 {
-    replica->is_read_wanted = replica->is_read_wanted || is_synced;
-    replica->read_epoch = is_synced ? epoch : replica->read_epoch;
     replica->read_until_us = clock_of(world, replica) + READ_AGAIN_US;
     struct sim_operation operation = {.kind = SIM_READ,
         .node = replica->node,
@@ -236,16 +234,24 @@ static void state_ask(struct sim_world *world, struct sim_replica *replica, uint
         .session = world->nodes[replica->node].session,
         .partition = replica->partition,
         .asked_us = clock_of(world, replica),
-        .epoch = epoch,
-        .is_synced = is_synced};
+        .epoch = replica->is_read_synced ? replica->read_epoch : 0,
+        .is_synced = replica->is_read_synced};
     sim_coordination_submit(world, &operation);
+}
+
+static void state_ask_synced(struct sim_world *world, struct sim_replica *replica, uint64_t epoch)
+{
+    replica->is_read_wanted = replica->is_read_synced = true;
+    replica->read_wanted_us = clock_of(world, replica);
+    replica->read_epoch = epoch;
+    state_ask(world, replica);
 }
 
 void sim_replica_read(struct sim_world *world, struct sim_replica *replica)
 {
-    replica->is_read_wanted = true; /* until an answer comes: the watch is gone */
-    replica->read_epoch = 0;
-    state_ask(world, replica, 0, false);
+    replica->is_read_wanted = true; /* the watch is gone: a read that is on its way may have come too early */
+    replica->read_wanted_us = clock_of(world, replica);
+    state_ask(world, replica);
 }
 
 static void change_role(struct sim_world *world, struct sim_replica *replica, enum ab_replica_role role)
@@ -306,7 +312,7 @@ static void act(struct sim_world *world, struct sim_replica *replica, const stru
         propose(world, replica, action);
         break;
     case AB_REPLICA_DO_READ_STATE:
-        state_ask(world, replica, action->epoch, true);
+        state_ask_synced(world, replica, action->epoch);
         break;
     case AB_REPLICA_DO_CHANGE_ROLE:
         change_role(world, replica, action->role);
@@ -501,9 +507,8 @@ void sim_replica_on_result(struct sim_world *world, struct sim_replica *replica,
         sim_mark(world, SIM_MARK_H52);
         replica->unknown_token = (struct ab_hash128){0};
     }
-    if (operation->is_synced ? operation->epoch >= replica->read_epoch : replica->read_epoch == 0) {
-        replica->is_read_wanted = false;
-        replica->read_epoch = 0;
+    if (operation->asked_us >= replica->read_wanted_us && (operation->is_synced || !replica->is_read_synced)) {
+        replica->is_read_wanted = replica->is_read_synced = false;
     }
     whole(world, replica, &operation->set);
     uint32_t process = world->nodes[replica->node].process;
@@ -577,7 +582,7 @@ void sim_replica_tick(struct sim_world *world, struct sim_replica *replica)
         return;
     }
     if (replica->is_read_wanted && clock_of(world, replica) >= replica->read_until_us) {
-        state_ask(world, replica, replica->read_epoch, replica->read_epoch > 0);
+        state_ask(world, replica);
     }
     struct ab_replica_event event = {.kind = AB_REPLICA_TICK};
     sim_replica_step(world, replica, &event);
