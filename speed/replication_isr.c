@@ -25,8 +25,7 @@ static bool must_leave(const struct step *step, const struct ab_replica_member *
     }
     const struct follower *follower = leader_follower(replica, member->node);
     bool is_heard = follower != NULL && follower->is_heard;
-    if (is_gone(replica, member) ||
-        (is_heard && !ab_hash128_equal(follower->incarnation, member->incarnation))) {
+    if (is_gone(replica, member) || (is_heard && !ab_hash128_equal(follower->incarnation, member->incarnation))) {
         return true;
     }
     int64_t since = replica->leader_since_us;

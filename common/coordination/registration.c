@@ -114,7 +114,8 @@ static struct ab_json *endpoints_json(const struct ab_registered_endpoints *endp
     return object;
 }
 
-static ab_err endpoints_read(const struct ab_json *value, struct ab_registered_endpoints *endpoints, struct ab_error *error)
+static ab_err endpoints_read(
+    const struct ab_json *value, struct ab_registered_endpoints *endpoints, struct ab_error *error)
 {
     const struct ab_json *object = ab_json_get(value, "endpoints");
     if (!ab_json_is_object(object) || ab_json_count(object) > AB_NODE_ENDPOINTS_MAX) {

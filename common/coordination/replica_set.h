@@ -52,8 +52,8 @@ struct ab_replica_set {
     uint32_t partition;
     struct ab_replica_nodes replicas; /* the stored assignment; the first one is preferred as leader */
     struct ab_replica_nodes learners; /* being added: neither elected nor counted */
-    uint64_t assignment_version;        /* rises with every change of replicas or learners */
-    uint32_t leader;                    /* AB_NODE_NONE */
+    uint64_t assignment_version;      /* rises with every change of replicas or learners */
+    uint32_t leader;                  /* AB_NODE_NONE */
     struct ab_hash128 leader_incarnation;
     uint64_t leader_epoch; /* rises by one with every change of leader, also to none */
     struct ab_replica_members isr;
@@ -101,7 +101,6 @@ AB_MUST_USE ab_err ab_replica_set_encode(
     const struct ab_replica_set *state, struct ab_buffer *out, struct ab_error *error);
 
 /* Reads such a text. AB_CORRUPT with the reason, AB_UNSUPPORTED for a newer format. */
-AB_MUST_USE ab_err ab_replica_set_decode(
-    struct ab_bytes text, struct ab_replica_set *state, struct ab_error *error);
+AB_MUST_USE ab_err ab_replica_set_decode(struct ab_bytes text, struct ab_replica_set *state, struct ab_error *error);
 
 #endif

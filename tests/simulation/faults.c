@@ -94,8 +94,8 @@ static bool disk_may_go(const struct sim_world *world, uint32_t node)
             const struct ab_replica_members *lists[] = {&set->isr, &set->elr};
             for (size_t l = 0; l < 2; l++) {
                 uint32_t place = ab_replica_members_find(lists[l], n);
-                is_spared = is_spared || (place != UINT32_MAX && ab_hash128_equal(lists[l]->items[place].disk_id,
-                                                                     other->disk.disk_id));
+                is_spared = is_spared || (place != UINT32_MAX &&
+                                             ab_hash128_equal(lists[l]->items[place].disk_id, other->disk.disk_id));
             }
         }
         if (sim_node_holds(world, node, p) && !is_spared) {
@@ -240,8 +240,9 @@ static void node_fault_begin(struct sim_world *world, const struct sim_fault *fa
         }
         break;
     case SIM_FAULT_PAUSE:
-        node->paused_until_us = world->now_us + fault->lasts_us < world->config.safety_us ? world->now_us + fault->lasts_us
-                                                                                          : world->config.safety_us;
+        node->paused_until_us = world->now_us + fault->lasts_us < world->config.safety_us
+                                    ? world->now_us + fault->lasts_us
+                                    : world->config.safety_us;
         break;
     case SIM_FAULT_FSYNC_ERROR:
         node->has_sync_error = true;
@@ -283,8 +284,7 @@ static void service_fault_begin(struct sim_world *world, const struct sim_fault 
     case SIM_FAULT_EXPIRE:
         if (coordination->sessions_count > 0) {
             world->no_lease_until_us = world->now_us + 2 * world->config.session_us;
-            sim_coordination_expire(
-                world, coordination->sessions[fault->number % coordination->sessions_count].id);
+            sim_coordination_expire(world, coordination->sessions[fault->number % coordination->sessions_count].id);
         }
         break;
     case SIM_FAULT_HOLD:

@@ -31,7 +31,7 @@ struct sim_replica {
     bool is_syncing;
     uint64_t sync_end;
     int64_t sync_began_us;
-    uint64_t epoch_pending; /* being persisted; 0 = none */
+    uint64_t epoch_pending;              /* being persisted; 0 = none */
     bool is_read_wanted, is_read_synced; /* until an answer to what was asked since then */
     int64_t read_wanted_us;
     uint64_t read_epoch;
@@ -39,8 +39,8 @@ struct sim_replica {
     struct sim_pending_proposal proposals[SIM_PROPOSALS_MAX];
     uint64_t last_epoch; /* highest seen by the core, for S5 */
     bool is_log_changed, is_copy_refused;
-    bool is_packet_damaged;  /* the message being stepped is */
-    uint32_t truncations;    /* since it began to truncate */
+    bool is_packet_damaged;          /* the message being stepped is */
+    uint32_t truncations;            /* since it began to truncate */
     struct ab_hash128 unknown_token; /* of the last proposal without an end */
 };
 
@@ -95,8 +95,7 @@ void sim_replica_on_synced(struct sim_world *world, struct sim_replica *replica,
 void sim_replica_on_epoch_persisted(
     struct sim_world *world, struct sim_replica *replica, const struct sim_event *event);
 void sim_replica_on_install(struct sim_world *world, struct sim_replica *replica, const struct sim_event *event);
-void sim_replica_on_result(
-    struct sim_world *world, struct sim_replica *replica, const struct sim_operation *operation);
+void sim_replica_on_result(struct sim_world *world, struct sim_replica *replica, const struct sim_operation *operation);
 
 /* Reads the state again, not synced. */
 void sim_replica_read(struct sim_world *world, struct sim_replica *replica);

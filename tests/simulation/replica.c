@@ -372,7 +372,8 @@ void sim_replica_on_message(struct sim_world *world, struct sim_replica *replica
         bool is_same = ab_hash128_equal(sim_log_chain_before(log, message->offset), message->chain);
         stepped.check = is_same ? AB_REPLICA_SAME : AB_REPLICA_OTHER;
     }
-    sim_trace(world, "  node %u p%u <- node %u: kind %d status %d request %" PRIu64 " epoch %" PRIu64 " offset %" PRIu64
+    sim_trace(world,
+        "  node %u p%u <- node %u: kind %d status %d request %" PRIu64 " epoch %" PRIu64 " offset %" PRIu64
         " durable %" PRIu64 " mark %" PRIu64 " bytes %zu (log [%" PRIu64 ", %" PRIu64 ") synced %" PRIu64 ")",
         replica->node, replica->partition, message->from, (int)message->kind, (int)message->status, message->request,
         message->leader_epoch, message->offset, message->durable, message->high_watermark, message->records.bytes,
@@ -393,8 +394,7 @@ void sim_replica_on_message(struct sim_world *world, struct sim_replica *replica
     }
 }
 
-void sim_replica_on_epoch_persisted(
-    struct sim_world *world, struct sim_replica *replica, const struct sim_event *event)
+void sim_replica_on_epoch_persisted(struct sim_world *world, struct sim_replica *replica, const struct sim_event *event)
 {
     struct sim_disk_partition *disk = sim_replica_disk(world, replica);
     disk->epoch = event->number > disk->epoch ? event->number : disk->epoch;
