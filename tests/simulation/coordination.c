@@ -340,7 +340,6 @@ static void operation_do(struct sim_world *world, struct sim_operation *operatio
     case SIM_PING:
     case SIM_READ:
     case SIM_PROPOSE:
-    case SIM_WHOLE:
         break;
     }
     if (session == NULL) {
@@ -350,12 +349,11 @@ static void operation_do(struct sim_world *world, struct sim_operation *operatio
     }
     if (operation->kind == SIM_PING) {
         session->heard_us = world->now_us;
+        session->damaged = operation->damaged; /* what has become whole is told until it was heard */
     } else if (operation->kind == SIM_READ) {
         do_read(world, operation, session);
-    } else if (operation->kind == SIM_PROPOSE) {
-        do_propose(world, operation);
     } else {
-        session->damaged = operation->damaged;
+        do_propose(world, operation);
     }
 }
 

@@ -467,26 +467,16 @@ static void proposal_end(struct sim_world *world, struct sim_replica *replica, s
     }
 }
 
+/* The leader took it in: it holds everything committed. */
 static void whole(struct sim_world *world, struct sim_replica *replica, const struct ab_replica_set *set)
 {
-    struct sim_node *node = &world->nodes[replica->node];
     struct sim_disk_partition *disk = sim_replica_disk(world, replica);
     uint32_t place = ab_replica_members_find(&set->isr, replica->node);
-    if (disk->damaged_until == 0 || place == UINT32_MAX || set->leader == replica->node ||
-        !ab_hash128_equal(set->isr.items[place].incarnation, node->incarnation)) {
-        return;
+    if (disk->damaged_until > 0 && place != UINT32_MAX && set->leader != replica->node &&
+        ab_hash128_equal(set->isr.items[place].incarnation, world->nodes[replica->node].incarnation)) {
+        sim_mark(world, SIM_MARK_H9);
+        disk->damaged_until = 0;
     }
-    sim_mark(world, SIM_MARK_H9);
-    disk->damaged_until = 0; /* the leader says that it holds everything committed */
-    struct sim_operation operation = {.kind = SIM_WHOLE,
-        .node = replica->node,
-        .process = node->process,
-        .session = node->session,
-        .asked_us = clock_of(world, replica)};
-    for (uint32_t p = 0; p < world->config.partitions; p++) {
-        operation.damaged |= node->disk.partitions[p].damaged_until > 0 ? 1u << p : 0;
-    }
-    sim_coordination_submit(world, &operation);
 }
 
 void sim_replica_on_result(struct sim_world *world, struct sim_replica *replica, const struct sim_operation *operation)
