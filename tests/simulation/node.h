@@ -6,6 +6,8 @@
 #include "tests/simulation/client.h"
 #include "tests/simulation/coordination.h"
 
+#include "speed/dedup.h"
+
 #define SIM_PROPOSALS_MAX 32u
 
 /* Somebody who waits until an offset is committed. */
@@ -24,7 +26,8 @@ struct sim_replica {
     struct ab_replica *core; /* NULL while the process is not up */
     uint32_t node, partition;
     enum ab_replica_role role;
-    struct sim_dedup dedup; /* of everything in the log */
+    struct sim_dedup dedup;  /* of everything in the log */
+    struct ab_dedup *blocks; /* owned; the same, by the product's own table */
     uint64_t committed, applied, fold;
     struct sim_waiter waiters[SIM_WAITERS_MAX];
     size_t waiters_count;
@@ -108,6 +111,9 @@ struct sim_disk_partition *sim_replica_disk(struct sim_world *world, const struc
 /* ---- ingest.c: what clients ask of a replica ---- */
 
 void sim_ingest_on_request(struct sim_world *world, struct sim_replica *replica, const struct sim_request *request);
+/* Makes the table of repeated blocks anew from what the log begins with and holds; notes one more record. */
+void sim_ingest_rebuild(struct sim_world *world, struct sim_replica *replica);
+void sim_ingest_note(struct sim_replica *replica, const struct sim_record *record);
 /* Records up to `committed` are: who waited for them is told. */
 void sim_ingest_on_commit(struct sim_world *world, struct sim_replica *replica);
 /* The office is lost: who waits is told that the end is unknown. */

@@ -53,10 +53,7 @@ void sim_replica_open(struct sim_world *world, struct sim_replica *replica)
         .committed = disk->flushed_applied,
         .applied = disk->flushed_applied,
         .fold = disk->flushed_fold};
-    sim_log_dedup_at(&disk->log, disk->log.end, &replica->dedup);
-    if (sim_shell_mutant == SIM_MUTANT_DEDUP_FORGOTTEN) {
-        replica->dedup = (struct sim_dedup){0};
-    }
+    sim_ingest_rebuild(world, replica);
     if (disk->flushed_applied > disk->log.end) {
         sim_mark(world, SIM_MARK_H18);
     }
@@ -79,6 +76,7 @@ void sim_replica_open(struct sim_world *world, struct sim_replica *replica)
 void sim_replica_close(struct sim_replica *replica)
 {
     ab_replica_destroy(replica->core);
+    ab_dedup_destroy(replica->blocks);
     *replica = (struct sim_replica){.node = replica->node, .partition = replica->partition};
 }
 
@@ -139,7 +137,7 @@ static void log_truncate(struct sim_world *world, struct sim_replica *replica, u
     disk->really_durable = disk->really_durable < offset ? disk->really_durable : offset;
     replica->sync_end = replica->sync_end < offset ? replica->sync_end : offset;
     if (sim_shell_mutant != SIM_MUTANT_DEDUP_NOT_ROLLED_BACK) {
-        sim_log_dedup_at(&disk->log, offset, &replica->dedup);
+        sim_ingest_rebuild(world, replica);
     }
     replica->is_log_changed = true;
     sim_check_members(world, replica->partition, "a truncation");
@@ -155,7 +153,7 @@ static void log_copy(struct sim_world *world, struct sim_replica *replica, const
         if (!sim_log_append_copy(&disk->log, &records[i])) {
             break;
         }
-        sim_dedup_note(&replica->dedup, &records[i]);
+        sim_ingest_note(replica, &records[i]);
         replica->is_log_changed = true;
         replica->is_copy_refused = false;
     }
@@ -445,7 +443,7 @@ void sim_replica_on_install(struct sim_world *world, struct sim_replica *replica
         replica->applied = disk->flushed_applied;
         replica->fold = disk->flushed_fold;
     }
-    replica->dedup = disk->log.start_dedup;
+    sim_ingest_rebuild(world, replica);
     replica->is_syncing = false;
     replica->sync_end = disk->log.end;
     struct ab_replica_event changed = {.kind = AB_REPLICA_LOG_CHANGED};
