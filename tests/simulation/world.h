@@ -92,6 +92,7 @@ const char *sim_fault_name(enum sim_fault_kind kind);
     X(OLD_IMAGE_ADMITTED, "an older image of a disk joins as if nothing had happened (F16)")                           \
     X(DAMAGE_HIDDEN, "a log that lost a synced record says nothing (H9)")                                              \
     X(EARLY_TRIM, "the log goes before its state is flushed (S12)")                                                    \
+    X(REFUSED_START_COUNTS, "a start that is refused counts on the disk: an old image catches up (F16)")               \
     X(SYNC_ERROR_IGNORED, "a failed sync counts as done (H8)")
 
 enum sim_shell_mutant {
