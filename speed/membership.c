@@ -17,7 +17,9 @@
 #define QUESTIONS_MAX 65536u
 #define ROUND_US (20 * AB_US_PER_MS)
 #define TROUBLE_US (200 * AB_US_PER_MS)
-#define NODES_MAX 4096u
+#define LEASE_TOLD_US (250 * AB_US_PER_MS)
+#define LEASE_MARGIN_US (500 * AB_US_PER_MS)
+#define ENDLESS_US (INT64_MAX / 4)
 
 /* What a replica asks of the coordination service. */
 struct question {
@@ -53,9 +55,13 @@ struct ab_membership {
     struct peer **peers; /* owned */
     size_t peers_count;
 
-    uint64_t revision;  /* thread, as all below: of the coordination service when it was last looked at */
+    uint64_t revision;  /* thread, as below: of the coordination service when it was last looked at */
     uint64_t *versions; /* owned; per partition: of the state last told, plus 1; 0 = none */
-    enum ab_replica_session session;
+
+    struct ab_thread session_thread;
+    enum ab_replica_session session; /* session thread, as all below: what was told last */
+    bool is_session_told;
+    int64_t alive_told_us; /* when the session last lived, as replicas know it */
 };
 
 /* ---- who this is ---- */
@@ -507,8 +513,17 @@ static void question_do(struct ab_membership *membership, const struct question 
     tell(membership, &input);
 }
 
-/* ---- the thread ---- */
+/* ---- the session ---- */
 
+/* True when a replica may have let go of what it led, by what it was told last: then this incarnation is over, even if
+ * the session is back meanwhile. Replicas look by their own clocks and hear of its end a moment later. */
+static bool has_been_let_go(const struct ab_membership *membership, int64_t timeout_us, int64_t now_us)
+{
+    return membership->is_session_told &&
+           now_us - membership->alive_told_us + LEASE_MARGIN_US >= timeout_us / 3 * 2;
+}
+
+/* Replicas hear of every change, and of the session's life often enough that their lease does not run out. */
 static void session_check(struct ab_membership *membership)
 {
     struct ab_coordination_session_state state;
@@ -517,18 +532,25 @@ static void session_check(struct ab_membership *membership)
         [AB_COORDINATION_SUSPENDED] = AB_REPLICA_SUSPENDED,
         [AB_COORDINATION_EXPIRED] = AB_REPLICA_EXPIRED};
     enum ab_replica_session session = of[state.state];
-    if (ab_coordination_must_step_down(&state, ab_time_monotonic_us())) {
+    int64_t now_us = ab_time_monotonic_us();
+    bool is_for_ever = state.timeout_us == 0; /* the session of one machine lives as long as its process */
+    int64_t timeout_us = is_for_ever ? ENDLESS_US : state.timeout_us;
+    int64_t alive_us = is_for_ever ? now_us : state.alive_us;
+    if (ab_coordination_must_step_down(&state, now_us) || has_been_let_go(membership, timeout_us, now_us)) {
         session = AB_REPLICA_EXPIRED;
     }
-    if (session == membership->session) {
+    bool is_news = session != membership->session || alive_us - membership->alive_told_us >= LEASE_TOLD_US;
+    if (membership->session == AB_REPLICA_EXPIRED || (membership->is_session_told && !is_news)) {
         return;
     }
+    membership->is_session_told = true;
     membership->session = session;
+    membership->alive_told_us = alive_us;
     struct ab_replica_input input = {.kind = AB_REPLICA_INPUT_SESSION,
         .partition = AB_REPLICA_INPUT_ALL,
         .session = session,
-        .since_us = state.alive_us,
-        .timeout_us = state.timeout_us};
+        .since_us = alive_us,
+        .timeout_us = timeout_us};
     tell(membership, &input);
     if (session == AB_REPLICA_EXPIRED) {
         ab_error_log("session with the coordination service lost", "this process of node %u ends and begins anew",
@@ -537,12 +559,23 @@ static void session_check(struct ab_membership *membership)
     }
 }
 
+/* A thread of its own: the other one waits in calls for as long as nobody answers. */
+static void session_run(void *context)
+{
+    struct ab_membership *membership = context;
+    while (!atomic_load(&membership->is_stopping)) {
+        session_check(membership);
+        ab_time_sleep_us(ROUND_US);
+    }
+}
+
+/* ---- the thread ---- */
+
 static void membership_run(void *context)
 {
     struct ab_membership *membership = context;
     void *item = NULL;
     while (!atomic_load(&membership->is_stopping)) {
-        session_check(membership);
         struct ab_error error = {0};
         if (refresh(membership, &error) != AB_OK) {
             ab_warn("coordination service not read", "%s", error.text);
@@ -569,6 +602,7 @@ ab_err ab_membership_start(
     AB_TRY(live_register(membership, start, &endpoints, error));
     membership->session = AB_REPLICA_CONNECTED;
     ab_thread_start(&membership->thread, "membership", membership_run, membership);
+    ab_thread_start(&membership->session_thread, "session", session_run, membership);
     membership->is_started = true;
     return AB_OK;
 }
@@ -582,6 +616,7 @@ void ab_membership_stop(struct ab_membership *membership)
     atomic_store(&membership->is_stopping, true);
     ab_queue_close(membership->questions);
     ab_thread_join(&membership->thread);
+    ab_thread_join(&membership->session_thread);
     while (membership->peers_count > 0) {
         peer_remove(membership, membership->peers_count - 1);
     }

@@ -7,11 +7,12 @@
  * was put back is behind and refused (F16). A process is (node, incarnation), the latter random and new each time.
  *
  * One thread speaks to the coordination service: it registers, looks at /live and /partitions/<p>/state when something
- * changed, reads and proposes when replicas ask. When the session has expired this incarnation is over: the callback is
- * told, and the process should end and begin anew.
+ * changed, reads and proposes when replicas ask. Another one watches the session, which it can while calls wait. When
+ * the session has expired, or was suspended for so long that replicas have let go of what they led, this incarnation is
+ * over: the callback is told, and the process should end and begin anew.
  *
- * Threads: outlets from any worker; on_input on the thread of this object, or of a link; the rest by the daemon's main
- * thread. Memory: a bounded queue of questions; a link's queue per node.
+ * Threads: outlets from any worker; on_input and on_over on a thread of this object, or of a link; the rest by the
+ * daemon's main thread. Memory: a bounded queue of questions; a link's queue per node.
  */
 #ifndef ANABRANCH_SPEED_MEMBERSHIP_H
 #define ANABRANCH_SPEED_MEMBERSHIP_H
