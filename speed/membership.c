@@ -460,12 +460,22 @@ static ab_err live_refresh(struct ab_membership *membership, struct ab_error *er
 
 /* ---- partitions ---- */
 
+/* True when a process that was registered is so no more: asked of the service, for it may have registered after the list
+ * of peers was read, and what is told as gone is never listened to again. */
+static bool is_gone(struct ab_membership *membership, const struct ab_replica_member *member)
+{
+    char path[AB_REGISTRATION_PATH_BYTES];
+    ab_live_path(member->node, member->incarnation, path);
+    return peer_find(membership, member->node, &member->incarnation) == NULL &&
+           ab_coordination_get(membership->options.coordination, path, NULL, NULL, NULL) == AB_NOT_FOUND;
+}
+
 /* Members whose process is not there any more: who leads should know at once. */
 static void members_check(struct ab_membership *membership, const struct ab_replica_set *state)
 {
     for (uint32_t i = 0; i < state->isr.count; i++) {
         const struct ab_replica_member *member = &state->isr.items[i];
-        if (peer_find(membership, member->node, &member->incarnation) == NULL) {
+        if (is_gone(membership, member)) {
             tell_gone(membership, state->partition, member->node, member->incarnation);
         }
     }
