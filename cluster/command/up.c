@@ -1,6 +1,7 @@
+#include "cluster/command/up.h"
+
 #include "cluster/command/command.h"
 #include "cluster/command/session.h"
-#include "cluster/command/up.h"
 #include "cluster/layout.h"
 #include "common/base/decimal.h"
 #include "common/base/file.h"
