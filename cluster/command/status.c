@@ -88,7 +88,7 @@ void ab_status_head_write(const struct ab_json *status, struct ab_buffer *out)
 
 void ab_status_cluster_write(const struct ab_json *cluster, struct ab_buffer *out)
 {
-    static const char *const nodes[] = {"node", "state", "speed", "rack", "weight", "starts", "damaged"};
+    static const char *const nodes[] = {"node", "state", "speed", "serving", "rack", "weight", "starts", "damaged"};
     static const char *const partitions[] = {
         "partition", "leader", "is_leader_live", "epoch", "replicas", "isr", "elr", "learners"};
     if (cluster == NULL) {
