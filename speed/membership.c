@@ -17,8 +17,9 @@
 #define QUESTIONS_MAX 65536u
 #define ROUND_US (20 * AB_US_PER_MS)
 #define TROUBLE_US (200 * AB_US_PER_MS)
-#define SESSION_MARGIN_US (500 * AB_US_PER_MS)
-#define NODES_MAX 4096u
+#define LEASE_TOLD_US (250 * AB_US_PER_MS)
+#define LEASE_MARGIN_US (500 * AB_US_PER_MS)
+#define ENDLESS_US (INT64_MAX / 4)
 
 /* What a replica asks of the coordination service. */
 struct question {
@@ -59,8 +60,8 @@ struct ab_membership {
 
     struct ab_thread session_thread;
     enum ab_replica_session session; /* session thread, as all below: what was told last */
-    int64_t suspended_us;            /* what was told of the suspension */
-    int64_t suspended_timeout_us;
+    bool is_session_told;
+    int64_t alive_told_us; /* when the session last lived, as replicas know it */
 };
 
 /* ---- who this is ---- */
@@ -514,14 +515,15 @@ static void question_do(struct ab_membership *membership, const struct question 
 
 /* ---- the session ---- */
 
-/* True when a replica that was told of the suspension may have let go of what it led: then this incarnation is over,
- * even if the session is back meanwhile. Replicas look by their own clocks and hear of its end a moment later. */
-static bool has_been_let_go(const struct ab_membership *membership, int64_t now_us)
+/* True when a replica may have let go of what it led, by what it was told last: then this incarnation is over, even if
+ * the session is back meanwhile. Replicas look by their own clocks and hear of its end a moment later. */
+static bool has_been_let_go(const struct ab_membership *membership, int64_t timeout_us, int64_t now_us)
 {
-    return membership->session == AB_REPLICA_SUSPENDED &&
-           now_us - membership->suspended_us + SESSION_MARGIN_US >= membership->suspended_timeout_us / 3 * 2;
+    return membership->is_session_told &&
+           now_us - membership->alive_told_us + LEASE_MARGIN_US >= timeout_us / 3 * 2;
 }
 
+/* Replicas hear of every change, and of the session's life often enough that their lease does not run out. */
 static void session_check(struct ab_membership *membership)
 {
     struct ab_coordination_session_state state;
@@ -531,21 +533,24 @@ static void session_check(struct ab_membership *membership)
         [AB_COORDINATION_EXPIRED] = AB_REPLICA_EXPIRED};
     enum ab_replica_session session = of[state.state];
     int64_t now_us = ab_time_monotonic_us();
-    if (ab_coordination_must_step_down(&state, now_us) ||
-        (session == AB_REPLICA_CONNECTED && has_been_let_go(membership, now_us))) {
+    bool is_for_ever = state.timeout_us == 0; /* the session of one machine lives as long as its process */
+    int64_t timeout_us = is_for_ever ? ENDLESS_US : state.timeout_us;
+    int64_t alive_us = is_for_ever ? now_us : state.alive_us;
+    if (ab_coordination_must_step_down(&state, now_us) || has_been_let_go(membership, timeout_us, now_us)) {
         session = AB_REPLICA_EXPIRED;
     }
-    if (session == membership->session || membership->session == AB_REPLICA_EXPIRED) {
+    bool is_news = session != membership->session || alive_us - membership->alive_told_us >= LEASE_TOLD_US;
+    if (membership->session == AB_REPLICA_EXPIRED || (membership->is_session_told && !is_news)) {
         return;
     }
+    membership->is_session_told = true;
     membership->session = session;
-    membership->suspended_us = state.alive_us;
-    membership->suspended_timeout_us = state.timeout_us;
+    membership->alive_told_us = alive_us;
     struct ab_replica_input input = {.kind = AB_REPLICA_INPUT_SESSION,
         .partition = AB_REPLICA_INPUT_ALL,
         .session = session,
-        .since_us = state.alive_us,
-        .timeout_us = state.timeout_us};
+        .since_us = alive_us,
+        .timeout_us = timeout_us};
     tell(membership, &input);
     if (session == AB_REPLICA_EXPIRED) {
         ab_error_log("session with the coordination service lost", "this process of node %u ends and begins anew",

@@ -32,6 +32,10 @@ struct ab_replica *ab_replica_create(const struct ab_replica_options *options)
     replica->epoch = options->persisted_epoch;
     replica->high_watermark = options->committed;
     replica->committed_told = options->committed;
+    if (!AB_MUTATE(REQUESTS_FROM_ONE)) {
+        replica->request =
+            options->incarnation.low >> 1; /* an answer to an earlier process must not be taken for ours */
+    }
     return replica;
 }
 
@@ -195,6 +199,18 @@ void replica_raise_epoch(struct step *step, uint64_t epoch)
     }
 }
 
+/* In the set under its present incarnation it is because the leader saw that it holds everything committed (R5): what
+ * it had lost is there again, or was never committed. */
+static void damage_forget(struct ab_replica *replica)
+{
+    const struct ab_replica_set *state = &replica->state;
+    uint32_t place = ab_replica_members_find(&state->isr, replica->options.node);
+    if (!AB_MUTATE(DAMAGE_STAYS) && place != UINT32_MAX && state->leader != replica->options.node &&
+        ab_hash128_equal(state->isr.items[place].incarnation, replica->options.incarnation)) {
+        replica->options.damaged_until = 0;
+    }
+}
+
 /* Within one epoch only the lists of replicas and the in-sync set change. */
 static void state_refresh(struct step *step, bool was_listed)
 {
@@ -232,6 +248,7 @@ static void on_state(struct step *step)
     replica->state = *state;
     replica->state_version = step->event->version;
     replica->has_state = true;
+    damage_forget(replica);
     if (state->leader_epoch > epoch_seen(replica)) {
         epoch_persist(step, state->leader_epoch);
         if (AB_MUTATE(EPOCH_NOT_PERSISTED)) {
@@ -261,21 +278,32 @@ static void session_lost(struct step *step)
 static void on_session(struct step *step)
 {
     struct ab_replica *replica = step->replica;
+    bool is_back = step->event->session == AB_REPLICA_CONNECTED &&
+                   (replica->timeout_us == 0 || replica->session != AB_REPLICA_CONNECTED);
     replica->session = step->event->session;
-    replica->suspended_us = step->event->since_us;
+    replica->heard_us = step->event->since_us;
     replica->timeout_us = step->event->timeout_us;
     if (replica->session == AB_REPLICA_EXPIRED) {
         session_lost(step);
-    } else if (replica->session == AB_REPLICA_CONNECTED) {
+    } else if (is_back) {
         replica_read_state(step); /* watches may have fired unseen (H53) */
     }
 }
 
+/* Nobody else can have been elected because this session ended: it has not, by our clock. */
+static int64_t lease_until(const struct ab_replica *replica)
+{
+    return replica->timeout_us > 0 ? replica->heard_us + replica->timeout_us / 3 * 2 : 0;
+}
+
+static bool has_lease(const struct ab_replica *replica, int64_t now_us)
+{
+    return now_us < lease_until(replica);
+}
+
 static void session_tick(struct step *step)
 {
-    const struct ab_replica *replica = step->replica;
-    if (replica->session == AB_REPLICA_SUSPENDED &&
-        step->event->now_us - replica->suspended_us >= replica->timeout_us / 3 * 2) {
+    if (step->replica->timeout_us > 0 && !has_lease(step->replica, step->event->now_us)) {
         session_lost(step);
     }
 }
@@ -427,9 +455,10 @@ bool ab_replica_may_append(const struct ab_replica *replica)
     return has_committed_own(replica) && replica->state.isr.count >= replica->state.min_isr;
 }
 
-bool ab_replica_may_serve(const struct ab_replica *replica)
+bool ab_replica_may_serve(const struct ab_replica *replica, int64_t now_us)
 {
-    return has_committed_own(replica);
+    return has_committed_own(replica) &&
+           (has_lease(replica, now_us) || AB_MUTATE(NO_STEP_DOWN) || AB_MUTATE(LEASE_BY_TICK));
 }
 
 void ab_replica_look(const struct ab_replica *replica, struct ab_replica_view *view)
@@ -442,6 +471,7 @@ void ab_replica_look(const struct ab_replica *replica, struct ab_replica_view *v
         .fenced_count = replica->fenced_count,
         .shrinks_count = replica->shrinks_count,
         .expands_count = replica->expands_count,
+        .lease_until_us = lease_until(replica),
         .failure = replica->role == AB_REPLICA_FAILED ? replica->failure : NULL};
 }
 

@@ -21,9 +21,12 @@
  *   R8 every message carries partition, epoch, sender and incarnation, and what does not match is dropped;
  *   R9 a proposal is one compare-and-set that also checks that each member's incarnation lives (KIP-903).
  *
- * Reads of the newest state are answered by a leader whose session with the coordination service is not suspended for
- * more than two thirds of its timeout: it steps down then by its own monotonic clock, before anybody else can be
- * elected (H51). This asks for clocks whose rates differ by less than a half; nothing that was acknowledged depends on
+ * Reads of the newest state are answered by a leader that asked the coordination service something within the last two
+ * thirds of its session's timeout, by its own monotonic clock, and was answered: nobody can have been elected because
+ * its session ended (H51). Who reads says what time it is: a process that stood still must not answer before its next
+ * tick. A leader from which the leadership is moved while it lives stays a member, and the next one commits nothing
+ * without it for lag_us_max: that is at least the session's timeout, and what the service says reaches a live session
+ * within it. All this asks for clocks whose rates differ by less than a half; nothing that was acknowledged depends on
  * it.
  *
  * The shell's part: events are stepped one at a time; what an action asks for is done in the order of the actions;
@@ -73,7 +76,7 @@ struct ab_replica_log {
 enum ab_replica_event_kind {
     AB_REPLICA_TICK,            /* time went on; at least every 100 ms */
     AB_REPLICA_STATE_READ,      /* the partition's state in the coordination service was read */
-    AB_REPLICA_SESSION_CHANGED, /* of the session with the coordination service */
+    AB_REPLICA_SESSION_CHANGED, /* of the session with the coordination service; also that it was heard of again */
     AB_REPLICA_NODE_GONE,       /* an incarnation's registration is gone, also one that was when its state was read: a
                                    hint, never relied upon */
     AB_REPLICA_LOG_CHANGED,     /* records were appended, synced, truncated, or a state installed */
@@ -103,7 +106,8 @@ struct ab_replica_event {
     uint64_t version;                         /* STATE_READ, PROPOSAL_ENDED */
     bool is_synced;                           /* STATE_READ: sees everything acknowledged before DO_READ_STATE */
     enum ab_replica_session session;          /* SESSION_CHANGED */
-    int64_t since_us;                         /* SESSION_CHANGED: suspended since the last sign of the service */
+    int64_t since_us;                         /* SESSION_CHANGED: when what the service answered last was asked (not
+                                                 when the answer came); told again with every answer */
     int64_t timeout_us;                       /* SESSION_CHANGED: the session's */
     uint64_t epoch;                           /* EPOCH_PERSISTED; STATE_READ: as in DO_READ_STATE, else 0 */
     struct ab_hash128 token;                  /* PROPOSAL_ENDED */
@@ -122,7 +126,8 @@ enum ab_replica_action_kind {
     AB_REPLICA_DO_TRUNCATE,      /* remove records from `offset` on, durably, then LOG_CHANGED */
     AB_REPLICA_DO_COPY,          /* append message->records, then LOG_CHANGED, or COPY_REFUSED */
     AB_REPLICA_DO_START_EPOCH,   /* append an epoch-start record of `epoch`, then LOG_CHANGED */
-    AB_REPLICA_DO_INSTALL,       /* bring state and log start from node `node`, then LOG_CHANGED */
+    AB_REPLICA_DO_INSTALL,       /* begin the log anew at a state not below `offset` nor behind ours: that of node
+                                    `node`, or ours where it is past the log's end; then LOG_CHANGED */
     AB_REPLICA_DO_SEND,          /* send `message`; may be lost */
     AB_REPLICA_DO_ANSWER_FETCH,  /* send `message` with records from its offset on, at most bytes_max or one record */
     AB_REPLICA_DO_COMMIT,        /* records below `offset` are committed: apply, acknowledge */
@@ -160,10 +165,11 @@ struct ab_replica_options {
     uint32_t node;
     struct ab_hash128 incarnation;
     struct ab_hash128 disk_id;
-    uint64_t persisted_epoch;   /* 0 = none yet */
-    uint64_t committed;         /* known to be so when it was opened: what was applied and flushed */
-    uint64_t damaged_until;     /* what it held once and lost: it does not lead before it is synced up to there again */
-    int64_t fetch_wait_us;      /* how long a leader holds a fetch that has nothing to bring; 0 = 500 ms */
+    uint64_t persisted_epoch; /* 0 = none yet */
+    uint64_t committed;       /* known to be so when it was opened: what was applied and flushed */
+    uint64_t damaged_until;   /* what it held once and lost: it does not lead before it is synced up to there again, or
+                                 was in the in-sync set under this incarnation while another one led */
+    int64_t fetch_wait_us;    /* how long a leader holds a fetch that has nothing to bring; 0 = 500 ms */
     int64_t answer_patience_us; /* a follower asks again after it; 0 = 1.5 s */
     int64_t lag_us_max;         /* a member that is not caught up for so long leaves the in-sync set; 0 = 6 s */
     uint32_t fetch_bytes_max;   /* 0 = 1 MiB */
@@ -179,8 +185,8 @@ void ab_replica_step(
 /* True while blocks and cuts may be appended: it leads, serves, and the committed in-sync set has its minimum. */
 bool ab_replica_may_append(const struct ab_replica *replica);
 
-/* True while the newest state may be read here: it leads and serves. */
-bool ab_replica_may_serve(const struct ab_replica *replica);
+/* True while the newest state may be read here: it leads, serves, and nobody else can do so now. */
+bool ab_replica_may_serve(const struct ab_replica *replica, int64_t now_us);
 
 /* What a replica says of itself. */
 struct ab_replica_view {
@@ -191,7 +197,8 @@ struct ab_replica_view {
     const struct ab_replica_set *state; /* borrowed until the next step; NULL before the first one was read */
     uint64_t fenced_count;              /* messages dropped for epoch, sender or incarnation */
     uint64_t shrinks_count, expands_count;
-    const char *failure; /* NULL unless FAILED */
+    int64_t lease_until_us; /* monotonic: nobody else can have been elected because our session ended before */
+    const char *failure;    /* NULL unless FAILED */
 };
 void ab_replica_look(const struct ab_replica *replica, struct ab_replica_view *view);
 

@@ -78,10 +78,6 @@ static void follow(struct step *step)
 static void truncate_to(struct step *step, uint64_t offset)
 {
     const struct ab_replica *replica = step->replica;
-    if (AB_MUTATE(TRUNCATE_TO_MARK)) {
-        offset = replica->high_watermark < step->log->end ? replica->high_watermark : step->log->end;
-        offset = offset > step->log->start ? offset : step->log->start;
-    }
     if (offset < replica->high_watermark) {
         replica_fail(step,
             "the leader's history ends at offset %" PRIu64 ", records below %" PRIu64 " are committed: refusing to cut",
@@ -92,11 +88,13 @@ static void truncate_to(struct step *step, uint64_t offset)
 }
 
 /* Its state and the start of its log have to come from somebody else: the leader's log starts later than ours ends. */
-static void install(struct step *step)
+static void install(struct step *step, uint64_t leader_start)
 {
     step->replica->install_start = step->log->start;
     replica_enter(step, AB_REPLICA_INSTALLING);
-    replica_act(step, AB_REPLICA_DO_INSTALL)->node = step->replica->state.leader;
+    struct ab_replica_action *action = replica_act(step, AB_REPLICA_DO_INSTALL);
+    action->node = step->replica->state.leader;
+    action->offset = leader_start;
 }
 
 /* The leader's largest epoch that is not above ours, and where it ends. Until both name the same epoch, our part above
@@ -109,19 +107,26 @@ static void on_epoch_answer(struct step *step, const struct ab_replica_message *
     replica_epoch_end(log, message->epoch, &found, &end_offset);
     bool is_agreed = found == message->epoch;
     uint64_t target = is_agreed && message->offset < end_offset ? message->offset : end_offset;
-    if (log->end < message->log_start) {
-        install(step);
+    bool is_unknown = message->epoch == 0 && message->log_start > 0 && /* its log begins after where we may part */
+                      !AB_MUTATE(UNKNOWN_IS_AGREED);
+    if (log->end < message->log_start || is_unknown) {
+        install(step, message->log_start);
         return;
     }
-    if (message->epoch == 0) { /* it holds nothing of our epochs: at most what lies before its start can agree */
+    if (message->epoch == 0) { /* it holds all of its history, and nothing of our epochs */
         is_agreed = true;
-        target = log->end < message->log_start ? log->end : message->log_start;
+        target = message->log_start;
     }
     if (AB_MUTATE(TRUNCATE_ONCE) && message->epoch > 0) {
         is_agreed = true;
         target = message->offset < log->end ? message->offset : log->end;
     }
-    if (AB_MUTATE(TRUNCATE_TO_MARK) || target < log->end) {
+    if (AB_MUTATE(TRUNCATE_TO_MARK)) {
+        uint64_t mark = step->replica->high_watermark;
+        is_agreed = true;
+        target = mark < log->end ? (mark > log->start ? mark : log->start) : log->end;
+    }
+    if (target < log->end) {
         truncate_to(step, target);
     } else if (is_agreed) {
         follow(step);
@@ -168,16 +173,14 @@ static void on_refusal(struct step *step, const struct ab_replica_message *messa
     switch (message->status) {
     case AB_REPLICA_OK:
         break;
-    case AB_REPLICA_FENCED:
-        replica_read_state(step);
-        break;
     case AB_REPLICA_OUT_OF_RANGE:
-        install(step);
+        install(step, message->log_start);
         break;
     case AB_REPLICA_DIVERGED:
         replica_fail(step, "the leader's record before offset %" PRIu64 " is another one than ours, in one epoch (H60)",
             step->log->end);
         break;
+    case AB_REPLICA_FENCED: /* by an epoch that is not newer than ours: nothing is lost by asking again */
     case AB_REPLICA_NOT_LEADER:
     case AB_REPLICA_NOT_LISTED:
         replica->is_waiting = true; /* asks again soon: it may just not have heard of its election */
@@ -192,7 +195,8 @@ void follower_on_answer(struct step *step, const struct ab_replica_message *mess
     bool is_expected = message->leader_epoch == replica->epoch && replica->is_waiting &&
                        message->request == replica->request && message->from == replica->state.leader &&
                        ab_hash128_equal(message->from_incarnation, replica->state.leader_incarnation);
-    bool is_asking = replica->role == AB_REPLICA_TRUNCATING || replica->role == AB_REPLICA_FOLLOWING;
+    bool is_asking = (replica->role == AB_REPLICA_TRUNCATING && message->kind == AB_REPLICA_EPOCH_ANSWER) ||
+                     (replica->role == AB_REPLICA_FOLLOWING && message->kind == AB_REPLICA_FETCHED);
     if (!is_asking || (!is_expected && !AB_MUTATE(STALE_ANSWER))) {
         replica->fenced_count++;
         return;
@@ -200,9 +204,9 @@ void follower_on_answer(struct step *step, const struct ab_replica_message *mess
     replica->is_waiting = false;
     if (message->status != AB_REPLICA_OK) {
         on_refusal(step, message);
-    } else if (message->kind == AB_REPLICA_EPOCH_ANSWER && replica->role == AB_REPLICA_TRUNCATING) {
+    } else if (message->kind == AB_REPLICA_EPOCH_ANSWER) {
         on_epoch_answer(step, message);
-    } else if (message->kind == AB_REPLICA_FETCHED && replica->role == AB_REPLICA_FOLLOWING) {
+    } else {
         on_fetched(step, message);
     }
 }

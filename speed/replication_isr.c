@@ -26,7 +26,7 @@ static bool must_leave(const struct step *step, const struct ab_replica_member *
     const struct follower *follower = leader_follower(replica, member->node);
     bool is_heard = follower != NULL && follower->is_heard;
     if (is_gone(replica, member->node, member->incarnation) ||
-        (is_heard && !ab_hash128_equal(follower->incarnation, member->incarnation) && !AB_MUTATE(OLD_INCARNATION))) {
+        (is_heard && !ab_hash128_equal(follower->incarnation, member->incarnation))) {
         return true;
     }
     int64_t since = replica->leader_since_us;
@@ -70,7 +70,7 @@ static void proposal_send(struct step *step, struct proposal *proposal)
     struct ab_replica_action *action = replica_act(step, AB_REPLICA_DO_PROPOSE);
     action->state = proposal->state;
     action->version = proposal->version;
-    action->node = AB_MUTATE(EXPAND_UNCHECKED) ? AB_NODE_NONE : proposal->joining;
+    action->node = proposal->joining;
 }
 
 static void propose(struct step *step, const struct ab_replica_set *state, uint32_t joining)

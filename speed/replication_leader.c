@@ -52,8 +52,7 @@ static uint64_t member_synced(const struct step *step, const struct ab_replica_m
         return own_synced(step);
     }
     const struct follower *follower = leader_follower(replica, member->node);
-    bool is_same = follower != NULL &&
-                   (ab_hash128_equal(follower->incarnation, member->incarnation) || AB_MUTATE(OLD_INCARNATION));
+    bool is_same = follower != NULL && ab_hash128_equal(follower->incarnation, member->incarnation);
     return is_same && follower->is_heard ? follower->durable : 0;
 }
 
@@ -155,7 +154,9 @@ static struct follower *follower_of(struct step *step, const struct ab_replica_m
     }
     bool is_same =
         follower->node == message->from && ab_hash128_equal(follower->incarnation, message->from_incarnation);
-    if (!is_same) {
+    if (!is_same && AB_MUTATE(OLD_INCARNATION) && follower->node == message->from) {
+        follower->incarnation = message->from_incarnation;
+    } else if (!is_same) {
         *follower = (struct follower){.node = message->from, .incarnation = message->from_incarnation};
     }
     return follower;

@@ -16,13 +16,16 @@
     X(SHRINK_AT_ONCE, "a member that leaves stops counting when that is proposed (H7, R4)")                            \
     X(EXPAND_LATE, "a member that joins counts only once that is confirmed (R4)")                                      \
     X(UNKNOWN_IS_FAILED, "a proposal with an unknown end is taken for one that failed (H52)")                          \
-    X(EXPAND_UNCHECKED, "a member joins without a check that its incarnation lives (H6)")                              \
     X(EXPAND_BEHIND, "a follower joins before it holds everything committed (R5)")                                     \
     X(NO_MINIMUM, "the high watermark moves while the set is below its minimum (H1)")                                  \
     X(NO_EPOCH_START, "a leader serves and commits before its own record is committed (R6)")                           \
     X(OLD_INCARNATION, "what an earlier incarnation had synced counts for the one that fetches now (H6)")              \
     X(NO_STEP_DOWN, "a leader without a session goes on serving reads (H51)")                                          \
-    X(MARK_FALLS, "a follower takes over a smaller high watermark (S5)")
+    X(MARK_FALLS, "a follower takes over a smaller high watermark (S5)")                                               \
+    X(REQUESTS_FROM_ONE, "every process numbers its requests from 1 (H14)")                                            \
+    X(UNKNOWN_IS_AGREED, "what lies before the leader's log is taken for agreed (R2)")                                 \
+    X(LEASE_BY_TICK, "a lost lease is noticed at the next tick only (H51)")                                            \
+    X(DAMAGE_STAYS, "a log that was made whole stays damaged up to where it was (S15)")
 
 enum ab_replication_mutant {
     AB_MUTANT_NONE,

@@ -35,7 +35,7 @@ struct proposal {
 };
 
 struct ab_replica {
-    struct ab_replica_options options; /* constant */
+    struct ab_replica_options options; /* constant, but for damaged_until */
     enum ab_replica_role role;
     uint64_t epoch;        /* persisted; nothing older is listened to */
     uint64_t epoch_wanted; /* being persisted; 0 = none */
@@ -43,7 +43,7 @@ struct ab_replica {
     struct ab_replica_set state; /* the newest committed one that was read */
     uint64_t state_version;
     enum ab_replica_session session;
-    int64_t suspended_us; /* since when */
+    int64_t heard_us; /* when what the service answered last was asked */
     int64_t timeout_us;
     bool is_out; /* the session is gone: this incarnation neither leads nor is counted any more */
     uint64_t high_watermark;

@@ -6,7 +6,6 @@
 #include "common/log/log.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #define EPOCH_BYTES 20u
@@ -38,7 +37,7 @@ struct ab_replicator {
     struct ab_arena scratch;
     struct ab_buffer bytes; /* an answer's records */
     struct ab_buffer payload;
-    atomic_bool may_serve;
+    atomic_int_fast64_t serve_until_us; /* monotonic: the newest state may be read here until then */
     struct ab_replica_actions actions;
 };
 
@@ -167,6 +166,7 @@ static _Noreturn void abort_unappliable(const struct ab_replicator *replicator, 
 static bool apply_until(struct ab_replicator *replicator, uint64_t offset)
 {
     struct ab_error error = {0};
+    atomic_store(replicator->options.progress_us, ab_time_monotonic_us());
     ab_err err = ab_partition_apply_log(replicator->partition, offset, &replicator->scratch, &error);
     if (err != AB_OK && err != AB_AGAIN) {
         abort_unappliable(replicator, &error);
@@ -391,7 +391,10 @@ static void step_once(struct ab_replicator *replicator, struct ab_replica_event 
     for (size_t i = 0; i < replicator->actions.count; i++) {
         act(replicator, &replicator->actions.list[i]);
     }
-    atomic_store(&replicator->may_serve, ab_replica_may_serve(replicator->replica));
+    struct ab_replica_view view;
+    ab_replica_look(replicator->replica, &view);
+    bool may_serve = ab_replica_may_serve(replicator->replica, event->now_us);
+    atomic_store(&replicator->serve_until_us, may_serve ? view.lease_until_us : 0);
 }
 
 /* One event and what follows from it at once. */
@@ -543,7 +546,7 @@ ab_err ab_replicator_may_append(const struct ab_replicator *replicator, struct a
 
 bool ab_replicator_may_serve(const struct ab_replicator *replicator)
 {
-    return atomic_load(&replicator->may_serve);
+    return ab_time_monotonic_us() < atomic_load(&replicator->serve_until_us);
 }
 
 void ab_replicator_wait(struct ab_replicator *replicator, struct ab_waiting *waiting)

@@ -20,6 +20,8 @@
 #include "speed/replication.h"
 #include "common/wire/wire.h"
 
+#include <stdatomic.h>
+
 struct ab_replicator;
 
 /* Something appended that waits for its commit; embedded by whoever waits. */
@@ -49,7 +51,8 @@ struct ab_replicator_options {
     uint32_t node;
     struct ab_hash128 incarnation;
     struct ab_hash128 disk_id;
-    uint64_t damaged_until;                      /* as in struct ab_replica_options */
+    uint64_t damaged_until;           /* as in struct ab_replica_options */
+    atomic_int_fast64_t *progress_us; /* borrowed; set to the monotonic time while it works on something long */
     const struct ab_replicator_outlets *outlets; /* static */
     void *context;
 };
