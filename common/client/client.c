@@ -141,19 +141,23 @@ static ab_err catalog_take_in(struct anabranch_client *client, const struct ab_j
     return AB_OK;
 }
 
+ab_err client_catalog_take_in(struct anabranch_client *client, struct ab_bytes payload, bool *is_new_cluster)
+{
+    struct ab_json *reply = NULL;
+    AB_TRY(ab_json_parse(payload, &reply, &client->error));
+    ab_err err = catalog_take_in(client, reply, is_new_cluster);
+    ab_json_destroy(reply);
+    return err;
+}
+
 static ab_err catalog_fetch(struct anabranch_client *client, int timeout_ms)
 {
     struct ab_answer answer = {0};
     struct ab_channel *channel = NULL;
     AB_TRY(client_serving_channel(client, client->serving_current, &channel));
     AB_TRY(ab_channel_call(channel, AB_VERB_CATALOG, (struct ab_bytes){0}, timeout_ms, &answer, &client->error));
-    struct ab_json *reply = NULL;
     bool is_new_cluster = false;
-    ab_err err = ab_json_parse(answer.payload, &reply, &client->error);
-    if (err == AB_OK) {
-        err = catalog_take_in(client, reply, &is_new_cluster);
-    }
-    ab_json_destroy(reply);
+    ab_err err = client_catalog_take_in(client, answer.payload, &is_new_cluster);
     ab_answer_free(&answer);
     if (err == AB_OK && is_new_cluster) {
         err = wire_reopen(client); /* from now on messages carry the cluster's id */
@@ -315,6 +319,7 @@ void anabranch_close(struct anabranch_client *client)
     }
     client_servings_close(client);
     ab_wire_close(client->wire);
+    ab_answer_free(&client->news);
     ab_delete(client->leaders);
     ab_delete(client->seen);
     ab_catalog_release(client->catalog);

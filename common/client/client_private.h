@@ -32,6 +32,9 @@ struct anabranch_client {
     size_t servings_count;
     size_t serving_current;
     struct client_latencies latencies; /* of queries */
+    uint64_t news_id;                  /* of a question who serves, by the way; 0 = none */
+    int64_t news_us;                   /* when it was asked */
+    struct ab_answer news;             /* owned: its answer, until the next query begins */
     struct client_endpoint *leaders;   /* owned; by partition, where blocks go; address "" = nobody knows */
     uint64_t *seen;                    /* owned; by partition: answers have to include all before this offset */
     bool is_single;                    /* a cluster of one node */
@@ -51,6 +54,10 @@ enum anabranch_result client_result_of(ab_err err);
 /* Fetches the catalog and where nodes answer again (daemons may have moved), waiting at most wait_ms; a serving node
  * that does not answer is replaced by the next. AB_MISMATCH when another cluster answers. */
 AB_MUST_USE ab_err client_refresh(struct anabranch_client *client, int wait_ms);
+
+/* Takes in an answer to VERB_CATALOG. AB_INVALID, AB_MISMATCH. */
+AB_MUST_USE ab_err client_catalog_take_in(
+    struct anabranch_client *client, struct ab_bytes payload, bool *is_new_cluster);
 
 /* True when the cluster's directory says that its serving answers elsewhere now than was known. */
 bool client_serving_has_moved(const struct anabranch_client *client);
@@ -76,7 +83,8 @@ void client_serving_add(struct anabranch_client *client, const struct client_end
 /* It answers there now. */
 void client_serving_move(struct anabranch_client *client, size_t at, const struct client_endpoint *endpoint);
 
-/* The one that is asked first; and the index of who is asked when it is slow or gone: the same if there is no other. */
+/* The one that is asked first; and the index of who is asked when it is slow or gone: the next that is known to serve,
+ * else the next; the same if there is no other. */
 struct client_serving *client_serving_current(struct anabranch_client *client);
 size_t client_serving_other(const struct anabranch_client *client);
 

@@ -5,13 +5,17 @@
 #define MOVED_EVERY_MS 250 /* how often a waiting question looks whether serving has moved */
 #define REPEAT_AFTER_MS 100
 #define REFRESH_MS 2000
+/* Two nodes that both say nothing may both be gone: so long, doubled each time, before it is looked who serves now. */
+#define TRY_FIRST_US (2 * AB_US_PER_SECOND)
+#define TRY_DELAYS 8
+#define NEWS_EVERY_US AB_US_PER_SECOND
 
 /* A question at up to two serving nodes. */
 struct asked {
     struct anabranch_client *client;
     struct ab_bytes payload;
     int64_t begun_us;
-    int64_t until_us;
+    int64_t until_us; /* the deadline, which those who are asked are told */
     size_t servings[2];
     struct ab_channel *channels[2]; /* borrowed; NULL = not asked, or not waited for any more */
     uint64_t request_ids[2];
@@ -65,12 +69,47 @@ static struct client_hedge_step asked_refused(struct asked *asked, unsigned plac
     return client_hedge_step(&asked->hedge, CLIENT_HEDGE_BAD, place, ab_time_monotonic_us());
 }
 
+/* An answer to who serves is kept until the next query begins: who is being asked must not move meanwhile. */
+static void news_keep(struct anabranch_client *client, struct ab_answer *answer)
+{
+    if (answer->envelope.request_id != client->news_id || answer->envelope.status != AB_OK) {
+        ab_answer_free(answer);
+        return;
+    }
+    ab_answer_free(&client->news);
+    client->news = *answer;
+    client->news_id = 0;
+}
+
+static void news_take_in(struct anabranch_client *client)
+{
+    bool is_new_cluster = false;
+    if (client->news.storage != NULL) {
+        ab_err_ignore(client_catalog_take_in(client, client->news.payload, &is_new_cluster)); /* else as it was known */
+        ab_answer_free(&client->news);
+        client->error = (struct ab_error){0};
+    }
+}
+
+/* Somebody was slow, or is gone: who serves is asked by the way of who was not, without waiting for it. */
+static void news_ask(struct anabranch_client *client, struct ab_channel *channel)
+{
+    struct ab_envelope envelope = {.verb = AB_VERB_CATALOG};
+    int64_t now = ab_time_monotonic_us();
+    if ((client->news_id != 0 && now - client->news_us < NEWS_EVERY_US) ||
+        ab_channel_send(channel, &envelope, (struct ab_bytes){0}) != AB_OK) {
+        return;
+    }
+    client->news_id = envelope.request_id;
+    client->news_us = now;
+}
+
 /* Takes in an answer from a place; `answer` stays the caller's only when it is to be taken. */
 static struct client_hedge_step asked_answered(struct asked *asked, unsigned place, struct ab_answer *answer)
 {
     ab_err status = answer->envelope.status;
     if (answer->envelope.request_id != asked->request_ids[place]) {
-        ab_answer_free(answer); /* to a question given up before */
+        news_keep(asked->client, answer); /* or to a question given up before */
         return client_hedge_step(&asked->hedge, CLIENT_HEDGE_TICK, place, ab_time_monotonic_us());
     }
     if (status != AB_OK) {
@@ -124,10 +163,24 @@ static void asked_learn(const struct asked *asked, unsigned place)
     struct anabranch_client *client = asked->client;
     client_latencies_learn(&client->latencies, ab_time_monotonic_us() - asked->begun_us);
     client->serving_current = asked->servings[place];
+    if (place == 1) {
+        news_ask(client, asked->channels[1]);
+    }
 }
 
-/* Asks one node, or two; AB_OK: an answer, whose status is *status. */
-static ab_err query_once(struct anabranch_client *client, struct ab_bytes payload, int64_t until_us,
+/* How long two nodes are waited for; one alone until the deadline. */
+static int64_t try_until(const struct anabranch_client *client, uint32_t tries, int64_t until_us)
+{
+    int64_t delays_us = TRY_DELAYS * client_latencies_delay_us(&client->latencies);
+    int64_t try_us = (delays_us > TRY_FIRST_US ? delays_us : TRY_FIRST_US) << (tries < 16 ? tries : 16);
+    int64_t left_us = until_us - ab_time_monotonic_us();
+    return client_serving_other(client) == client->serving_current || try_us >= left_us ? until_us
+                                                                                        : until_us - left_us + try_us;
+}
+
+/* Asks one node, or two. AB_OK: an answer, whose status is *status. AB_TIMEOUT: none in time, or for so long that it is
+ * better looked who serves now. */
+static ab_err query_once(struct anabranch_client *client, struct ab_bytes payload, uint32_t tries, int64_t until_us,
     struct ab_answer *answer, ab_err *status)
 {
     struct asked asked = {.client = client,
@@ -135,8 +188,8 @@ static ab_err query_once(struct anabranch_client *client, struct ab_bytes payloa
         .begun_us = ab_time_monotonic_us(),
         .until_us = until_us,
         .servings = {client->serving_current, client_serving_other(client)}};
-    client_hedge_init(&asked.hedge, asked.begun_us, client_latencies_delay_us(&client->latencies), until_us,
-        asked.servings[0] != asked.servings[1]);
+    client_hedge_init(&asked.hedge, asked.begun_us, client_latencies_delay_us(&client->latencies),
+        try_until(client, tries, until_us), asked.servings[0] != asked.servings[1]);
     unsigned place = 0;
     struct client_hedge_step step = asked_send(&asked, 0);
     for (;;) {
@@ -160,22 +213,41 @@ static ab_err query_once(struct anabranch_client *client, struct ab_bytes payloa
     }
 }
 
+/* True when there is reason and time to ask again. A refusal is worth it where that can help; silence while there is
+ * time. */
+static bool may_ask_again(ab_err err, bool is_silence, int64_t until_us)
+{
+    return (is_silence || is_worth_repeating(err)) && left_ms(until_us) > REPEAT_AFTER_MS;
+}
+
 ab_err client_query_call(
     struct anabranch_client *client, struct ab_bytes payload, int64_t until_us, struct ab_answer *answer)
 {
-    for (;;) {
+    struct ab_error said = {0}; /* by the last refusal, should time be over before there is another answer */
+    ab_err refusal = AB_OK;
+    news_take_in(client);
+    for (uint32_t tries = 0;; tries++) {
         ab_err status = AB_OK;
-        ab_err err = query_once(client, payload, until_us, answer, &status);
-        if (err == AB_OK && status != AB_OK) {
+        ab_err err = query_once(client, payload, tries, until_us, answer, &status);
+        bool is_silence = err == AB_TIMEOUT;
+        if (err == AB_OK && status == AB_OK) {
+            return AB_OK;
+        }
+        if (err == AB_OK) {
             ab_answer_free(answer);
+            err = status;
         }
-        err = err == AB_OK ? status : err;
+        if (!is_silence) {
+            said = client->error;
+            refusal = err;
+        }
+        if (!may_ask_again(err, is_silence, until_us)) {
+            client->error = is_silence && refusal != AB_OK ? said : client->error;
+            return is_silence && refusal != AB_OK ? refusal : err;
+        }
+        struct ab_error before = client->error;
+        ab_time_sleep_us(is_silence ? 0 : REPEAT_AFTER_MS * AB_US_PER_MS);
         int left = left_ms(until_us);
-        if (err == AB_OK || !is_worth_repeating(err) || left <= REPEAT_AFTER_MS) {
-            return err;
-        }
-        struct ab_error before = client->error; /* what the question said, should time be over */
-        ab_time_sleep_us(REPEAT_AFTER_MS * AB_US_PER_MS);
         ab_err_ignore(client_refresh(client, left < REFRESH_MS ? left : REFRESH_MS)); /* else as it was known */
         client->error = before;
     }

@@ -60,7 +60,13 @@ void client_serving_move(struct anabranch_client *client, size_t at, const struc
 
 size_t client_serving_other(const struct anabranch_client *client)
 {
-    return (client->serving_current + 1) % client->servings_count;
+    size_t count = client->servings_count;
+    for (size_t i = 1; i < count; i++) {
+        if (client->servings[(client->serving_current + i) % count].is_told) {
+            return (client->serving_current + i) % count;
+        }
+    }
+    return (client->serving_current + 1) % count;
 }
 
 /* Forgets those that nobody tells of any more, but for the one in use. */
