@@ -172,17 +172,16 @@ ab_err ab_engine_add_catalog(struct ab_engine *engine, struct ab_bytes encoded, 
     return ab_catalogs_add(engine->catalogs, encoded, &served, error);
 }
 
-void ab_engine_damaged(const struct ab_engine *engine, uint32_t **partitions, uint32_t *count)
+uint32_t ab_engine_damaged(uint32_t *partitions, void *context)
 {
-    *partitions = ab_new_array(uint32_t, engine->options.partitions_count);
-    *count = 0;
+    const struct ab_engine *engine = context;
+    uint32_t count = 0;
     for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
-        struct ab_partition_report report;
-        ab_partition_report(engine->partitions[p], &report);
-        if (report.damaged_until > 0) {
-            (*partitions)[(*count)++] = p;
+        if (ab_replicator_is_damaged(engine->replicators[p])) {
+            partitions[count++] = p;
         }
     }
+    return count;
 }
 
 bool ab_engine_on_input(struct ab_replica_input *input, void *context)
@@ -222,8 +221,10 @@ static void stall_check(const struct ab_engine *engine)
     for (uint32_t w = 0; engine->replicators != NULL && w < engine->options.workers; w++) {
         int64_t progress_us = atomic_load(&engine->progress_us[w]);
         if (progress_us > 0 && now - progress_us > AB_WORKER_STALL_US) {
-            ab_error_log("worker hangs", "worker %u has done nothing for %" PRId64 " s: the process ends, so that other "
-                "nodes lead its partitions", w, (now - progress_us) / AB_US_PER_SECOND);
+            ab_error_log("worker hangs",
+                "worker %u has done nothing for %" PRId64 " s: the process ends, so that other "
+                "nodes lead its partitions",
+                w, (now - progress_us) / AB_US_PER_SECOND);
             abort();
         }
     }

@@ -42,9 +42,14 @@ struct peer {
 
 struct ab_membership {
     struct ab_membership_options options; /* directory and rack owned */
+    char *disk_path;                      /* owned */
     struct ab_hash128 disk_id;
     struct ab_hash128 incarnation;
     uint64_t starts;
+    struct ab_registration_endpoints endpoints;
+    uint32_t *damaged; /* owned; as registered; membership thread, as the next two */
+    uint32_t damaged_count;
+    uint32_t *damaged_now;            /* owned; room for all partitions */
     struct ab_membership_start start; /* callbacks only */
     struct ab_queue *questions;       /* owned; of struct question */
     struct ab_thread thread;
@@ -97,26 +102,20 @@ static ab_err disk_read(struct ab_membership *membership, const char *path, stru
     const char *disk = ab_json_text_or(ab_json_get(json, "disk"), "");
     bool is_read = ab_hash128_parse(ab_bytes_of_text(disk), &membership->disk_id) == AB_OK;
     membership->starts = ab_json_u64_or(ab_json_get(json, "starts"), 0);
-    is_read = is_read && ab_json_integer_or(ab_json_get(json, "format"), 0) == 1 && membership->starts > 0;
+    is_read = is_read && ab_json_integer_or(ab_json_get(json, "format"), 0) == 1;
     ab_json_destroy(json);
     return is_read ? AB_OK : ab_error_set(error, AB_CORRUPT, "%s does not say whose disk this is", path);
 }
 
-/* The disk counts the start before anybody is told of it. */
 static ab_err disk_open(struct ab_membership *membership, struct ab_error *error)
 {
-    char *path = ab_new_format("%s/disk.json", membership->options.directory);
     ab_err err = AB_OK;
-    if (ab_file_exists(path)) {
-        err = disk_read(membership, path, error);
+    if (ab_file_exists(membership->disk_path)) {
+        err = disk_read(membership, membership->disk_path, error);
     } else {
         membership->disk_id = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
+        err = disk_write(membership, membership->disk_path, error);
     }
-    membership->starts++;
-    if (err == AB_OK) {
-        err = disk_write(membership, path, error);
-    }
-    ab_delete(path);
     return err;
 }
 
@@ -127,6 +126,9 @@ ab_err ab_membership_create(
     made->options = *options;
     made->options.directory = ab_new_text(options->directory);
     made->options.rack = ab_new_text(options->rack);
+    made->disk_path = ab_new_format("%s/disk.json", options->directory);
+    made->damaged = ab_new_array(uint32_t, options->partitions_count);
+    made->damaged_now = ab_new_array(uint32_t, options->partitions_count);
     made->incarnation = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
     made->questions = ab_queue_create(QUESTIONS_MAX, SIZE_MAX);
     made->versions = ab_new_array(uint64_t, options->partitions_count);
@@ -152,6 +154,9 @@ void ab_membership_destroy(struct ab_membership *membership)
     }
     ab_queue_destroy(membership->questions);
     ab_delete(membership->versions);
+    ab_delete(membership->damaged);
+    ab_delete(membership->damaged_now);
+    ab_delete(membership->disk_path);
     ab_lock_fini(&membership->lock);
     ab_delete((char *)(uintptr_t)membership->options.directory);
     ab_delete((char *)(uintptr_t)membership->options.rack);
@@ -186,62 +191,113 @@ static void endpoints_fill(const struct ab_membership_start *start, struct ab_re
     ab_buffer_fini(&hex);
 }
 
-/* Creates or renews /nodes/<node>, if this disk may be that node. */
-static ab_err node_register(
-    struct ab_membership *membership, const struct ab_registration_endpoints *endpoints, struct ab_error *error)
+/* What is stored of this node; AB_NOT_FOUND when nothing is. */
+static ab_err node_read(const struct ab_membership *membership, const char *path, struct ab_node_registration *stored,
+    uint64_t *version, struct ab_error *error)
 {
-    char path[AB_REGISTRATION_PATH_BYTES];
     struct ab_buffer text = {0};
     struct ab_coordination_stat stat = {0};
+    ab_err err = ab_coordination_get(membership->options.coordination, path, &text, &stat, error);
+    if (err == AB_OK) {
+        err = ab_node_registration_decode(ab_buffer_view(&text), stored, error);
+    }
+    ab_buffer_fini(&text);
+    *version = stat.version;
+    return err;
+}
+
+static ab_err node_store(
+    struct ab_membership *membership, const char *path, bool is_new, uint64_t version, struct ab_error *error)
+{
+    struct ab_coordination *coordination = membership->options.coordination;
+    struct ab_buffer text = {0};
     struct ab_node_registration own = {.node = membership->options.node,
         .disk_id = membership->disk_id,
         .starts = membership->starts,
         .weight = membership->options.weight,
-        .endpoints = *endpoints};
+        .endpoints = membership->endpoints};
     (void)snprintf(own.rack, sizeof own.rack, "%s", membership->options.rack);
-    ab_node_path(own.node, path);
-    ab_err err = ab_coordination_get(membership->options.coordination, path, &text, &stat, error);
-    bool is_new = err == AB_NOT_FOUND;
+    ab_err err = ab_node_registration_encode(&own, &text, error);
     if (err == AB_OK) {
-        struct ab_node_registration stored;
-        err = ab_node_registration_decode(ab_buffer_view(&text), &stored, error);
-        if (err == AB_OK) {
-            err = ab_node_registration_admits(&stored, membership->disk_id, membership->starts, error);
-        }
-    }
-    ab_buffer_clear(&text);
-    if (err == AB_OK || is_new) {
-        err = ab_node_registration_encode(&own, &text, error);
-    }
-    if (err == AB_OK) {
-        err = is_new
-                  ? ab_coordination_create(membership->options.coordination, path, ab_buffer_view(&text), false, error)
-                  : ab_coordination_set(
-                        membership->options.coordination, path, ab_buffer_view(&text), stat.version, error);
+        err = is_new ? ab_coordination_create(coordination, path, ab_buffer_view(&text), false, error)
+                     : ab_coordination_set(coordination, path, ab_buffer_view(&text), version, error);
     }
     ab_buffer_fini(&text);
     return err;
 }
 
-static ab_err live_register(struct ab_membership *membership, const struct ab_membership_start *start,
-    const struct ab_registration_endpoints *endpoints, struct ab_error *error)
+/* Creates or renews /nodes/<node>, if this disk may be that node. The disk counts the start once it is admitted, and
+ * before anybody is told. */
+static ab_err node_register(struct ab_membership *membership, struct ab_error *error)
 {
+    char path[AB_REGISTRATION_PATH_BYTES];
+    struct ab_node_registration stored;
+    uint64_t version = 0;
+    ab_node_path(membership->options.node, path);
+    ab_err err = node_read(membership, path, &stored, &version, error);
+    bool is_new = err == AB_NOT_FOUND;
+    if (err == AB_OK) {
+        err = ab_node_registration_admits(&stored, membership->disk_id, membership->starts + 1, error);
+    }
+    if (err != AB_OK && !is_new) {
+        return err;
+    }
+    membership->starts++;
+    AB_TRY(disk_write(membership, membership->disk_path, error));
+    return node_store(membership, path, is_new, version, error);
+}
+
+/* Creates /live/<node>-<incarnation>, or tells it anew. */
+static ab_err live_store(struct ab_membership *membership, bool is_new, struct ab_error *error)
+{
+    struct ab_coordination *coordination = membership->options.coordination;
     char path[AB_REGISTRATION_PATH_BYTES];
     struct ab_buffer text = {0};
     struct ab_live_node live = {.node = membership->options.node,
         .incarnation = membership->incarnation,
         .disk_id = membership->disk_id,
         .starts = membership->starts,
-        .endpoints = *endpoints,
-        .damaged = (uint32_t *)(uintptr_t)start->damaged,
-        .damaged_count = start->damaged_count};
+        .endpoints = membership->endpoints,
+        .damaged = membership->damaged,
+        .damaged_count = membership->damaged_count};
     ab_live_path(live.node, live.incarnation, path);
     ab_err err = ab_live_node_encode(&live, &text, error);
     if (err == AB_OK) {
-        err = ab_coordination_create(membership->options.coordination, path, ab_buffer_view(&text), true, error);
+        err = is_new
+                  ? ab_coordination_create(coordination, path, ab_buffer_view(&text), true, error)
+                  : ab_coordination_set(coordination, path, ab_buffer_view(&text), AB_COORDINATION_ANY_VERSION, error);
     }
     ab_buffer_fini(&text);
     return err;
+}
+
+static uint32_t damaged_look(struct ab_membership *membership)
+{
+    const struct ab_membership_start *start = &membership->start;
+    return start->damaged == NULL ? 0 : start->damaged(membership->damaged_now, start->context);
+}
+
+static void damaged_take(struct ab_membership *membership, uint32_t count)
+{
+    membership->damaged_count = count;
+    memcpy(membership->damaged, membership->damaged_now, count * sizeof membership->damaged[0]);
+}
+
+/* What became whole is told until the service has heard it: until then the replica is not elected. */
+static void damaged_tell(struct ab_membership *membership)
+{
+    struct ab_error error = {0};
+    uint32_t count = damaged_look(membership);
+    if (count == membership->damaged_count &&
+        memcmp(membership->damaged, membership->damaged_now, count * sizeof membership->damaged[0]) == 0) {
+        return;
+    }
+    uint32_t before = membership->damaged_count;
+    damaged_take(membership, count);
+    if (live_store(membership, false, &error) != AB_OK) {
+        ab_warn("partitions that are whole again not told", "%s", error.text);
+        membership->damaged_count = before == count ? UINT32_MAX : before; /* differs: tried again */
+    }
 }
 
 /* ---- telling replicas ---- */
@@ -519,8 +575,7 @@ static void question_do(struct ab_membership *membership, const struct question 
  * the session is back meanwhile. Replicas look by their own clocks and hear of its end a moment later. */
 static bool has_been_let_go(const struct ab_membership *membership, int64_t timeout_us, int64_t now_us)
 {
-    return membership->is_session_told &&
-           now_us - membership->alive_told_us + LEASE_MARGIN_US >= timeout_us / 3 * 2;
+    return membership->is_session_told && now_us - membership->alive_told_us + LEASE_MARGIN_US >= timeout_us / 3 * 2;
 }
 
 /* Replicas hear of every change, and of the session's life often enough that their lease does not run out. */
@@ -581,6 +636,7 @@ static void membership_run(void *context)
             ab_warn("coordination service not read", "%s", error.text);
             ab_time_sleep_us(TROUBLE_US);
         }
+        damaged_tell(membership);
         if (ab_queue_take(membership->questions, &item, 1, ab_time_monotonic_us() + ROUND_US) == 1) {
             question_do(membership, item);
             ab_delete(item);
@@ -592,14 +648,14 @@ ab_err ab_membership_start(
     struct ab_membership *membership, const struct ab_membership_start *start, struct ab_error *error)
 {
     static const char *const folders[] = {"/nodes", "/live", "/partitions"};
-    struct ab_registration_endpoints endpoints = {0};
     membership->start = *start;
-    endpoints_fill(start, &endpoints);
+    endpoints_fill(start, &membership->endpoints);
+    damaged_take(membership, damaged_look(membership));
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         AB_TRY(ab_coordination_ensure(membership->options.coordination, folders[i], error));
     }
-    AB_TRY(node_register(membership, &endpoints, error));
-    AB_TRY(live_register(membership, start, &endpoints, error));
+    AB_TRY(node_register(membership, error));
+    AB_TRY(live_store(membership, true, error));
     membership->session = AB_REPLICA_CONNECTED;
     ab_thread_start(&membership->thread, "membership", membership_run, membership);
     ab_thread_start(&membership->session_thread, "session", session_run, membership);

@@ -28,6 +28,9 @@ typedef bool (*ab_membership_input_fn)(struct ab_replica_input *input, void *con
 /* This incarnation is over. */
 typedef void (*ab_membership_over_fn)(void *context);
 
+/* Puts partitions whose log is damaged, rising, into a list with room for all; how many. */
+typedef uint32_t (*ab_membership_damaged_fn)(uint32_t *partitions, void *context);
+
 struct ab_membership_options {
     const char *directory; /* the node's; disk.json is there; copied */
     uint32_t node;
@@ -38,7 +41,7 @@ struct ab_membership_options {
     struct ab_coordination *coordination; /* borrowed: this object's thread uses it */
 };
 
-/* Reads or makes disk.json and counts this start. AB_CORRUPT, AB_IO. */
+/* Reads or makes disk.json. AB_CORRUPT, AB_IO. */
 AB_MUST_USE ab_err ab_membership_create(
     const struct ab_membership_options *options, struct ab_membership **membership, struct ab_error *error);
 
@@ -52,10 +55,9 @@ struct ab_hash128 ab_membership_disk_id(const struct ab_membership *membership);
 struct ab_membership_start {
     const char *address;       /* where speed answers; borrowed during the call, as all below */
     const uint8_t *public_key; /* AB_WIRE_KEY_BYTES, of that server */
-    const uint32_t *damaged;   /* partitions, rising */
-    uint32_t damaged_count;
     ab_membership_input_fn on_input;
     ab_membership_over_fn on_over;
+    ab_membership_damaged_fn damaged;
     void *context;
 };
 

@@ -70,6 +70,9 @@ AB_MUST_USE ab_err ab_replicator_may_append(const struct ab_replicator *replicat
 /* True while the newest state may be read here. Any thread. */
 bool ab_replicator_may_serve(const struct ab_replicator *replicator);
 
+/* True while the log lacks what it once held. Any thread. */
+bool ab_replicator_is_damaged(const struct ab_replicator *replicator);
+
 /* Waits for the commit of a record that was staged; in the order of staging. */
 void ab_replicator_wait(struct ab_replicator *replicator, struct ab_waiting *waiting);
 

@@ -39,7 +39,7 @@ static void block_note(struct ab_dedup *blocks, uint32_t producer, uint64_t sequ
 {
     struct ab_outcome outcome = {.offset = offset, .accepted = 1};
     ab_dedup_note(blocks, producer + 1, sequence, block_hash(payload), &outcome);
-    ab_dedup_commit(blocks);
+    ab_dedup_commit(blocks, offset + 1);
 }
 
 void sim_ingest_note(struct sim_replica *replica, const struct sim_record *record)

@@ -17,7 +17,7 @@ struct player {
     struct ab_server *server;
     atomic_uint asked;
     atomic_uint led; /* a bit a partition: those that it answers a cut for */
-    bool is_refusing;
+    atomic_bool is_refusing;
 };
 
 /* A controller that acts, one that does not, and who asks that one. */

@@ -1,6 +1,8 @@
 #include "tests/unit/speed/replicas_fixture.h"
 
+#include "cluster/election.h"
 #include "common/base/file.h"
+#include "common/base/random.h"
 #include "common/crypto/crypto.h"
 #include "tests/support/test.h"
 #include "tests/unit/speed/rig.h"
@@ -64,6 +66,7 @@ void replicas_node_start(struct replicas *replicas, struct replicas_node *node)
         .public_key = replicas->node_keys.public_key,
         .on_input = ab_engine_on_input,
         .on_over = ab_engine_ask_to_stop,
+        .damaged = ab_engine_damaged,
         .context = node->engine};
     if (ab_membership_start(node->membership, &start, &error) != AB_OK) {
         fail_msg("%s", error.text);
@@ -141,32 +144,60 @@ static void states_create(struct replicas *replicas)
     }
 }
 
-void replicas_elect_instead_of(struct replicas *replicas, uint32_t gone)
+/* What is registered of the nodes that run. */
+static uint32_t live_nodes(const struct replicas *replicas, struct ab_live_node live[REPLICAS_NODES])
+{
+    uint32_t count = 0;
+    for (uint32_t n = 0; n < REPLICAS_NODES; n++) {
+        const struct replicas_node *node = &replicas->nodes[n];
+        if (node->producer != NULL) {
+            const struct ab_replica_member member = member_of(node);
+            live[count++] = (struct ab_live_node){
+                .node = member.node, .incarnation = member.incarnation, .disk_id = member.disk_id, .starts = 1};
+        }
+    }
+    return count;
+}
+
+static ab_err change_commit(struct replicas *replicas, const struct ab_partition_change *change)
 {
     struct ab_error error = {0};
-    for (uint32_t p = 0; p < ENGINE_PARTITIONS; p++) {
-        ab_err err = AB_CONFLICT;
-        while (err == AB_CONFLICT) { /* a leader may be changing its in-sync set */
-            struct ab_replica_set state;
-            struct ab_buffer text = {0};
-            char path[AB_REGISTRATION_PATH_BYTES];
-            uint64_t version = replicas_state_read(replicas, p, &state);
-            err = AB_OK;
-            for (uint32_t i = 0; state.leader == gone && i < state.isr.count; i++) {
-                if (state.isr.items[i].node != gone) {
-                    state.leader = state.isr.items[i].node;
-                    state.leader_incarnation = state.isr.items[i].incarnation;
-                    state.leader_epoch++;
-                    state.token.high++;
-                    ab_replica_set_path(p, path);
-                    assert_ok(ab_replica_set_encode(&state, &text, &error));
-                    err = ab_coordination_set(replicas->coordination, path, ab_buffer_view(&text), version, &error);
-                }
-            }
-            ab_buffer_fini(&text);
+    struct ab_buffer text = {0};
+    char path[AB_REGISTRATION_PATH_BYTES];
+    struct ab_replica_set state = change->state;
+    state.token = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
+    ab_replica_set_path(state.partition, path);
+    assert_ok(ab_replica_set_encode(&state, &text, &error));
+    ab_err err = ab_coordination_set(replicas->coordination, path, ab_buffer_view(&text), change->version, &error);
+    ab_buffer_fini(&text);
+    return err;
+}
+
+void replicas_elect(struct replicas *replicas)
+{
+    ab_err err = AB_CONFLICT;
+    while (err == AB_CONFLICT) { /* a leader may be changing its in-sync set */
+        struct ab_replica_set states[ENGINE_PARTITIONS];
+        struct ab_partition_fact facts[ENGINE_PARTITIONS];
+        struct ab_live_node live[REPLICAS_NODES];
+        struct ab_partition_plan plan = {0};
+        for (uint32_t p = 0; p < ENGINE_PARTITIONS; p++) {
+            facts[p].version = replicas_state_read(replicas, p, &states[p]);
+            facts[p].state = &states[p];
         }
-        assert_ok(err);
+        const struct ab_election_input input = {.live = live,
+            .live_count = live_nodes(replicas, live),
+            .partitions = facts,
+            .partitions_count = ENGINE_PARTITIONS};
+        ab_partition_plan_init(&plan, ENGINE_PARTITIONS, ENGINE_PARTITIONS);
+        assert_ok(ab_election_plan(&input, &plan));
+        err = AB_OK;
+        for (uint32_t c = 0; c < plan.changes_count && err == AB_OK; c++) {
+            err = change_commit(replicas, &plan.changes[c]);
+        }
+        ab_partition_plan_fini(&plan);
     }
+    assert_ok(err);
 }
 
 void replicas_wait_in_sync(struct replicas *replicas, uint32_t count)

@@ -50,8 +50,8 @@ void replicas_node_stop(struct replicas_node *node);
 /* Reads a partition's state; its version. */
 uint64_t replicas_state_read(struct replicas *replicas, uint32_t partition, struct ab_replica_set *state);
 
-/* Has another member of the in-sync set lead where `gone` did. */
-void replicas_elect_instead_of(struct replicas *replicas, uint32_t gone);
+/* What the controller does once: leaders for partitions whose leader does not run, by the core of elections. */
+void replicas_elect(struct replicas *replicas);
 
 /* Waits until so many members are in sync, of every partition. */
 void replicas_wait_in_sync(struct replicas *replicas, uint32_t count);

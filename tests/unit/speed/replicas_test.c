@@ -2,9 +2,12 @@
  * loss, one that comes back catches up. */
 #include "tests/unit/speed/replicas_fixture.h"
 
+#include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/log/log.h"
 #include "tests/support/test.h"
+
+#include <stdio.h>
 
 #define ROWS 10u
 
@@ -60,7 +63,8 @@ static void produce_rounds(struct replicas *replicas, int rounds)
 
 /* ---- what has to be ---- */
 
-static uint64_t applied_on(struct replicas_node *node, uint32_t partition)
+/* A number that a node's report on its logs gives for a partition. */
+static uint64_t log_number(struct replicas_node *node, uint32_t partition, const char *key)
 {
     struct ab_answer answer = {0};
     struct ab_error error = {0};
@@ -68,10 +72,15 @@ static uint64_t applied_on(struct replicas_node *node, uint32_t partition)
     assert_ok(ab_channel_call(node->query, AB_VERB_LOG_STATE, ab_bytes_of(NULL, 0), 5000, &answer, &error));
     assert_ok(ab_json_parse(answer.payload, &json, &error));
     const struct ab_json *entry = ab_json_at(ab_json_get(json, "partitions"), partition);
-    uint64_t applied = ab_json_u64_or(ab_json_get(entry, "applied"), 0);
+    uint64_t number = ab_json_u64_or(ab_json_get(entry, key), 0);
     ab_json_destroy(json);
     ab_answer_free(&answer);
-    return applied;
+    return number;
+}
+
+static uint64_t applied_on(struct replicas_node *node, uint32_t partition)
+{
+    return log_number(node, partition, "applied");
 }
 
 /* All running replicas apply the same records in the end. */
@@ -148,7 +157,7 @@ static void test_replicas_go_on_without_a_leader_that_is_gone_and_take_it_in_aga
     for (uint32_t gone = 1; gone <= REPLICAS_NODES; gone++) {
         struct replicas_node *node = &replicas->nodes[gone - 1];
         replicas_node_stop(node);
-        replicas_elect_instead_of(replicas, gone);
+        replicas_elect(replicas);
         produce_rounds(replicas, 10);
         replicas_wait_in_sync(replicas, REPLICAS_NODES - 1);
         logs_compare(replicas);
@@ -176,6 +185,141 @@ static void test_a_leader_without_enough_replicas_refuses(void **state)
     ab_buffer_fini(&payload);
 }
 
+/* Resends the same block to whoever leads, until it is acknowledged. */
+static void send_again(struct replicas *replicas, uint32_t partition, struct ab_bytes payload)
+{
+    int64_t until = ab_time_monotonic_us() + REPLICAS_WAIT_US;
+    while (try_send(replicas, partition, payload) != AB_OK) {
+        assert_true(ab_time_monotonic_us() < until);
+        ab_time_sleep_us(5 * AB_US_PER_MS);
+    }
+    replicas->acknowledged[partition] += ROWS;
+}
+
+/* The leader alone has a record when it goes; the others lead on without it, and it cuts it off when it is back. */
+static void test_a_record_that_was_never_committed_is_cut_off(void **state)
+{
+    struct replicas *replicas = *state;
+    struct ab_buffer payload = {0};
+    produce_rounds(replicas, 3);
+    uint64_t end = log_number(&replicas->nodes[0], 0, "end");
+    for (uint32_t n = 1; n < REPLICAS_NODES; n++) {
+        ab_membership_stop(replicas->nodes[n].membership); /* registered, but nothing is fetched any more */
+    }
+    engine_fixture_block(&replicas->blocks, 0, (uint32_t)replicas->acknowledged[0], ROWS, false, false, &payload);
+    assert_int_equal(try_send(replicas, 0, ab_buffer_view(&payload)), AB_TIMEOUT);
+    assert_int_equal(log_number(&replicas->nodes[0], 0, "end"), end + 1);
+    assert_int_equal(log_number(&replicas->nodes[0], 0, "committed"), end);
+    for (uint32_t n = 0; n < REPLICAS_NODES; n++) {
+        replicas_node_stop(&replicas->nodes[n]);
+    }
+    replicas_node_start(replicas, &replicas->nodes[1]);
+    replicas_node_start(replicas, &replicas->nodes[2]);
+    replicas_elect(replicas);
+    send_again(replicas, 0, ab_buffer_view(&payload));
+    ab_buffer_fini(&payload);
+    replicas_node_start(replicas, &replicas->nodes[0]);
+    replicas_wait_in_sync(replicas, REPLICAS_NODES);
+    produce_rounds(replicas, 3);
+    logs_compare(replicas);
+}
+
+/* Flips a byte near the end of the last segment of a log. */
+static void segment_damage(const struct replicas_node *node, uint32_t partition)
+{
+    char *log = ab_new_format("%s/partition-%u/log", node->directory, partition);
+    char **names = NULL;
+    size_t count = 0;
+    struct ab_error error = {0};
+    char *last = NULL;
+    assert_ok(ab_file_list(log, &names, &count, &error));
+    for (size_t i = 0; i < count; i++) { /* sorted */
+        size_t length = strlen(names[i]);
+        last = length > 4 && strcmp(names[i] + length - 4, ".seg") == 0 ? names[i] : last;
+    }
+    assert_non_null(last);
+    char *path = ab_new_format("%s/%s", log, last);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -40, SEEK_END), 0);
+    int byte = fgetc(file);
+    assert_int_equal(fseek(file, -40, SEEK_END), 0);
+    assert_int_equal(fputc(byte ^ 0x10, file), byte ^ 0x10);
+    assert_int_equal(fclose(file), 0);
+    ab_delete(path);
+    ab_file_names_free(names, count);
+    ab_delete(log);
+}
+
+static uint32_t damaged_registered(struct replicas *replicas, const struct replicas_node *node)
+{
+    char path[AB_REGISTRATION_PATH_BYTES];
+    struct ab_buffer text = {0};
+    struct ab_live_node live = {0};
+    struct ab_error error = {0};
+    ab_live_path(node->number, ab_membership_incarnation(node->membership), path);
+    assert_ok(ab_coordination_get(replicas->coordination, path, &text, NULL, &error));
+    assert_ok(ab_live_node_decode(ab_buffer_view(&text), &live, &error));
+    uint32_t count = live.damaged_count;
+    ab_live_node_fini(&live);
+    ab_buffer_fini(&text);
+    return count;
+}
+
+static void test_a_damaged_log_is_fetched_again_from_the_others(void **state)
+{
+    struct replicas *replicas = *state;
+    struct replicas_node *node = &replicas->nodes[2];
+    produce_rounds(replicas, 10);
+    logs_compare(replicas);
+    replicas_node_stop(node);
+    replicas_elect(replicas);
+    segment_damage(node, 0);
+    replicas_node_start(replicas, node);
+    replicas_wait_in_sync(replicas, REPLICAS_NODES);
+    produce_rounds(replicas, 3);
+    logs_compare(replicas);
+    int64_t until = ab_time_monotonic_us() + REPLICAS_WAIT_US;
+    while (damaged_registered(replicas, node) > 0) {
+        assert_true(ab_time_monotonic_us() < until);
+        ab_time_sleep_us(10 * AB_US_PER_MS);
+    }
+}
+
+/* A disk that is put back as it was before its last start is not admitted, however often it is started (F16). */
+static void test_an_older_image_of_a_disk_is_refused(void **state)
+{
+    struct replicas *replicas = *state;
+    struct replicas_node *node = &replicas->nodes[2];
+    struct ab_buffer image = {0};
+    struct ab_error error = {0};
+    char *path = ab_new_format("%s/disk.json", node->directory);
+    assert_ok(ab_file_read_all(path, &image, &error));
+    replicas_node_stop(node);
+    replicas_node_start(replicas, node);
+    replicas_node_stop(node);
+    assert_ok(ab_file_replace(path, ab_buffer_view(&image), 0600, &error));
+    struct ab_coordination *coordination = replicas_coordination_open(replicas);
+    for (int i = 0; i < 3; i++) {
+        struct ab_membership *membership = NULL;
+        const struct ab_membership_options options = {.directory = node->directory,
+            .node = node->number,
+            .partitions_count = ENGINE_PARTITIONS,
+            .rack = "",
+            .weight = 1,
+            .wire = node->wire,
+            .coordination = coordination};
+        const struct ab_membership_start start = {
+            .address = "tcp://127.0.0.1:1", .public_key = replicas->node_keys.public_key};
+        assert_ok(ab_membership_create(&options, &membership, &error));
+        assert_int_equal(ab_membership_start(membership, &start, &error), AB_STALE);
+        ab_membership_destroy(membership);
+    }
+    ab_coordination_close(coordination);
+    ab_buffer_fini(&image);
+    ab_delete(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +329,11 @@ int main(void)
             test_replicas_go_on_without_a_leader_that_is_gone_and_take_it_in_again, replicas_setup, replicas_teardown),
         cmocka_unit_test_setup_teardown(
             test_a_leader_without_enough_replicas_refuses, replicas_setup, replicas_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_record_that_was_never_committed_is_cut_off, replicas_setup, replicas_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_damaged_log_is_fetched_again_from_the_others, replicas_setup, replicas_teardown),
+        cmocka_unit_test_setup_teardown(test_an_older_image_of_a_disk_is_refused, replicas_setup, replicas_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
