@@ -128,7 +128,7 @@ static ab_err call_tries(struct ab_session *session, const char *daemon, enum ab
     int timeout_ms, struct ab_answer *answer, struct ab_error *error)
 {
     int64_t until = ab_time_monotonic_us() + timeout_ms * AB_US_PER_MS;
-    uint32_t others = session->places.count - 1;
+    uint32_t others = session->is_pinned ? 0 : session->places.count - 1;
     int slice_ms = is_repeatable(verb) ? TRY_TIMEOUT_MS : timeout_ms;
     for (;; slice_ms *= 2) { /* an answer may also take longer than the first slice */
         struct ab_error try_error = {0};
@@ -140,7 +140,7 @@ static ab_err call_tries(struct ab_session *session, const char *daemon, enum ab
             is_again = true; /* nothing was done: another node may do it */
             others--;
         }
-        if (is_again) {
+        if (is_again && !session->is_pinned) {
             session->current = (session->current + 1) % session->places.count;
         }
         if (!is_again || ab_time_monotonic_us() + TRY_PAUSE_US >= until) {

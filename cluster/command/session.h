@@ -20,6 +20,7 @@ struct ab_session_places {
 struct ab_session {
     struct ab_session_places places;
     uint32_t current; /* who is asked next */
+    bool is_pinned;   /* nobody else may answer in its place */
     struct ab_node node;
 };
 

@@ -1,7 +1,8 @@
+#include "cluster/command/status.h"
+
 #include "cluster/command/command.h"
 #include "cluster/command/relation.h"
 #include "cluster/command/session.h"
-#include "cluster/command/status.h"
 #include "common/base/time.h"
 
 #include <inttypes.h>

@@ -1,11 +1,12 @@
+#include "cluster/command/up.h"
+
 #include "cluster/command/command.h"
 #include "cluster/command/session.h"
-#include "cluster/command/up.h"
 #include "cluster/layout.h"
 #include "common/base/decimal.h"
 #include "common/base/file.h"
 #include "common/base/time.h"
-#include "common/coordination/coordination.h"
+#include "common/coordination/configured.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -128,12 +129,8 @@ static ab_err config_settle(struct ab_up *up, struct ab_error *error)
 static ab_err catalog_settle(struct ab_up *up, struct ab_error *error)
 {
     struct ab_coordination *coordination = NULL;
-    char *address = ab_new_format("local:%s/coordination", up->directory);
-    ab_err err = ab_coordination_open(address, &coordination, error);
-    ab_delete(address);
-    if (err == AB_OK) {
-        err = ab_up_catalog_settle(up, coordination, error);
-    }
+    AB_TRY(ab_coordination_open_configured(&up->config, up->directory, &coordination, error));
+    ab_err err = ab_up_catalog_settle(up, coordination, error);
     ab_coordination_close(coordination);
     return err;
 }
@@ -225,7 +222,7 @@ static ab_err up_start(struct ab_up *up, struct ab_error *error)
     return is_foreground ? foreground_wait(&node.controller, error) : AB_OK;
 }
 
-/* The only node of this machine. */
+/* The only node of this machine; or one whose configuration names others, elsewhere, and their coordination service. */
 static ab_err up_single_run(struct ab_up *up, struct ab_error *error)
 {
     AB_TRY(up_prepare(up, error));

@@ -7,8 +7,8 @@
  *                                              "starts":"7","endpoints":{...},"damaged":[5,9]}
  *
  * Three numbers tell processes and disks apart (REPLICATION R10, H6, F16, F17). A disk id is made once, with the disk.
- * `starts` counts the processes that this disk has seen: /nodes/<node> is read and must admit one more, then the disk is
- * written, then /nodes/<node> (at the version that was read), then /live is created. An image of the disk that was
+ * `starts` counts the processes that this disk has seen: /nodes/<node> is read and must admit one more, then the disk
+ * is written, then /nodes/<node> (at the version that was read), then /live is created. An image of the disk that was
  * taken before the last start and put back is behind what /nodes says and is refused; a refused start is not counted,
  * else an image would catch up by being started again and again. An image taken since the last start is not told
  * apart. An incarnation is random and new at every process start. `damaged` names the partitions whose log has lost

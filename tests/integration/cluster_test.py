@@ -155,10 +155,14 @@ def import_with_kill(cluster, truth, source, victim):
     say(f"{source}: {ROWS} rows counted once, without node {victim}")
 
 
-def node_come_back(cluster, truth, victim):
+def node_come_back(cluster, truth, victim, is_alone=False):
+    """is_alone: started by its own directory, as it would be on a machine of its own."""
     states = {entry["node"]: entry["state"] for entry in cluster.status()["nodes"]}
     check_equal(states[victim], "down", f"state of node {victim}")
-    cluster.start_node(victim)
+    if is_alone:
+        run([command("anabranch"), "up", "--data", cluster.node_directory(victim)], timeout=120)
+    else:
+        cluster.start_node(victim)
     cluster.wait_in_sync()
     say(f"node {victim} is back, and all replicas are in sync")
     check_everywhere(cluster, truth, f"after the return of node {victim}")
@@ -210,7 +214,7 @@ def test(directory):
         node_come_back(cluster, truth, follower)
         acting = cluster.acting_node()
         import_with_kill(cluster, truth, "third", acting)
-        node_come_back(cluster, truth, acting)
+        node_come_back(cluster, truth, acting, is_alone=True)
         zookeeper_killed(cluster, truth)
         for seconds in (2, 4.5, 9):
             zookeeper_stalled(cluster, truth, seconds)
