@@ -18,7 +18,6 @@
 #define ROUND_US (20 * AB_US_PER_MS)
 #define TROUBLE_US (200 * AB_US_PER_MS)
 #define LEASE_TOLD_US (250 * AB_US_PER_MS)
-#define LEASE_MARGIN_US (500 * AB_US_PER_MS)
 #define ENDLESS_US (INT64_MAX / 4)
 
 /* What a replica asks of the coordination service. */
@@ -55,6 +54,7 @@ struct ab_membership {
     struct ab_thread thread;
     bool is_started; /* main thread */
     atomic_bool is_stopping;
+    atomic_bool is_over;
 
     struct ab_lock lock; /* guards the list of peers: outlets look links up */
     struct peer **peers; /* owned */
@@ -460,8 +460,8 @@ static ab_err live_refresh(struct ab_membership *membership, struct ab_error *er
 
 /* ---- partitions ---- */
 
-/* True when a process that was registered is so no more: asked of the service, for it may have registered after the list
- * of peers was read, and what is told as gone is never listened to again. */
+/* True when a process that was registered is so no more: asked of the service, for it may have registered after the
+ * list of peers was read, and what is told as gone is never listened to again. */
 static bool is_gone(struct ab_membership *membership, const struct ab_replica_member *member)
 {
     char path[AB_REGISTRATION_PATH_BYTES];
@@ -581,11 +581,14 @@ static void question_do(struct ab_membership *membership, const struct question 
 
 /* ---- the session ---- */
 
-/* True when a replica may have let go of what it led, by what it was told last: then this incarnation is over, even if
- * the session is back meanwhile. Replicas look by their own clocks and hear of its end a moment later. */
-static bool has_been_let_go(const struct ab_membership *membership, int64_t timeout_us, int64_t now_us)
+static void outlet_over(void *context)
 {
-    return membership->is_session_told && now_us - membership->alive_told_us + LEASE_MARGIN_US >= timeout_us / 3 * 2;
+    struct ab_membership *membership = context;
+    if (!atomic_exchange(&membership->is_over, true)) {
+        ab_error_log("session with the coordination service lost", "this process of node %u ends and begins anew",
+            membership->options.node);
+        membership->start.on_over(membership->start.context);
+    }
 }
 
 /* Replicas hear of every change, and of the session's life often enough that their lease does not run out. */
@@ -601,7 +604,7 @@ static void session_check(struct ab_membership *membership)
     bool is_for_ever = state.timeout_us == 0; /* the session of one machine lives as long as its process */
     int64_t timeout_us = is_for_ever ? ENDLESS_US : state.timeout_us;
     int64_t alive_us = is_for_ever ? now_us : state.alive_us;
-    if (ab_coordination_must_step_down(&state, now_us) || has_been_let_go(membership, timeout_us, now_us)) {
+    if (ab_coordination_must_step_down(&state, now_us)) {
         session = AB_REPLICA_EXPIRED;
     }
     bool is_news = session != membership->session || alive_us - membership->alive_told_us >= LEASE_TOLD_US;
@@ -618,9 +621,7 @@ static void session_check(struct ab_membership *membership)
         .timeout_us = timeout_us};
     tell(membership, &input);
     if (session == AB_REPLICA_EXPIRED) {
-        ab_error_log("session with the coordination service lost", "this process of node %u ends and begins anew",
-            membership->options.node);
-        membership->start.on_over(membership->start.context);
+        outlet_over(membership);
     }
 }
 
@@ -731,4 +732,4 @@ static void outlet_read_state(void *context, uint32_t partition, uint64_t epoch)
 }
 
 const struct ab_replicator_outlets ab_membership_outlets = {
-    .send = outlet_send, .propose = outlet_propose, .read_state = outlet_read_state};
+    .send = outlet_send, .propose = outlet_propose, .read_state = outlet_read_state, .over = outlet_over};

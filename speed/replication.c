@@ -471,6 +471,7 @@ void ab_replica_look(const struct ab_replica *replica, struct ab_replica_view *v
         .fenced_count = replica->fenced_count,
         .shrinks_count = replica->shrinks_count,
         .expands_count = replica->expands_count,
+        .is_out = replica->is_out,
         .damaged_until = replica->options.damaged_until,
         .lease_until_us = lease_until(replica),
         .failure = replica->role == AB_REPLICA_FAILED ? replica->failure : NULL};

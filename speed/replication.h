@@ -197,6 +197,7 @@ struct ab_replica_view {
     const struct ab_replica_set *state; /* borrowed until the next step; NULL before the first one was read */
     uint64_t fenced_count;              /* messages dropped for epoch, sender or incarnation */
     uint64_t shrinks_count, expands_count;
+    bool is_out;            /* the session is lost: this incarnation neither leads nor is counted any more */
     uint64_t damaged_until; /* not 0: the log lacks what it once held, up to there */
     int64_t lease_until_us; /* monotonic: nobody else can have been elected because our session ended before */
     const char *failure;    /* NULL unless FAILED */

@@ -415,6 +415,9 @@ static void step_once(struct ab_replicator *replicator, struct ab_replica_event 
     bool may_serve = ab_replica_may_serve(replicator->replica, event->now_us);
     atomic_store(&replicator->serve_until_us, may_serve ? view.lease_until_us : 0);
     damage_tend(replicator, view.damaged_until);
+    if (view.is_out) {
+        replicator->options.outlets->over(replicator->options.context);
+    }
 }
 
 /* One event and what follows from it at once. */

@@ -43,6 +43,8 @@ struct ab_replicator_outlets {
     void (*propose)(void *context, const struct ab_replica_set *state, uint64_t version, uint32_t joining);
     /* Reads the partition's state, synced; it comes as ab_replicator_on_state with this epoch. */
     void (*read_state)(void *context, uint32_t partition, uint64_t epoch);
+    /* This incarnation of the node is over: the replica's lease has run out. Called once or more. */
+    void (*over)(void *context);
 };
 
 struct ab_replicator_options {
