@@ -14,6 +14,7 @@ struct ab_elections {
     struct ab_election_record *records;  /* owned; by partition */
     uint64_t *reasons;                   /* owned; by partition: hash of what was said last, 0 = nothing */
     struct ab_election_record *gathered; /* owned; those of the facts at hand */
+    uint64_t changed_ms;                 /* when something was changed last, or could not be */
 };
 
 struct ab_elections *ab_elections_create(uint32_t partitions_count)
@@ -150,6 +151,29 @@ static ab_err changes_commit(struct ab_elections *elections, struct ab_partition
     return AB_OK;
 }
 
+/* Once nothing has happened for a while, one leadership goes back to the replica that is preferred for it: after a node
+ * was away, the others have more than their part. A move is safe whoever reads meanwhile: the new leader commits
+ * nothing before the old one, who is in sync, has left its epoch. */
+static ab_err rebalance(struct ab_elections *elections, const struct ab_election_input *input,
+    const struct ab_facts *facts, struct ab_coordination *coordination, uint64_t epoch_version,
+    struct ab_elections_result *result, struct ab_error *error)
+{
+    uint64_t now_ms = input->breaker.tick;
+    if (now_ms < elections->changed_ms + AB_ELECTIONS_QUIET_MS) {
+        return AB_OK;
+    }
+    struct ab_partition_plan plan;
+    ab_partition_plan_init(&plan, 1, 0);
+    ab_err err = ab_election_rebalance(input, &plan);
+    plan.changes_left = 0; /* the others have their turn later */
+    if (err == AB_OK && plan.changes_count > 0) {
+        elections->changed_ms = now_ms;
+        err = changes_commit(elections, &plan, facts, coordination, epoch_version, now_ms, result, error);
+    }
+    ab_partition_plan_fini(&plan);
+    return err;
+}
+
 ab_err ab_elections_round(struct ab_elections *elections, const struct ab_facts *facts,
     struct ab_coordination *coordination, uint64_t epoch_version, uint64_t now_ms, struct ab_elections_result *result,
     struct ab_error *error)
@@ -170,7 +194,10 @@ ab_err ab_elections_round(struct ab_elections *elections, const struct ab_facts 
     if (err == AB_OK) {
         reasons_say(elections, &plan);
         result->unserved = plan.reasons_count;
-        err = changes_commit(elections, &plan, facts, coordination, epoch_version, now_ms, result, error);
+        bool is_quiet = plan.changes_count == 0 && plan.reasons_count == 0;
+        elections->changed_ms = is_quiet && elections->changed_ms > 0 ? elections->changed_ms : now_ms;
+        err = is_quiet ? rebalance(elections, &input, facts, coordination, epoch_version, result, error)
+                       : changes_commit(elections, &plan, facts, coordination, epoch_version, now_ms, result, error);
     }
     ab_partition_plan_fini(&plan);
     return err;

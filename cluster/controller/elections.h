@@ -8,6 +8,9 @@
  * A partition that was given AB_ELECTIONS_MAX leaders within AB_ELECTIONS_WINDOW_MS is left alone until the window has
  * passed (H59). That is remembered by this object alone: the next controller begins to count anew.
  *
+ * When nothing was changed for AB_ELECTIONS_QUIET_MS and nobody is without a leader, one leadership a time moves back
+ * to the replica that is preferred for it.
+ *
  * Threads: owner. Memory: a few hundred bytes a partition.
  */
 #ifndef ANABRANCH_CLUSTER_CONTROLLER_ELECTIONS_H
@@ -18,6 +21,7 @@
 
 #define AB_ELECTIONS_MAX 8u
 #define AB_ELECTIONS_WINDOW_MS 60000u
+#define AB_ELECTIONS_QUIET_MS 10000u
 #define AB_ELECTIONS_CHANGES_MAX 256u /* committed between two looks at the facts */
 
 struct ab_elections;

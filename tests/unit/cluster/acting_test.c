@@ -338,6 +338,63 @@ static void test_elections_a_partition_that_loses_leader_after_leader_is_left_al
     assert_int_equal(now.leader_epoch, 1 + AB_ELECTIONS_MAX);
 }
 
+/* Reads all facts and does a round at a time. */
+static uint32_t round_at(struct acting_fixture *fixture, struct ab_elections *elections, uint64_t now_ms)
+{
+    struct ab_error error = {0};
+    struct ab_facts facts = {0};
+    struct ab_elections_result result;
+    uint64_t epoch = 0;
+    assert_true(ab_acting_loop_is_acting(fixture->controllers[0].loop, &epoch));
+    assert_ok(ab_facts_read_live(&facts, fixture->observer, &error));
+    assert_ok(ab_facts_read_partitions(&facts, fixture->observer, FIXTURE_PARTITIONS, &error));
+    assert_ok(ab_elections_round(elections, &facts, fixture->observer, epoch, now_ms, &result, &error));
+    ab_facts_fini(&facts);
+    return result.committed;
+}
+
+/* Has the second replica of a partition lead, as after a time in which the first one was away. */
+static void leader_displace(struct acting_fixture *fixture, uint32_t partition)
+{
+    struct ab_replica_set state;
+    struct ab_buffer text = {0};
+    struct ab_error error = {0};
+    char path[AB_REGISTRATION_PATH_BYTES];
+    uint64_t version = 0;
+    fixture_state(fixture, partition, &state, &version);
+    uint32_t at = ab_replica_members_find(&state.isr, state.replicas.items[1]);
+    state.leader = state.isr.items[at].node;
+    state.leader_incarnation = state.isr.items[at].incarnation;
+    state.leader_epoch++;
+    ab_replica_set_path(partition, path);
+    assert_ok(ab_replica_set_encode(&state, &text, &error));
+    assert_ok(ab_coordination_set(fixture->observer, path, ab_buffer_view(&text), version, &error));
+    ab_buffer_fini(&text);
+}
+
+static void test_elections_leaderships_go_back_one_by_one_when_all_is_quiet(void **state)
+{
+    struct acting_fixture *fixture = *state;
+    struct ab_elections *elections = ab_elections_create(FIXTURE_PARTITIONS);
+    struct ab_replica_set now;
+    uint64_t version = 0;
+    leader_displace(fixture, 3);
+    leader_displace(fixture, 5);
+    assert_int_equal(round_at(fixture, elections, 1000), 0); /* it does not know for how long all was quiet */
+    assert_int_equal(round_at(fixture, elections, 999 + AB_ELECTIONS_QUIET_MS), 0);
+    assert_int_equal(round_at(fixture, elections, 1000 + AB_ELECTIONS_QUIET_MS), 1);
+    assert_int_equal(round_at(fixture, elections, 1001 + AB_ELECTIONS_QUIET_MS), 0);
+    assert_int_equal(round_at(fixture, elections, 1000 + 2 * AB_ELECTIONS_QUIET_MS), 1);
+    for (uint32_t p = 3; p <= 5; p += 2) {
+        fixture_state(fixture, p, &now, &version);
+        assert_int_equal(now.leader, now.replicas.items[0]);
+        assert_int_equal(now.leader_epoch, 3);
+        assert_int_equal(now.isr.count, 3);
+    }
+    assert_int_equal(round_at(fixture, elections, 1000 + 4 * AB_ELECTIONS_QUIET_MS), 0);
+    ab_elections_destroy(elections);
+}
+
 static void test_elections_a_broken_state_does_not_keep_the_others_waiting(void **state)
 {
     struct acting_fixture *fixture = *state;
@@ -401,6 +458,7 @@ int main(void)
         CASE(test_elections_go_on_when_the_acting_controller_goes_with_its_node, fixture_setup_created),
         CASE(test_elections_a_process_that_died_meanwhile_is_not_elected, fixture_setup_created),
         CASE(test_elections_a_partition_that_loses_leader_after_leader_is_left_alone, fixture_setup_created),
+        CASE(test_elections_leaderships_go_back_one_by_one_when_all_is_quiet, fixture_setup_created),
         CASE(test_elections_a_broken_state_does_not_keep_the_others_waiting, fixture_setup_created),
         CASE(test_targets_are_the_live_nodes_of_who_acts, fixture_setup_created),
     };
