@@ -271,6 +271,39 @@ static ab_err live_store(struct ab_membership *membership, bool is_new, struct a
     return err;
 }
 
+/* Takes off one registration if it is of an earlier process of this disk. */
+static ab_err predecessor_remove(struct ab_membership *membership, const char *path, struct ab_error *error)
+{
+    struct ab_buffer text = {0};
+    struct ab_live_node live = {0};
+    ab_err err = ab_coordination_get(membership->options.coordination, path, &text, NULL, error);
+    bool is_predecessor = err == AB_OK && ab_live_node_decode(ab_buffer_view(&text), &live, NULL) == AB_OK &&
+                          live.node == membership->options.node &&
+                          ab_hash128_equal(live.disk_id, membership->disk_id) && live.starts < membership->starts;
+    ab_live_node_fini(&live);
+    ab_buffer_fini(&text);
+    if (is_predecessor) {
+        err = ab_coordination_delete(membership->options.coordination, path, AB_COORDINATION_ANY_VERSION, error);
+    }
+    return err == AB_NOT_FOUND ? AB_OK : err;
+}
+
+/* An earlier process of this disk is dead: this one holds its logs' locks. Others need not wait until its session has
+ * expired. */
+static ab_err predecessors_remove(struct ab_membership *membership, struct ab_error *error)
+{
+    char **names = NULL;
+    size_t count = 0;
+    ab_err err = ab_coordination_children(membership->options.coordination, "/live", &names, &count, error);
+    for (size_t i = 0; i < count && err == AB_OK; i++) {
+        char *path = ab_new_format("/live/%s", names[i]);
+        err = predecessor_remove(membership, path, error);
+        ab_delete(path);
+    }
+    ab_coordination_names_free(names, count);
+    return err;
+}
+
 static uint32_t damaged_look(struct ab_membership *membership)
 {
     const struct ab_membership_start *start = &membership->start;
@@ -666,6 +699,7 @@ ab_err ab_membership_start(
         AB_TRY(ab_coordination_ensure(membership->options.coordination, folders[i], error));
     }
     AB_TRY(node_register(membership, error));
+    AB_TRY(predecessors_remove(membership, error));
     AB_TRY(live_store(membership, true, error));
     membership->session = AB_REPLICA_CONNECTED;
     ab_thread_start(&membership->thread, "membership", membership_run, membership);
