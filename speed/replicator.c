@@ -199,7 +199,9 @@ static void apply_committed(struct ab_replicator *replicator)
     if (replicator->waiting != NULL && replicator->waiting->end_offset - 1 < until) {
         until = replicator->waiting->end_offset - 1;
     }
-    (void)apply_until(replicator, until); /* false: settle goes on */
+    if (!ab_partition_is_over_budget(replicator->partition)) { /* nobody else holds back what comes from a leader */
+        (void)apply_until(replicator, until);                  /* false: settle goes on */
+    }
     if (replicator->hold_offset != 0 && ab_partition_applied(replicator->partition) >= replicator->hold_offset) {
         replicator->hold_offset = 0;
     }
@@ -495,8 +497,16 @@ void ab_replicator_on_request(struct ab_replicator *replicator, struct ab_reques
     struct ab_replica_event event = {.kind = AB_REPLICA_MESSAGE, .message = &message};
     if (message.kind == AB_REPLICA_FETCH && replicator->is_leader) {
         struct ab_hash128 chain;
-        bool is_same = ab_partition_chain_at(replicator->partition, message.offset, &chain, NULL) == AB_OK &&
-                       ab_hash128_equal(chain, message.chain);
+        struct ab_error error = {0};
+        ab_err err = ab_partition_chain_at(replicator->partition, message.offset, &chain, &error);
+        if (err != AB_OK && err != AB_NOT_FOUND) {
+            /* Not a word about the follower: told as another history, it would stop for good. */
+            ab_error_log("log cannot be compared with a follower's", "partition %u, node %u: %s", message.partition,
+                message.from, error.text);
+            ab_request_drop(request);
+            return;
+        }
+        bool is_same = err == AB_OK && ab_hash128_equal(chain, message.chain);
         event.check = is_same ? AB_REPLICA_SAME : AB_REPLICA_OTHER;
     }
     if (message.kind == AB_REPLICA_REPORT) {
