@@ -113,6 +113,8 @@ ab_err ab_replicator_create(
     return AB_OK;
 }
 
+/* Nobody knows what becomes of the records that are waited for: if they are committed, they are applied from the log.
+ */
 static void waiting_fail(struct ab_replicator *replicator)
 {
     while (replicator->waiting != NULL) {
@@ -121,7 +123,6 @@ static void waiting_fail(struct ab_replicator *replicator)
         waiting->on_end(waiting, AB_OUTCOME_UNKNOWN);
     }
     replicator->waiting_end = &replicator->waiting;
-    replicator->hold_offset = 0;
 }
 
 static void held_drop(struct held *held)
@@ -287,6 +288,7 @@ static void change_role(struct ab_replicator *replicator, enum ab_replica_role r
         ab_partition_number(replicator->partition), ab_replica_role_name(role), view.epoch, view.high_watermark);
     if (replicator->is_leader && !is_leader) {
         waiting_fail(replicator);
+        replicator->hold_offset = 0;
         held_drop_all(replicator);
         ab_partition_forget_uncommitted(replicator->partition);
     }
@@ -466,6 +468,11 @@ void ab_replicator_settle(struct ab_replicator *replicator)
             step(replicator, &refused);
         }
         step(replicator, &event);
+        /* Below the minimum nothing is committed until somebody joins, which may take hours: who waits is told, and
+         * takes no room any more from partitions that go on. */
+        if (replicator->waiting != NULL && !ab_replica_may_append(replicator->replica)) {
+            waiting_fail(replicator);
+        }
     }
 }
 

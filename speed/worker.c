@@ -116,8 +116,10 @@ static void block_end(struct ab_waiting *waiting, ab_err err)
     if (err == AB_OK) {
         block_finish(pending);
     } else {
-        block_refuse(
-            pending, err, "this node stopped leading the partition before all replicas had the block: send it again");
+        block_refuse(pending, err,
+            "this node stopped leading the partition, or too few replicas were in sync, before all had the block: send "
+            "it "
+            "again");
     }
 }
 
