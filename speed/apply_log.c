@@ -162,6 +162,11 @@ static ab_err apply_some(struct ab_partition *partition, struct ab_log_reader *r
     return AB_AGAIN;
 }
 
+bool ab_partition_is_over_budget(const struct ab_partition *partition)
+{
+    return partition->options.partials != NULL && ab_memory_is_over(partition->options.partials);
+}
+
 ab_err ab_partition_apply_log(
     struct ab_partition *partition, uint64_t until_offset, struct ab_arena *scratch, struct ab_error *error)
 {

@@ -299,7 +299,8 @@ static void cut_end(struct ab_waiting *waiting, ab_err err)
     struct ab_error error = {0};
     struct ab_arena scratch;
     if (err != AB_OK) {
-        part_fail(part, err, "this node stopped leading the partition before all replicas had the cut");
+        part_fail(part, err,
+            "this node stopped leading the partition, or too few replicas were in sync, before all had the cut");
         return;
     }
     ab_arena_init(&scratch, NULL, 0);

@@ -302,9 +302,9 @@ void ab_dedup_commit(struct ab_dedup *dedup, uint64_t offset)
     }
 }
 
-void ab_dedup_rollback(struct ab_dedup *dedup)
+void ab_dedup_rollback(struct ab_dedup *dedup, uint64_t offset)
 {
-    while (dedup->journal_count > 0) {
+    while (dedup->journal_count > 0 && dedup->journal[dedup->journal_count - 1].offset >= offset) {
         const struct undo *undo = &dedup->journal[--dedup->journal_count];
         if (!undo->is_source) {
             slot_set(dedup, undo->index, &undo->producer);

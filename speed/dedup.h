@@ -65,8 +65,8 @@ void ab_dedup_source_note(struct ab_dedup *dedup, struct ab_bytes stream, struct
 /* What was noted of records below `offset` stays. */
 void ab_dedup_commit(struct ab_dedup *dedup, uint64_t offset);
 
-/* What is not committed never happened. */
-void ab_dedup_rollback(struct ab_dedup *dedup);
+/* What was noted of records from `offset` on, and is not committed, never happened. */
+void ab_dedup_rollback(struct ab_dedup *dedup, uint64_t offset);
 
 /* Puts what changed since the last call (or everything) as table entries, as of what is committed. */
 void ab_dedup_put(struct ab_dedup *dedup, bool is_everything, struct ab_table_puts *puts);

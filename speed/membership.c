@@ -366,7 +366,8 @@ static void on_answer(struct ab_answer *answer, void *context)
     input->kind = AB_REPLICA_INPUT_ANSWER;
     input->answer = *answer;
     bool is_one = input->answer.envelope.status == AB_OK && input->answer.payload.bytes > 0 &&
-                  ab_replica_message_decode(input->answer.payload, &input->message) == AB_OK;
+                  ab_replica_message_decode(input->answer.payload, &input->message) == AB_OK &&
+                  input->message.partition < membership->options.partitions_count; /* not all of them */
     input->partition = input->message.partition;
     if (!is_one || !membership->start.on_input(input, membership->start.context)) {
         ab_replica_input_destroy(input); /* a refusal, or too much waits: the replica asks again */

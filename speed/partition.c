@@ -162,12 +162,11 @@ static _Noreturn void abort_untrusted(const struct ab_partition *partition, cons
 ab_err ab_partition_write(struct ab_partition *partition, struct ab_error *error)
 {
     struct ab_error detail = {0};
-    uint64_t written = ab_log_end_offset(partition->log) - partition->staged_count;
     partition->staged_count = 0;
     ab_err err = ab_log_write(partition->log, &detail);
     if (err == AB_NO_SPACE) {
-        ab_dedup_commit(partition->dedup, written); /* those before were appended; the others never were */
-        ab_dedup_rollback(partition->dedup);
+        /* Those before were appended, but may still be cut off as long as they are not committed. */
+        ab_dedup_rollback(partition->dedup, ab_log_end_offset(partition->log));
         return ab_error_set(error, err, "%s", detail.text);
     }
     if (err != AB_OK) {
@@ -455,7 +454,7 @@ ab_err ab_partition_clear_damage(struct ab_partition *partition, struct ab_error
 
 void ab_partition_forget_uncommitted(struct ab_partition *partition)
 {
-    ab_dedup_rollback(partition->dedup);
+    ab_dedup_rollback(partition->dedup, 0);
 }
 
 ab_err ab_partition_chain_at(

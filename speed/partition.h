@@ -162,6 +162,9 @@ void ab_partition_forget_uncommitted(struct ab_partition *partition);
 AB_MUST_USE ab_err ab_partition_apply_log(
     struct ab_partition *partition, uint64_t until_offset, struct ab_arena *scratch, struct ab_error *error);
 
+/* True while tables take more than their budget: what need not be applied now waits until some are stored. */
+bool ab_partition_is_over_budget(const struct ab_partition *partition);
+
 /* Chain hash of the record before `offset`; AB_NOT_FOUND outside of the log. */
 AB_MUST_USE ab_err ab_partition_chain_at(
     struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);

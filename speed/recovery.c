@@ -370,6 +370,12 @@ static ab_err recover_loaded(struct ab_partition *partition, struct loaded *load
         AB_TRY(ab_partition_commit(partition, error));
     }
     AB_TRY(build_spans(partition, loaded, error));
+    if (partition->options.is_replicated && replay_end(partition) > end) {
+        /* A span was stored and the tables not yet: rows of records that are gone would be in it twice, or wrong. */
+        spans_clear(partition);
+        AB_TRY(state_wipe(partition, loaded, "the log ends before what a span has stored", error));
+        AB_TRY(build_spans(partition, loaded, error));
+    }
     AB_TRY(drop_leftovers(partition, error));
     bool is_foreign = false;
     AB_TRY(replay(partition, loaded, &is_foreign, error));

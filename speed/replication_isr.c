@@ -46,8 +46,11 @@ static bool may_join(const struct step *step, const struct follower *follower)
         ab_replica_members_has(&replica->state.isr, follower->node)) {
         return false;
     }
+    /* While nothing is committed, who fell silent still has everything: it would join, leave and join for ever, and
+     * hold up each time what is appended meanwhile. */
+    bool is_fetching = step->event->now_us - follower->fetched_us <= replica->options.answer_patience_us;
     bool has_all = follower->durable >= replica->high_watermark && follower->durable > replica->epoch_start;
-    return has_all || AB_MUTATE(EXPAND_BEHIND);
+    return (has_all && is_fetching) || AB_MUTATE(EXPAND_BEHIND);
 }
 
 /* ---- proposals ---- */

@@ -113,6 +113,8 @@ ab_err ab_replicator_create(
     return AB_OK;
 }
 
+/* Nobody knows what becomes of the records that are waited for: if they are committed, they are applied from the log.
+ */
 static void waiting_fail(struct ab_replicator *replicator)
 {
     while (replicator->waiting != NULL) {
@@ -121,7 +123,6 @@ static void waiting_fail(struct ab_replicator *replicator)
         waiting->on_end(waiting, AB_OUTCOME_UNKNOWN);
     }
     replicator->waiting_end = &replicator->waiting;
-    replicator->hold_offset = 0;
 }
 
 static void held_drop(struct held *held)
@@ -199,7 +200,9 @@ static void apply_committed(struct ab_replicator *replicator)
     if (replicator->waiting != NULL && replicator->waiting->end_offset - 1 < until) {
         until = replicator->waiting->end_offset - 1;
     }
-    (void)apply_until(replicator, until); /* false: settle goes on */
+    if (!ab_partition_is_over_budget(replicator->partition)) { /* nobody else holds back what comes from a leader */
+        (void)apply_until(replicator, until);                  /* false: settle goes on */
+    }
     if (replicator->hold_offset != 0 && ab_partition_applied(replicator->partition) >= replicator->hold_offset) {
         replicator->hold_offset = 0;
     }
@@ -285,6 +288,7 @@ static void change_role(struct ab_replicator *replicator, enum ab_replica_role r
         ab_partition_number(replicator->partition), ab_replica_role_name(role), view.epoch, view.high_watermark);
     if (replicator->is_leader && !is_leader) {
         waiting_fail(replicator);
+        replicator->hold_offset = 0;
         held_drop_all(replicator);
         ab_partition_forget_uncommitted(replicator->partition);
     }
@@ -464,6 +468,11 @@ void ab_replicator_settle(struct ab_replicator *replicator)
             step(replicator, &refused);
         }
         step(replicator, &event);
+        /* Below the minimum nothing is committed until somebody joins, which may take hours: who waits is told, and
+         * takes no room any more from partitions that go on. */
+        if (replicator->waiting != NULL && !ab_replica_may_append(replicator->replica)) {
+            waiting_fail(replicator);
+        }
     }
 }
 
@@ -495,8 +504,16 @@ void ab_replicator_on_request(struct ab_replicator *replicator, struct ab_reques
     struct ab_replica_event event = {.kind = AB_REPLICA_MESSAGE, .message = &message};
     if (message.kind == AB_REPLICA_FETCH && replicator->is_leader) {
         struct ab_hash128 chain;
-        bool is_same = ab_partition_chain_at(replicator->partition, message.offset, &chain, NULL) == AB_OK &&
-                       ab_hash128_equal(chain, message.chain);
+        struct ab_error error = {0};
+        ab_err err = ab_partition_chain_at(replicator->partition, message.offset, &chain, &error);
+        if (err != AB_OK && err != AB_NOT_FOUND) {
+            /* Not a word about the follower: told as another history, it would stop for good. */
+            ab_error_log("log cannot be compared with a follower's", "partition %u, node %u: %s", message.partition,
+                message.from, error.text);
+            ab_request_drop(request);
+            return;
+        }
+        bool is_same = err == AB_OK && ab_hash128_equal(chain, message.chain);
         event.check = is_same ? AB_REPLICA_SAME : AB_REPLICA_OTHER;
     }
     if (message.kind == AB_REPLICA_REPORT) {

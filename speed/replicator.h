@@ -2,8 +2,8 @@
  * and applies as they say, on the worker that owns the partition.
  *
  * What the leader appended itself waits in memory until it is committed and is applied from there; everything else is
- * applied from the log. When the leadership ends, what waits has an unknown outcome: the record may yet be committed by
- * the next leader, and its producer asks again with the same sequence.
+ * applied from the log. When the leadership ends, or too few replicas are in sync, what waits has an unknown outcome:
+ * the record may yet be committed, and its producer asks again with the same sequence.
  *
  * A fetch is a request that is answered when there is something to bring; the last one of each follower is held. The
  * outlets are called on the worker and must not block: links to other nodes, and the thread that speaks to the

@@ -41,7 +41,7 @@ struct worker_partition {
     int64_t note_due_us;              /* monotonic; when that much was seen for long enough */
     bool is_touched;                  /* has blocks in the group at hand */
     ab_err commit_err;                /* of the group at hand */
-    uint64_t durable_before;
+    uint64_t end_offset;              /* of its log when that was written */
     struct ab_error error;
 };
 
@@ -116,8 +116,10 @@ static void block_end(struct ab_waiting *waiting, ab_err err)
     if (err == AB_OK) {
         block_finish(pending);
     } else {
-        block_refuse(
-            pending, err, "this node stopped leading the partition before all replicas had the block: send it again");
+        block_refuse(pending, err,
+            "this node stopped leading the partition, or too few replicas were in sync, before all had the block: send "
+            "it "
+            "again");
     }
 }
 
@@ -125,7 +127,7 @@ static void block_end(struct ab_waiting *waiting, ab_err err)
 static void block_go_on(struct ab_worker *worker, struct pending_block *pending)
 {
     const struct worker_partition *owner = &worker->partitions[pending->slot];
-    bool was_there = pending->staged.is_repeat && pending->staged.outcome.offset < owner->durable_before;
+    bool was_there = pending->staged.is_repeat && pending->staged.outcome.offset < owner->end_offset;
     if (owner->commit_err != AB_OK && !was_there) {
         block_refuse(pending, owner->commit_err, owner->error.text);
     } else if (owner->replicator != NULL &&
@@ -144,10 +146,12 @@ static void partitions_write(struct ab_worker *worker)
     for (uint32_t p = 0; p < worker->partitions_count; p++) {
         struct worker_partition *owner = &worker->partitions[p];
         if (owner->is_touched) {
-            owner->durable_before = ab_partition_durable(owner->partition);
+            struct ab_replica_log log;
             owner->error = (struct ab_error){0};
             owner->commit_err = owner->replicator == NULL ? ab_partition_commit(owner->partition, &owner->error)
                                                           : ab_partition_write(owner->partition, &owner->error);
+            ab_partition_log_view(owner->partition, &log);
+            owner->end_offset = log.end;
         }
     }
 }

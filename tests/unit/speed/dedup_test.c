@@ -76,7 +76,7 @@ static void test_dedup_rollback_takes_back_everything_since_commit(void **state)
     mark.last_position = 20;
     ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("old"), 0, &mark);
     ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("new"), 0, &mark);
-    ab_dedup_rollback(dedup);
+    ab_dedup_rollback(dedup, 0);
     assert_int_equal(ab_dedup_check(dedup, 1, 1, hash_of(1), &outcome, &error), AB_EXISTS);
     assert_ok(ab_dedup_check(dedup, 2, 2, hash_of(2), &outcome, &error));
     assert_ok(ab_dedup_check(dedup, 3, 1, hash_of(1), &outcome, &error));
@@ -95,10 +95,30 @@ static void test_dedup_rollback_of_a_first_producer_frees_its_slot(void **state)
     note(dedup, 5, 1, 1);
     note(dedup, 5, 2, 2);
     note(dedup, 6, 1, 3);
-    ab_dedup_rollback(dedup);
+    ab_dedup_rollback(dedup, 0);
     assert_int_equal(ab_dedup_producers(dedup), 0);
     note(dedup, 7, 1, 4);
     assert_int_equal(ab_dedup_producers(dedup), 1);
+    ab_dedup_destroy(dedup);
+}
+
+/* Of what a full disk took back nothing stays, and what was appended before can still be taken back. */
+static void test_dedup_rollback_from_an_offset_leaves_the_rest_uncommitted(void **state)
+{
+    (void)state;
+    struct ab_error error = {0};
+    struct ab_outcome outcome = {0};
+    struct ab_dedup *dedup = ab_dedup_create(2, 4, NULL);
+    note(dedup, 5, 1, 1);
+    ab_dedup_commit(dedup, 2);
+    note(dedup, 5, 2, 2);
+    note(dedup, 5, 3, 3);
+    ab_dedup_rollback(dedup, 3);
+    assert_int_equal(ab_dedup_check(dedup, 5, 2, hash_of(2), &outcome, &error), AB_EXISTS);
+    assert_ok(ab_dedup_check(dedup, 5, 3, hash_of(3), &outcome, &error));
+    ab_dedup_rollback(dedup, 0);
+    assert_int_equal(ab_dedup_check(dedup, 5, 1, hash_of(1), &outcome, &error), AB_EXISTS);
+    assert_ok(ab_dedup_check(dedup, 5, 2, hash_of(2), &outcome, &error));
     ab_dedup_destroy(dedup);
 }
 
@@ -183,7 +203,7 @@ static void test_dedup_puts_and_answers_what_is_committed_while_more_is_noted(vo
     mark.last_position = 20;
     ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("old"), 3, &mark);
     ab_dedup_source_note(dedup, bytes_of("s"), bytes_of("new"), 3, &mark);
-    note(dedup, 3, 1, 4); /* evicts 2 */
+    note(dedup, 3, 1, 4);      /* evicts 2 */
     ab_dedup_commit(dedup, 3); /* of offsets 1 and 2 */
     assert_true(ab_dedup_source_committed(dedup, bytes_of("s"), bytes_of("old"), &read));
     assert_int_equal(read.last_position, 10);
@@ -270,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_dedup_evicted_producer_is_told_when_it_goes_on),
         cmocka_unit_test(test_dedup_rollback_takes_back_everything_since_commit),
         cmocka_unit_test(test_dedup_rollback_of_a_first_producer_frees_its_slot),
+        cmocka_unit_test(test_dedup_rollback_from_an_offset_leaves_the_rest_uncommitted),
         cmocka_unit_test(test_dedup_marks_only_move_forward),
         cmocka_unit_test(test_dedup_stored_form_comes_back),
         cmocka_unit_test(test_dedup_puts_and_answers_what_is_committed_while_more_is_noted),

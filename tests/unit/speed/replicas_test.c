@@ -185,6 +185,19 @@ static void test_a_leader_without_enough_replicas_refuses(void **state)
     ab_buffer_fini(&payload);
 }
 
+/* Waits for the answer to a block that was just sent to the first node, and for no other. */
+static ab_err send_once(struct replicas *replicas, uint32_t partition, struct ab_bytes payload)
+{
+    struct replicas_node *node = &replicas->nodes[0];
+    struct ab_envelope envelope = {.verb = AB_VERB_PRODUCE, .partition = partition};
+    struct ab_answer answer = {0};
+    assert_ok(ab_channel_send(node->producer, &envelope, payload));
+    ab_err err = ab_channel_receive(node->producer, (int)(REPLICAS_WAIT_US / AB_US_PER_MS), &answer);
+    err = err == AB_OK ? answer.envelope.status : err;
+    ab_answer_free(&answer);
+    return err;
+}
+
 /* Resends the same block to whoever leads, until it is acknowledged. */
 static void send_again(struct replicas *replicas, uint32_t partition, struct ab_bytes payload)
 {
@@ -194,6 +207,33 @@ static void send_again(struct replicas *replicas, uint32_t partition, struct ab_
         ab_time_sleep_us(5 * AB_US_PER_MS);
     }
     replicas->acknowledged[partition] += ROWS;
+}
+
+/* The others are there and fetch nothing: once they are out of the set, who waits is told that nobody knows. Its block
+ * is in the log all the same, and committed when they are back. */
+static void test_what_waits_below_the_minimum_is_told_and_committed_later(void **state)
+{
+    struct replicas *replicas = *state;
+    struct ab_buffer payload = {0};
+    produce_rounds(replicas, 3);
+    uint64_t end = log_number(&replicas->nodes[0], 0, "end");
+    for (uint32_t n = 1; n < REPLICAS_NODES; n++) {
+        ab_membership_stop(replicas->nodes[n].membership);
+    }
+    engine_fixture_block(&replicas->blocks, 0, (uint32_t)replicas->acknowledged[0], ROWS, false, false, &payload);
+    assert_int_equal(send_once(replicas, 0, ab_buffer_view(&payload)), AB_OUTCOME_UNKNOWN);
+    assert_int_equal(send_once(replicas, 0, ab_buffer_view(&payload)), AB_UNAVAILABLE);
+    assert_int_equal(log_number(&replicas->nodes[0], 0, "end"), end + 1);
+    for (uint32_t n = 1; n < REPLICAS_NODES; n++) {
+        replicas_node_stop(&replicas->nodes[n]);
+        replicas_node_start(replicas, &replicas->nodes[n]);
+    }
+    replicas_elect(replicas);
+    replicas_wait_in_sync(replicas, REPLICAS_NODES);
+    send_again(replicas, 0, ab_buffer_view(&payload));
+    ab_buffer_fini(&payload);
+    produce_rounds(replicas, 3);
+    logs_compare(replicas);
 }
 
 /* The leader alone has a record when it goes; the others lead on without it, and it cuts it off when it is back. */
@@ -329,6 +369,8 @@ int main(void)
             test_replicas_go_on_without_a_leader_that_is_gone_and_take_it_in_again, replicas_setup, replicas_teardown),
         cmocka_unit_test_setup_teardown(
             test_a_leader_without_enough_replicas_refuses, replicas_setup, replicas_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_what_waits_below_the_minimum_is_told_and_committed_later, replicas_setup, replicas_teardown),
         cmocka_unit_test_setup_teardown(
             test_a_record_that_was_never_committed_is_cut_off, replicas_setup, replicas_teardown),
         cmocka_unit_test_setup_teardown(

@@ -52,6 +52,7 @@ ab_err rig_open(struct rig *rig, char *directory, const struct rig_options *opti
         .number = options->number,
         .partitions_count = options->partitions_count == 0 ? 1 : options->partitions_count,
         .leader_epoch = 1,
+        .is_replicated = options->is_replicated,
         .segment_bytes = 1 << 20,
         .cache = rig->cache,
         .memory = &rig->memory,
