@@ -9,7 +9,17 @@
 #define STATUS_TIMEOUT_MS 10000
 #define STATUS_TEXT_BYTES 512
 
-/* The text form of a member of any scalar kind, into `text`. */
+/* A list of whole numbers as "1 2 3". */
+static void numbers_text(const struct ab_json *list, char text[STATUS_TEXT_BYTES])
+{
+    size_t used = 0;
+    for (size_t i = 0; i < ab_json_count(list) && used < STATUS_TEXT_BYTES; i++) {
+        used += (size_t)snprintf(text + used, STATUS_TEXT_BYTES - used, "%s%" PRId64, i == 0 ? "" : " ",
+            ab_json_integer_or(ab_json_at(list, i), 0));
+    }
+}
+
+/* The text form of a member of any scalar kind, or of a list of numbers, into `text`. */
 static const char *member_text(const struct ab_json *object, const char *key, char text[STATUS_TEXT_BYTES])
 {
     const struct ab_json *member = ab_json_get(object, key);
@@ -26,6 +36,8 @@ static const char *member_text(const struct ab_json *object, const char *key, ch
         }
     } else if (ab_json_is_boolean(member)) {
         (void)snprintf(text, STATUS_TEXT_BYTES, "%s", ab_json_boolean_or(member, false) ? "yes" : "no");
+    } else if (ab_json_is_array(member)) {
+        numbers_text(member, text);
     }
     return text;
 }
@@ -60,6 +72,39 @@ static void section_write(const struct ab_json *status, const char *title, const
     }
 }
 
+/* What is said of several nodes. */
+static void cluster_write(const struct ab_json *cluster, struct ab_buffer *out)
+{
+    static const char *const nodes[] = {"node", "state", "speed", "rack", "weight", "starts", "damaged"};
+    static const char *const partitions[] = {
+        "partition", "leader", "is_leader_live", "epoch", "replicas", "isr", "elr", "learners"};
+    if (cluster == NULL) {
+        return;
+    }
+    const struct ab_json *controller = ab_json_get(cluster, "controller");
+    ab_buffer_put_format(out, "this is node %" PRId64 "; ", ab_json_integer_or(ab_json_get(cluster, "node"), 0));
+    if (ab_json_is_null(controller)) {
+        ab_buffer_put_format(out, "no controller acts\n");
+    } else {
+        ab_buffer_put_format(out, "the controller of node %" PRId64 " acts, at %s\n",
+            ab_json_integer_or(ab_json_get(controller, "node"), 0),
+            ab_json_text_or(ab_json_get(controller, "address"), "?"));
+    }
+    const char *trouble = ab_json_text_or(ab_json_get(cluster, "error"), "");
+    if (trouble[0] != '\0') {
+        ab_buffer_put_format(out, "coordination service: %s\n", trouble);
+        return;
+    }
+    ab_buffer_put_format(out,
+        "%" PRId64 " partitions without a live leader, %" PRId64 " with fewer in-sync replicas than they should have, "
+        "%" PRId64 " not made yet\n",
+        ab_json_integer_or(ab_json_get(cluster, "leaderless"), 0),
+        ab_json_integer_or(ab_json_get(cluster, "under_replicated"), 0),
+        ab_json_integer_or(ab_json_get(cluster, "not_created"), 0));
+    section_write(cluster, "nodes", "nodes", nodes, sizeof nodes / sizeof nodes[0], out);
+    section_write(cluster, "replicas", "partitions", partitions, sizeof partitions / sizeof partitions[0], out);
+}
+
 static void status_write(const struct ab_json *status, struct ab_buffer *out)
 {
     static const char *const daemons[] = {"name", "state", "pid", "uptime_s", "restarts", "address"};
@@ -76,6 +121,7 @@ static void status_write(const struct ab_json *status, struct ab_buffer *out)
         ab_json_integer_or(ab_json_get(ab_json_get(status, "cuts"), "last"), 0),
         ab_json_real_or(ab_json_get(status, "disk_free_bytes"), 0) / 1e9,
         ab_json_real_or(ab_json_get(status, "disk_total_bytes"), 0) / 1e9);
+    cluster_write(ab_json_get(status, "cluster"), out);
     section_write(status, "daemons", "daemons", daemons, sizeof daemons / sizeof daemons[0], out);
     section_write(status, "views", "views", views, sizeof views / sizeof views[0], out);
     section_write(status, "jobs", "jobs", jobs, sizeof jobs / sizeof jobs[0], out);

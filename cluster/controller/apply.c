@@ -92,6 +92,10 @@ static ab_err apply_changes(struct ab_controller *controller, const struct ab_ca
     const struct ab_catalog *next, struct ab_json *reply, struct ab_error *error)
 {
     uint64_t cut = 0;
+    if (ab_controller_is_of_several(controller)) {
+        return ab_error_set(error, AB_UNSUPPORTED,
+            "changing the catalog is not built yet for a cluster of several nodes; nothing was changed");
+    }
     AB_TRY(catalog_accept(controller, next, &cut, error));
     ab_info("catalog accepted", "version %" PRIu64 ", carried by cut %" PRIu64, next->version, cut);
     AB_TRY(ab_cuts_complete_pending(controller, error));

@@ -1,5 +1,7 @@
 #include "cluster/controller/changes.h"
 
+#include "cluster/controller/acting.h"
+
 void ab_changes_fini(struct ab_changes *changes)
 {
     for (size_t i = 0; i < changes->count; i++) {
@@ -32,12 +34,30 @@ void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_op_kin
     ab_buffer_fini(&text);
 }
 
+void ab_changes_fence(struct ab_changes *changes, uint64_t epoch_version)
+{
+    const struct ab_coordination_op fence = ab_acting_fence(epoch_version);
+    ab_changes_add(changes, fence.kind, fence.path, fence.value, fence.version);
+    struct ab_coordination_op added = changes->ops[changes->count - 1];
+    memmove(changes->ops + 1, changes->ops, (changes->count - 1) * sizeof changes->ops[0]);
+    changes->ops[0] = added;
+    changes->is_fenced = true;
+}
+
 ab_err ab_changes_commit(struct ab_changes *changes, struct ab_coordination *coordination, struct ab_error *error)
 {
-    size_t failed = 0;
-    ab_err err =
-        changes->count == 0 ? AB_OK : ab_coordination_multi(coordination, changes->ops, changes->count, &failed, error);
-    if (err != AB_OK && failed < changes->count) {
+    size_t failed = SIZE_MAX;
+    struct ab_error attempt = {0};
+    ab_err err = changes->count == 0
+                     ? AB_OK
+                     : ab_coordination_multi(coordination, changes->ops, changes->count, &failed, &attempt);
+    bool is_refused = changes->is_fenced && failed == 0 && (err == AB_CONFLICT || err == AB_NOT_FOUND);
+    if (is_refused) {
+        err = ab_error_set(error, AB_STALE, "another controller acts by now: nothing was changed");
+    } else if (err != AB_OK && error != NULL) {
+        *error = attempt;
+    }
+    if (!is_refused && err != AB_OK && failed < changes->count) {
         err = ab_error_wrap(error, err, "change %s", changes->ops[failed].path);
     }
     ab_changes_fini(changes);

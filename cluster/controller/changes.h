@@ -10,6 +10,7 @@
 struct ab_changes {
     struct ab_coordination_op *ops; /* owned, with paths and values */
     size_t count;
+    bool is_fenced; /* the first one is the check of who acts */
 };
 
 void ab_changes_fini(struct ab_changes *changes);
@@ -22,7 +23,11 @@ void ab_changes_add(struct ab_changes *changes, enum ab_coordination_op_kind kin
 void ab_changes_add_json(struct ab_changes *changes, enum ab_coordination_op_kind kind, const char *path,
     const struct ab_json *value, uint64_t expected_version);
 
-/* Does all of them or none, and empties the list in any case. AB_CONFLICT and the like name the path. */
+/* Puts a check before all others: only while this is the version of /controller_epoch (acting.h) is anything done. */
+void ab_changes_fence(struct ab_changes *changes, uint64_t epoch_version);
+
+/* Does all of them or none, and empties the list in any case. AB_STALE: the fence, another controller acts by now.
+ * AB_CONFLICT and the like name the path. */
 AB_MUST_USE ab_err ab_changes_commit(
     struct ab_changes *changes, struct ab_coordination *coordination, struct ab_error *error);
 

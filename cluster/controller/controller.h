@@ -1,4 +1,8 @@
-/* controller: supervises the daemons of one machine, takes cuts, starts batch jobs, moves version pointers.
+/* controller: supervises the daemons of one node, takes cuts, starts batch jobs, moves version pointers.
+ *
+ * Among several nodes each has one, and one of them acts for all (acting_loop.h): it makes the partitions, elects their
+ * leaders, takes cuts, applies catalogs. The others supervise their node, and hand requests for the acting one on to it
+ * (forward.h). Every step that changes what belongs to all is one multi with the fence of acting.h.
  *
  * What it decides is in the coordination service before anybody acts on it; the controller itself may die at any line:
  *   /catalog              the catalog in force, encoded; changed when the cut that carries it is in every partition
@@ -16,12 +20,16 @@
  *
  * Threads: the main thread starts and reaps processes (a daemon dies with the thread that started it); the slow thread
  * takes cuts, applies and publishes, one after another; the quick thread answers everything that only looks or notes.
- * `lock` guards jobs and daemons; it is never held while speed is asked. Each thread has a channel to speed of its own.
+ * `lock` guards jobs and daemons; it is never held while speed is asked. Each thread has channels to speed of its own.
+ * Among several nodes there is the acting loop's thread, with a session of its own, and that of the link to the acting
+ * controller.
  */
 #ifndef ANABRANCH_CLUSTER_CONTROLLER_CONTROLLER_H
 #define ANABRANCH_CLUSTER_CONTROLLER_CONTROLLER_H
 
+#include "cluster/controller/acting_loop.h"
 #include "cluster/controller/changes.h"
+#include "cluster/controller/forward.h"
 #include "cluster/jobs.h"
 #include "cluster/process.h"
 #include "cluster/supervision.h"
@@ -49,24 +57,37 @@ struct ab_daemon {
     ab_time_us started_us;
 };
 
-/* A thread's own channel to speed. */
-struct ab_speed_link {
-    struct ab_channel *channel;       /* owned */
-    struct ab_node_endpoint endpoint; /* what the channel was opened for */
+/* A thread's own channels to speed, one a node. Zeroed memory is none. */
+struct ab_speed_links {
+    struct ab_speed_link {
+        struct ab_speed_target target; /* what the channel was opened for */
+        struct ab_channel *channel;    /* owned; NULL = to be opened */
+    } * items;                         /* owned */
+    uint32_t count;
+};
+
+/* Counts the requests that use the controller's session, so that it is replaced only between them. */
+struct ab_session_gate {
+    struct ab_lock lock;
+    uint32_t users; /* guarded by lock */
 };
 
 struct ab_controller {
     struct ab_node node;
     char *program_directory; /* owned */
     int lock_fd;
-    struct ab_coordination *coordination; /* owned */
+    struct ab_coordination *coordination; /* owned; among several nodes replaced when lost: see session.c */
+    struct ab_session_gate session_gate;  /* who uses it */
+    struct ab_acting_loop *acting_loop;   /* owned; NULL = the only node */
+    struct ab_forward *forward;           /* owned; NULL = the only node */
+    struct ab_hash128 incarnation;        /* of this process; zero for the only node */
     struct ab_server *server;             /* owned */
     struct ab_queue *slow_requests;       /* owned */
     struct ab_queue *quick_requests;      /* owned */
     struct ab_thread slow_thread;
     struct ab_thread quick_thread;
-    struct ab_speed_link slow_link;             /* slow thread */
-    struct ab_speed_link quick_link;            /* quick thread */
+    struct ab_speed_links slow_links;           /* slow thread */
+    struct ab_speed_links quick_links;          /* quick thread */
     struct ab_lock lock;                        /* shared by the three threads: what they tell each other */
     struct ab_jobs jobs;                        /* guarded by lock */
     struct ab_daemon daemons[AB_DAEMONS_COUNT]; /* guarded by lock */
@@ -107,13 +128,61 @@ AB_MUST_USE ab_err ab_job_write_locked(
 /* Writes a job's record; failure is logged (the next change writes it again). */
 void ab_job_store_locked(struct ab_controller *controller, const struct ab_job *job);
 
+/* ---- session.c ---- */
+
+/* Opens the controller's session, and makes the folders in it. Among several nodes AB_MISMATCH when the coordination
+ * service belongs to another cluster. */
+AB_MUST_USE ab_err ab_controller_session_open(struct ab_controller *controller, struct ab_error *error);
+
+/* Around all that uses the session on the threads that answer. Entering opens another in place of one that has expired,
+ * unless somebody still uses that; then its calls go on failing with AB_CLOSED. */
+void ab_controller_session_enter(struct ab_controller *controller);
+void ab_controller_session_leave(struct ab_controller *controller);
+
+/* True for one of several nodes. */
+bool ab_controller_is_of_several(const struct ab_controller *controller);
+
+/* True when this controller decides: it is the only one, or acts. */
+bool ab_controller_is_acting(struct ab_controller *controller);
+
+/* Does all changes or none; among several nodes only while this controller acts: AB_STALE. Empties the list. */
+AB_MUST_USE ab_err ab_controller_commit(
+    struct ab_controller *controller, struct ab_changes *changes, struct ab_error *error);
+
 /* ---- speed_link.c ---- */
 
-/* Asks speed once. AB_UNAVAILABLE when it is not known where it answers. *reply is the caller's; `payload` stays his.
- */
-AB_MUST_USE ab_err ab_speed_call(struct ab_controller *controller, struct ab_speed_link *link, enum ab_verb verb,
-    const struct ab_json *payload, int timeout_ms, struct ab_json **reply, struct ab_error *error);
-void ab_speed_link_close(struct ab_speed_link *link);
+/* One node's part in a question to many. */
+struct ab_speed_asked {
+    struct ab_speed_target target;
+    uint64_t request_id;
+    ab_err err;            /* how it ended, with the reason in `error` */
+    struct ab_json *reply; /* owned; AB_OK only */
+    struct ab_error error;
+};
+
+struct ab_speed_question {
+    enum ab_verb verb;
+    const struct ab_json *payload; /* borrowed; NULL = none */
+    int timeout_ms;                /* for all of them together */
+};
+
+/* Speed of every live node as far as is known; *targets is the caller's (ab_delete). AB_UNAVAILABLE: of none. */
+AB_MUST_USE ab_err ab_speed_targets(
+    struct ab_controller *controller, struct ab_speed_target **targets, uint32_t *count, struct ab_error *error);
+
+/* The same as a list of parts to ask; freed with its destroy, which is legal on NULL. */
+AB_MUST_USE ab_err ab_speed_asked_create(
+    struct ab_controller *controller, struct ab_speed_asked **asked, uint32_t *count, struct ab_error *error);
+void ab_speed_asked_destroy(struct ab_speed_asked *asked, uint32_t count);
+
+/* Asks all of them at once, and waits for each as long as its process lives. */
+void ab_speed_ask(struct ab_controller *controller, struct ab_speed_links *links, struct ab_speed_asked *asked,
+    uint32_t count, const struct ab_speed_question *question);
+
+/* Asks this node's speed. AB_UNAVAILABLE when it is not known where it answers. *reply is the caller's. */
+AB_MUST_USE ab_err ab_speed_call(struct ab_controller *controller, struct ab_speed_links *links,
+    const struct ab_speed_question *question, struct ab_json **reply, struct ab_error *error);
+void ab_speed_links_close(struct ab_speed_links *links);
 
 /* ---- cuts.c (slow thread) ---- */
 
@@ -172,11 +241,18 @@ AB_MUST_USE ab_err ab_verb_apply(
 AB_MUST_USE ab_err ab_verb_status(
     struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
 
+/* What the coordination service says of nodes, partitions and who acts, as a member of the status; nothing for the only
+ * node. */
+void ab_nodes_status(struct ab_controller *controller, struct ab_json *status);
+
 /* After a publish: removes versions that are no longer retained, the directories that none refers to and the manifests
  * of cuts before them, and tells speed which spans may go. Failures are logged: the next publish does it again. */
 void ab_retire(struct ab_controller *controller);
 
 /* ---- requests.c ---- */
+
+/* AB_UNSUPPORTED for one of several nodes: their jobs are not built yet. */
+AB_MUST_USE ab_err ab_jobs_allowed(const struct ab_controller *controller, struct ab_error *error);
 
 /* Called by the server's network thread: queues the request. */
 void ab_controller_on_request(struct ab_request *request, void *context);

@@ -114,7 +114,7 @@ ab_err ab_cut_allocate(struct ab_controller *controller, const struct ab_catalog
     (void)snprintf(path, sizeof path, "/cuts/%" PRIu64, next);
     ab_changes_add_json(changes, AB_COORDINATION_CREATE, path, manifest, 0);
     ab_json_destroy(manifest);
-    AB_TRY(ab_changes_commit(changes, controller->coordination, error));
+    AB_TRY(ab_controller_commit(controller, changes, error));
     *cut = next;
     return AB_OK;
 }
@@ -146,27 +146,94 @@ static ab_err cut_request(
     return AB_OK;
 }
 
-/* Asks until every partition has answered; the cut is idempotent by its number. */
-static ab_err cut_send(
-    struct ab_controller *controller, const struct ab_json *request, struct ab_json **reply, struct ab_error *error)
+/* What partitions answered to a cut, as JSON texts, whoever of their leaders gave it. */
+struct cut_answers {
+    char **texts; /* owned; by partition; NULL = not yet */
+    uint32_t partitions_count;
+    uint32_t count;
+};
+
+static void cut_answers_fini(struct cut_answers *answers)
+{
+    for (uint32_t p = 0; answers->texts != NULL && p < answers->partitions_count; p++) {
+        ab_delete(answers->texts[p]);
+    }
+    ab_delete(answers->texts);
+    *answers = (struct cut_answers){0};
+}
+
+/* Takes over what one node says. A part that has no offset is none. */
+static void cut_answers_add(struct cut_answers *answers, const struct ab_json *reply)
+{
+    const struct ab_json *parts = ab_json_get(reply, "partitions");
+    for (size_t i = 0; i < ab_json_count(parts); i++) {
+        const struct ab_json *part = ab_json_at(parts, i);
+        uint64_t partition = ab_json_u64_or(ab_json_get(part, "partition"), UINT64_MAX);
+        bool is_new = partition < answers->partitions_count && answers->texts[partition] == NULL &&
+                      !ab_json_is_null(ab_json_get(part, "offset"));
+        if (is_new) {
+            struct ab_buffer text;
+            ab_buffer_init(&text, NULL, 0);
+            ab_json_write(part, 0, &text);
+            answers->texts[partition] = ab_new_text_of(ab_buffer_view(&text));
+            ab_buffer_fini(&text);
+            answers->count++;
+        }
+    }
+}
+
+/* True when asking again cannot help. */
+static bool is_final(ab_err err)
+{
+    enum ab_err_kind kind = ab_err_kind_of(err);
+    return err != AB_OK && kind != AB_KIND_RETRY && kind != AB_KIND_ENVIRONMENT && kind != AB_KIND_NONE;
+}
+
+/* Asks every node once. AB_OK when all partitions have answered by now; else the error that matters most. */
+static ab_err cut_ask(struct ab_controller *controller, const struct ab_json *request, struct cut_answers *answers,
+    struct ab_error *error)
+{
+    struct ab_speed_asked *asked = NULL;
+    uint32_t count = 0;
+    const struct ab_speed_question question = {
+        .verb = AB_VERB_CUT, .payload = request, .timeout_ms = CUT_CALL_TIMEOUT_MS};
+    AB_TRY(ab_speed_asked_create(controller, &asked, &count, error));
+    ab_speed_ask(controller, &controller->slow_links, asked, count, &question);
+    const struct ab_speed_asked *worst = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (asked[i].err == AB_OK) {
+            cut_answers_add(answers, asked[i].reply);
+        } else if (worst == NULL || (is_final(asked[i].err) && !is_final(worst->err))) {
+            worst = &asked[i];
+        }
+    }
+    ab_err err = AB_OK;
+    bool is_done = answers->count == answers->partitions_count;
+    if (!is_done && worst != NULL) {
+        err = ab_error_set(error, worst->err, "%s", worst->error.text);
+    } else if (!is_done) {
+        err = ab_error_set(
+            error, AB_UNAVAILABLE, "only %u of %u partitions took the cut", answers->count, answers->partitions_count);
+    }
+    ab_speed_asked_destroy(asked, count);
+    return err;
+}
+
+/* Asks until every partition has answered, over changes of leaders too: the cut is idempotent by its number. */
+static ab_err cut_send(struct ab_controller *controller, const struct ab_json *request, struct cut_answers *answers,
+    struct ab_error *error)
 {
     int64_t until = ab_time_monotonic_us() + CUT_PATIENCE_US;
     for (;;) {
         struct ab_error attempt_error = {0};
-        ab_err err = ab_speed_call(
-            controller, &controller->slow_link, AB_VERB_CUT, request, CUT_CALL_TIMEOUT_MS, reply, &attempt_error);
+        ab_err err = cut_ask(controller, request, answers, &attempt_error);
         if (err == AB_OK) {
-            size_t answered = ab_json_count(ab_json_get(*reply, "partitions"));
-            if (answered == controller->node.identity.partitions_count) {
-                return AB_OK;
-            }
-            ab_json_destroy(*reply);
-            err = ab_error_set(&attempt_error, AB_UNAVAILABLE, "only %zu of %u partitions took the cut", answered,
-                controller->node.identity.partitions_count);
+            return AB_OK;
         }
-        enum ab_err_kind kind = ab_err_kind_of(err);
-        bool is_final = kind != AB_KIND_RETRY && kind != AB_KIND_ENVIRONMENT;
-        if (is_final || atomic_load(&controller->is_stopping) || ab_time_monotonic_us() > until) {
+        if (!ab_controller_is_acting(controller)) {
+            return ab_error_set(error, AB_UNAVAILABLE, "another controller acts by now and goes on with the cut");
+        }
+        if (is_final(err) || atomic_load(&controller->is_stopping) || ab_time_monotonic_us() > until) {
             if (error != NULL) {
                 *error = attempt_error;
             }
@@ -176,25 +243,14 @@ static ab_err cut_send(
     }
 }
 
-/* What speed answered, in order of partition; AB_INVALID when one is missing. */
-static ab_err partitions_copy(
-    const struct ab_json *reply, uint32_t partitions_count, struct ab_json **copy, struct ab_error *error)
+/* What was answered, in order of partition. */
+static ab_err partitions_copy(const struct cut_answers *answers, struct ab_json **copy, struct ab_error *error)
 {
-    const struct ab_json *answered = ab_json_get(reply, "partitions");
     struct ab_buffer text;
     ab_buffer_init(&text, NULL, 0);
-    for (uint32_t p = 0; p < partitions_count; p++) {
-        const struct ab_json *found = NULL;
-        for (size_t i = 0; found == NULL && i < ab_json_count(answered); i++) {
-            const struct ab_json *entry = ab_json_at(answered, (i + p) % partitions_count);
-            found = ab_json_u64_or(ab_json_get(entry, "partition"), UINT64_MAX) == p ? entry : NULL;
-        }
-        if (found == NULL) {
-            ab_buffer_fini(&text);
-            return ab_error_set(error, AB_INVALID, "speed's answer to CUT has no partition %u", p);
-        }
+    for (uint32_t p = 0; p < answers->partitions_count; p++) {
         ab_buffer_put_u8(&text, p == 0 ? '[' : ',');
-        ab_json_write(found, 0, &text);
+        ab_buffer_put_bytes(&text, ab_bytes_of_text(answers->texts[p]));
     }
     ab_buffer_put_u8(&text, ']');
     ab_err err = ab_json_parse(ab_buffer_view(&text), copy, error);
@@ -204,10 +260,10 @@ static ab_err partitions_copy(
 
 /* Writes the manifest of a cut that every partition has; a catalog that it brings comes into force with it. */
 static ab_err cut_taken(struct ab_controller *controller, const char *path, uint64_t version, struct ab_json *manifest,
-    const struct ab_json *reply, struct ab_error *error)
+    const struct cut_answers *answers, struct ab_error *error)
 {
     struct ab_json *copy = NULL;
-    AB_TRY(partitions_copy(reply, controller->node.identity.partitions_count, &copy, error));
+    AB_TRY(partitions_copy(answers, &copy, error));
     ab_json_set(manifest, "state", ab_json_text("taken"));
     ab_json_set(manifest, "partitions", copy);
     struct ab_changes changes = {0};
@@ -233,7 +289,7 @@ static ab_err cut_taken(struct ab_controller *controller, const char *path, uint
         ab_changes_fini(&changes);
         return err;
     }
-    return ab_changes_commit(&changes, controller->coordination, error);
+    return ab_controller_commit(controller, &changes, error);
 }
 
 /* Brings one cut from pending to taken. */
@@ -243,23 +299,24 @@ static ab_err cut_complete(struct ab_controller *controller, uint64_t cut, struc
     (void)snprintf(path, sizeof path, "/cuts/%" PRIu64, cut);
     struct ab_json *manifest = NULL;
     struct ab_json *request = NULL;
-    struct ab_json *reply = NULL;
+    struct cut_answers answers = {.partitions_count = controller->node.identity.partitions_count};
     uint64_t version = 0;
     AB_TRY(ab_coordination_get_json(controller->coordination, path, &manifest, &version, error));
     ab_err err = AB_OK;
     if (strcmp(ab_json_text_or(ab_json_get(manifest, "state"), ""), "taken") != 0) {
         err = cut_request(controller, manifest, &request, error);
         if (err == AB_OK) {
-            err = cut_send(controller, request, &reply, error);
+            answers.texts = ab_new_array(char *, answers.partitions_count);
+            err = cut_send(controller, request, &answers, error);
         }
         if (err == AB_OK) {
-            err = cut_taken(controller, path, version, manifest, reply, error);
+            err = cut_taken(controller, path, version, manifest, &answers, error);
         }
         if (err == AB_OK) {
             ab_info("cut taken", "cut %" PRIu64, cut);
         }
     }
-    ab_json_destroy(reply);
+    cut_answers_fini(&answers);
     ab_json_destroy(request);
     ab_json_destroy(manifest);
     return err == AB_OK ? AB_OK : ab_error_wrap(error, err, "take cut %" PRIu64, cut);

@@ -236,7 +236,7 @@ static ab_err publication_commit(struct ab_controller *controller, struct public
     (void)snprintf(path, sizeof path, "/jobs/%s", publication->job);
     ab_changes_add_json(&publication->changes, AB_COORDINATION_SET, path, record, AB_COORDINATION_ANY_VERSION);
     ab_json_destroy(record);
-    ab_err err = ab_changes_commit(&publication->changes, controller->coordination, error);
+    ab_err err = ab_controller_commit(controller, &publication->changes, error);
     if (err != AB_OK) {
         ab_json_destroy(job->report);
         done.report = NULL;

@@ -29,6 +29,13 @@ static ab_err verb_shutdown(
     return AB_OK;
 }
 
+ab_err ab_jobs_allowed(const struct ab_controller *controller, struct ab_error *error)
+{
+    return !ab_controller_is_of_several(controller)
+               ? AB_OK
+               : ab_error_set(error, AB_UNSUPPORTED, "batch jobs are not built yet for a cluster of several nodes");
+}
+
 /* As many ranks as processors, but not more than pay off on one machine. */
 static int64_t ranks_default(void)
 {
@@ -39,6 +46,7 @@ static int64_t ranks_default(void)
 static ab_err verb_job_submit(
     struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error)
 {
+    AB_TRY(ab_jobs_allowed(controller, error));
     const char *kind = ab_json_text_or(ab_json_get(payload, "kind"), "recompute");
     if (strcmp(kind, "recompute") != 0) {
         return ab_error_set(error, AB_USAGE, "unknown kind of job '%.40s'; known: recompute", kind);
@@ -122,18 +130,33 @@ static ab_err verb_job_progress(
 static const struct verb_row {
     ab_controller_verb_fn answer;
     bool is_slow;
+    bool is_of_acting; /* for the controller that acts for all nodes */
 } verbs[AB_VERB_COUNT] = {
-    [AB_VERB_PING] = {verb_ping, false},
-    [AB_VERB_STATUS] = {ab_verb_status, false},
-    [AB_VERB_SHUTDOWN] = {verb_shutdown, false},
-    [AB_VERB_JOB_SUBMIT] = {verb_job_submit, false},
-    [AB_VERB_JOB_LIST] = {verb_job_list, false},
-    [AB_VERB_JOB_SHOW] = {verb_job_show, false},
-    [AB_VERB_JOB_PROGRESS] = {verb_job_progress, false},
-    [AB_VERB_APPLY] = {ab_verb_apply, true},
-    [AB_VERB_JOB_BEGIN] = {ab_verb_job_begin, true},
-    [AB_VERB_JOB_PUBLISH] = {ab_verb_job_publish, true},
+    [AB_VERB_PING] = {verb_ping, false, false},
+    [AB_VERB_STATUS] = {ab_verb_status, false, false},
+    [AB_VERB_SHUTDOWN] = {verb_shutdown, false, false},
+    [AB_VERB_JOB_SUBMIT] = {verb_job_submit, false, true},
+    [AB_VERB_JOB_LIST] = {verb_job_list, false, true},
+    [AB_VERB_JOB_SHOW] = {verb_job_show, false, true},
+    [AB_VERB_JOB_PROGRESS] = {verb_job_progress, false, true},
+    [AB_VERB_APPLY] = {ab_verb_apply, true, true},
+    [AB_VERB_JOB_BEGIN] = {ab_verb_job_begin, true, true},
+    [AB_VERB_JOB_PUBLISH] = {ab_verb_job_publish, true, true},
 };
+
+/* False when somebody else sees to the request's answer. A node hands on what others asked of it: among several. */
+static bool is_taken(struct ab_controller *controller, struct ab_request *request)
+{
+    if (controller->forward == NULL && request->role == AB_ROLE_NODE) {
+        ab_request_reply(request, AB_DENIED, "a node hands requests on only among several", (struct ab_bytes){0});
+        return false;
+    }
+    if (ab_controller_is_acting(controller)) {
+        return true;
+    }
+    ab_forward_request(controller->forward, request);
+    return false;
+}
 
 void ab_controller_on_request(struct ab_request *request, void *context)
 {
@@ -141,6 +164,9 @@ void ab_controller_on_request(struct ab_request *request, void *context)
     enum ab_verb verb = request->envelope.verb;
     if ((unsigned)verb >= AB_VERB_COUNT || verbs[verb].answer == NULL) {
         ab_request_reply(request, AB_UNSUPPORTED, "the controller does not answer this verb", (struct ab_bytes){0});
+        return;
+    }
+    if (verbs[verb].is_of_acting && !is_taken(controller, request)) {
         return;
     }
     struct ab_queue *queue = verbs[verb].is_slow ? controller->slow_requests : controller->quick_requests;
@@ -167,7 +193,9 @@ static void request_answer(struct ab_controller *controller, struct ab_request *
         }
     }
     if (err == AB_OK) {
+        ab_controller_session_enter(controller);
         err = verbs[request->envelope.verb].answer(controller, payload, &reply, &error);
+        ab_controller_session_leave(controller);
     }
     struct ab_buffer text;
     ab_buffer_init(&text, NULL, AB_WIRE_MESSAGE_BYTES_MAX - 4096);
@@ -196,12 +224,12 @@ void ab_controller_slow_run(void *context)
 {
     struct ab_controller *controller = context;
     requests_run(controller, controller->slow_requests);
-    ab_speed_link_close(&controller->slow_link);
+    ab_speed_links_close(&controller->slow_links);
 }
 
 void ab_controller_quick_run(void *context)
 {
     struct ab_controller *controller = context;
     requests_run(controller, controller->quick_requests);
-    ab_speed_link_close(&controller->quick_link);
+    ab_speed_links_close(&controller->quick_links);
 }

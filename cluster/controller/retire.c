@@ -63,7 +63,7 @@ static ab_err version_keep(struct retention *retention, const char *path, struct
 static ab_err removals_commit(struct retention *retention, bool is_all, struct ab_error *error)
 {
     bool is_due = is_all || retention->changes.count >= AB_COORDINATION_OPS_MAX;
-    return is_due ? ab_changes_commit(&retention->changes, retention->controller->coordination, error) : AB_OK;
+    return is_due ? ab_controller_commit(retention->controller, &retention->changes, error) : AB_OK;
 }
 
 /* The name of the version that the pointer of a view names; empty when there is none. */
@@ -194,6 +194,23 @@ static ab_err log_offsets(
     return AB_OK;
 }
 
+/* Asks all, and gives the first error: who missed it hears of it with the next publication. */
+static ab_err every_node_retire(struct ab_controller *controller, const struct ab_json *request, struct ab_error *error)
+{
+    struct ab_speed_asked *asked = NULL;
+    uint32_t count = 0;
+    const struct ab_speed_question question = {
+        .verb = AB_VERB_RETIRE, .payload = request, .timeout_ms = RETIRE_TIMEOUT_MS};
+    AB_TRY(ab_speed_asked_create(controller, &asked, &count, error));
+    ab_speed_ask(controller, &controller->slow_links, asked, count, &question);
+    ab_err err = AB_OK;
+    for (uint32_t i = 0; i < count && err == AB_OK; i++) {
+        err = asked[i].err == AB_OK ? AB_OK : ab_error_set(error, asked[i].err, "%s", asked[i].error.text);
+    }
+    ab_speed_asked_destroy(asked, count);
+    return err;
+}
+
 /* Spans that the oldest servable version holds may go from speed, and their records from the logs. */
 static ab_err speed_retire(struct retention *retention, struct ab_error *error)
 {
@@ -201,17 +218,14 @@ static ab_err speed_retire(struct retention *retention, struct ab_error *error)
         return AB_OK;
     }
     struct ab_json *request = ab_json_object();
-    struct ab_json *reply = NULL;
     ab_json_set(request, "cut", ab_json_integer((int64_t)retention->oldest_cut));
     ab_err err = log_offsets(retention->controller, retention->oldest_cut, request, error);
     if (err != AB_OK) {
         ab_json_destroy(request);
         return err;
     }
-    err = ab_speed_call(retention->controller, &retention->controller->slow_link, AB_VERB_RETIRE, request,
-        RETIRE_TIMEOUT_MS, &reply, error);
+    err = every_node_retire(retention->controller, request, error);
     ab_json_destroy(request);
-    ab_json_destroy(reply);
     return err;
 }
 

@@ -187,7 +187,7 @@ static ab_err cuts_remove(
         (void)snprintf(path, sizeof path, "/cuts/%" PRIu64, numbers[i]);
         ab_changes_add(&changes, AB_COORDINATION_DELETE, path, (struct ab_bytes){0}, AB_COORDINATION_ANY_VERSION);
     }
-    return ab_changes_commit(&changes, controller->coordination, error);
+    return ab_controller_commit(controller, &changes, error);
 }
 
 ab_err ab_cuts_prune(struct ab_controller *controller, uint64_t oldest_cut, struct ab_error *error)

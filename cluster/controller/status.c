@@ -173,8 +173,9 @@ ab_err ab_verb_status(
         ab_json_set(status, "disk_free_bytes", ab_json_integer((int64_t)free_bytes));
         ab_json_set(status, "disk_total_bytes", ab_json_integer((int64_t)total_bytes));
     }
-    if (ab_speed_call(controller, &controller->quick_link, AB_VERB_STATUS, NULL, SPEED_STATUS_TIMEOUT_MS, &speed,
-            &speed_error) == AB_OK) {
+    ab_nodes_status(controller, status);
+    const struct ab_speed_question question = {.verb = AB_VERB_STATUS, .timeout_ms = SPEED_STATUS_TIMEOUT_MS};
+    if (ab_speed_call(controller, &controller->quick_links, &question, &speed, &speed_error) == AB_OK) {
         ab_json_set(status, "speed", speed);
     } else {
         ab_json_set(status, "speed_error", ab_json_text(speed_error.text));

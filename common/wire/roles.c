@@ -7,6 +7,10 @@
 
 #define PRODUCER_VERBS (BIT(PING) | BIT(PRODUCE) | BIT(SOURCE_MARKS) | BIT(CATALOG))
 #define QUERY_VERBS (BIT(PING) | BIT(QUERY) | BIT(DEAD_LETTERS) | BIT(CATALOG))
+/* What a controller hands on to the one that acts, after it has looked at the caller's role. */
+#define FORWARDED_VERBS                                                                                                \
+    (BIT(APPLY) | BIT(JOB_SUBMIT) | BIT(JOB_LIST) | BIT(JOB_SHOW) | BIT(JOB_BEGIN) | BIT(JOB_PROGRESS) |               \
+        BIT(JOB_PUBLISH))
 
 _Static_assert(AB_VERB_COUNT <= 32, "a role's verbs are bits of one word");
 
@@ -20,7 +24,8 @@ static const struct role_row roles[] = {
     [AB_ROLE_PRODUCER] = {"producer", PRODUCER_VERBS},
     [AB_ROLE_QUERY] = {"query", QUERY_VERBS},
     [AB_ROLE_NODE] = {"node", BIT(PING) | BIT(STATUS) | BIT(CUT) | BIT(DIGEST) | BIT(RETIRE) | BIT(STATE_QUERY) |
-                                  BIT(SHUTDOWN) | BIT(LOG_STATE) | BIT(CATALOG) | BIT(SOURCE_MARKS) | BIT(REPLICATE)},
+                                  BIT(SHUTDOWN) | BIT(LOG_STATE) | BIT(CATALOG) | BIT(SOURCE_MARKS) | BIT(REPLICATE) |
+                                  FORWARDED_VERBS},
     [AB_ROLE_BATCH] = {"batch", BIT(PING) | BIT(STATUS) | BIT(DIGEST) | BIT(JOB_BEGIN) | BIT(JOB_PROGRESS) |
                                     BIT(JOB_PUBLISH) | BIT(LOG_STATE) | BIT(CATALOG)},
     [AB_ROLE_OPERATOR] = {"operator", PRODUCER_VERBS | QUERY_VERBS | BIT(STATUS) | BIT(APPLY) | BIT(JOB_SUBMIT) |

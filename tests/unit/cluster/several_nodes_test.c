@@ -1,0 +1,506 @@
+/* A controller of one of several nodes, in one process with what plays the others: cuts over all nodes and over changes
+ * of leaders, retirement, requests that are handed on to the acting controller, and what is refused. */
+#include "tests/unit/cluster/acting_fixture.h"
+
+#include "cluster/controller/controller.h"
+#include "common/catalog/catalog.h"
+
+#include <inttypes.h>
+
+#define PARTITIONS FIXTURE_PARTITIONS
+#define CALL_MS 10000
+#define STREAM "CREATE STREAM s (k BIGINT NOT NULL, at TIMESTAMP NOT NULL, EVENT TIME at, PARTITION KEY (k));"
+
+/* What plays speed of a node, or a controller: a server that answers by a function. */
+struct player {
+    struct several *several;
+    struct ab_server *server;
+    atomic_uint asked;
+    atomic_uint led; /* a bit a partition: those that it answers a cut for */
+    bool is_refusing;
+};
+
+/* A controller that acts, one that does not, and who asks that one. */
+struct handing {
+    struct player acting;
+    struct ab_server *other;
+    struct ab_channel *caller; /* NULL = not opened */
+    struct ab_acting_controller target;
+};
+
+struct several {
+    struct acting_fixture *fixture;
+    struct ab_wire_keys node_keys;
+    struct ab_wire *node_wire;
+    struct ab_wire *operator_wire;
+    struct player speeds[FIXTURE_NODES];
+    struct handing handing;
+    struct ab_controller controller; /* of node 1; its acting loop is the fixture's first one */
+};
+
+static struct ab_wire_keys keys_new(void)
+{
+    struct ab_crypto_keys made;
+    struct ab_wire_keys keys;
+    ab_crypto_keys_generate(&made);
+    memcpy(keys.public_key, made.public_key, sizeof keys.public_key);
+    memcpy(keys.secret_key, made.secret_key, sizeof keys.secret_key);
+    return keys;
+}
+
+/* ---- speed ---- */
+
+static void reply_json(struct ab_request *request, struct ab_json *reply)
+{
+    struct ab_buffer text = {0};
+    ab_json_write(reply, 0, &text);
+    ab_json_destroy(reply);
+    ab_request_reply(request, AB_OK, NULL, ab_buffer_view(&text));
+    ab_buffer_fini(&text);
+}
+
+/* Answers a cut for the partitions that it leads, as speed does; and all else with nothing. */
+static void on_speed(struct ab_request *request, void *context)
+{
+    struct player *player = context;
+    player->asked++;
+    if (player->is_refusing) {
+        ab_request_reply(request, AB_INVALID, "the cut is older than one that was taken", (struct ab_bytes){0});
+        return;
+    }
+    struct ab_json *reply = ab_json_object();
+    struct ab_json *parts = ab_json_array();
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        if ((player->led >> p & 1) != 0) {
+            struct ab_json *part = ab_json_object();
+            ab_json_set(part, "partition", ab_json_integer(p));
+            ab_json_set(part, "leader_epoch", ab_json_integer(1));
+            ab_json_set(part, "offset", ab_json_integer(1000 + p));
+            ab_json_append(parts, part);
+        }
+    }
+    ab_json_set(reply, "partitions", parts);
+    reply_json(request, reply);
+}
+
+/* Registers the node with this server's address and key. */
+static void speed_register(struct several *several, uint32_t node)
+{
+    struct acting_fixture *fixture = several->fixture;
+    struct ab_live_node *live = &fixture->nodes[node - 1].live;
+    char path[AB_REGISTRATION_PATH_BYTES];
+    struct ab_buffer text = {0};
+    struct ab_error error = {0};
+    fixture_node_start(fixture, node);
+    char hex[2 * AB_CRYPTO_KEY_BYTES + 1];
+    ab_crypto_key_format(several->node_keys.public_key, hex);
+    (void)snprintf(live->endpoints.items[0].address, sizeof live->endpoints.items[0].address, "%s",
+        ab_server_address(several->speeds[node - 1].server));
+    (void)snprintf(live->endpoints.items[1].address, sizeof live->endpoints.items[1].address, "%s", hex);
+    ab_live_path(node, live->incarnation, path);
+    assert_ok(ab_live_node_encode(live, &text, &error));
+    assert_ok(ab_coordination_set(
+        fixture->nodes[node - 1].session, path, ab_buffer_view(&text), AB_COORDINATION_ANY_VERSION, &error));
+    ab_buffer_fini(&text);
+}
+
+/* ---- life ---- */
+
+static void catalog_store(struct several *several)
+{
+    struct ab_catalog *catalog = NULL;
+    struct ab_buffer encoded = {0};
+    struct ab_error error = {0};
+    static const char text[] = STREAM " CREATE VIEW v AS SELECT k, count(*) AS n FROM s GROUP BY k;";
+    if (ab_catalog_evolve(ab_bytes_of_text(text), NULL, &catalog, NULL, &error) != AB_OK) {
+        fail_msg("%s", error.text);
+    }
+    catalog->version = 1;
+    ab_catalog_encode(catalog, &encoded);
+    ab_catalog_release(catalog);
+    assert_ok(ab_coordination_store(several->fixture->observer, "/catalogs/1", ab_buffer_view(&encoded), &error));
+    assert_ok(ab_coordination_store(several->fixture->observer, "/catalog", ab_buffer_view(&encoded), &error));
+    ab_buffer_fini(&encoded);
+}
+
+static void controller_fill(struct several *several)
+{
+    struct ab_controller *controller = &several->controller;
+    struct ab_error error = {0};
+    static const char *const folders[] = {"/cuts", "/jobs", "/views", "/versions"};
+    controller->lock_fd = -1;
+    ab_lock_init(&controller->lock);
+    ab_lock_init(&controller->session_gate.lock);
+    controller->node.wire = several->node_wire;
+    controller->node.identity = (struct ab_cluster_identity){.cluster_id = {7}, .partitions_count = PARTITIONS};
+    controller->node.config.cluster.node = 1;
+    controller->coordination = several->fixture->controllers[0].session;
+    controller->acting_loop = several->fixture->controllers[0].loop;
+    controller->forward = ab_forward_create(several->node_wire);
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        assert_ok(ab_coordination_ensure(controller->coordination, folders[i], &error));
+    }
+}
+
+static void wires_open(struct several *several)
+{
+    struct ab_error error = {0};
+    struct ab_wire_keys operator_keys = keys_new();
+    struct ab_wire_peer peers[] = {
+        {.role = AB_ROLE_NODE, .name = "node"}, {.role = AB_ROLE_OPERATOR, .name = "operator"}};
+    several->node_keys = keys_new();
+    memcpy(peers[0].public_key, several->node_keys.public_key, AB_WIRE_KEY_BYTES);
+    memcpy(peers[1].public_key, operator_keys.public_key, AB_WIRE_KEY_BYTES);
+    const struct ab_wire_options node = {
+        .keys = several->node_keys, .peers = peers, .peers_count = 2, .node = "node", .io_threads = 1};
+    const struct ab_wire_options operator= {.keys = operator_keys, .node = "operator", .io_threads = 1};
+    assert_ok(ab_wire_open(&node, &several->node_wire, &error));
+    assert_ok(ab_wire_open(&operator, & several->operator_wire, &error));
+}
+
+static int setup(void **state)
+{
+    struct several *several = ab_new(struct several);
+    struct ab_error error = {0};
+    void *fixture = NULL;
+    assert_ok(ab_crypto_init(&error));
+    (void)fixture_setup(&fixture);
+    several->fixture = fixture;
+    wires_open(several);
+    for (uint32_t n = 1; n <= FIXTURE_NODES; n++) {
+        struct player *player = &several->speeds[n - 1];
+        const struct ab_server_options options = {
+            .address = "tcp://127.0.0.1:*", .on_request = on_speed, .context = player};
+        player->several = several;
+        assert_ok(ab_server_open(several->node_wire, &options, &player->server, &error));
+        speed_register(several, n);
+    }
+    fixture_settle(several->fixture);
+    assert_int_equal(fixture_acting(several->fixture), 1);
+    catalog_store(several);
+    controller_fill(several);
+    *state = several;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct several *several = *state;
+    void *fixture = several->fixture;
+    ab_speed_links_close(&several->controller.slow_links);
+    if (several->handing.caller != NULL) {
+        ab_channel_close(several->handing.caller);
+        ab_server_close(several->handing.other);
+        ab_forward_target(several->controller.forward, NULL);
+        ab_server_close(several->handing.acting.server);
+    }
+    ab_forward_destroy(several->controller.forward);
+    ab_lock_fini(&several->controller.lock);
+    ab_lock_fini(&several->controller.session_gate.lock);
+    for (uint32_t n = 0; n < FIXTURE_NODES; n++) {
+        ab_server_close(several->speeds[n].server);
+    }
+    ab_wire_close(several->operator_wire);
+    ab_wire_close(several->node_wire);
+    (void)fixture_teardown(&fixture);
+    ab_delete(several);
+    return 0;
+}
+
+/* ---- cuts ---- */
+
+static void cut_begin(struct several *several)
+{
+    struct ab_catalog *catalog = NULL;
+    struct ab_changes changes = {0};
+    struct ab_error error = {0};
+    uint64_t cut = 0;
+    assert_ok(ab_catalog_current(&several->controller, &catalog, &error));
+    assert_ok(ab_cut_allocate(&several->controller, catalog, &changes, &cut, &error));
+    ab_catalog_release(catalog);
+    assert_int_equal(cut, 1);
+}
+
+static void assert_cut_taken(struct several *several)
+{
+    struct ab_json *manifest = NULL;
+    struct ab_error error = {0};
+    assert_ok(ab_cut_read(&several->controller, 1, &manifest, &error));
+    assert_string_equal(ab_json_text_or(ab_json_get(manifest, "state"), ""), "taken");
+    const struct ab_json *parts = ab_json_get(manifest, "partitions");
+    assert_int_equal(ab_json_count(parts), PARTITIONS);
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        assert_int_equal(ab_json_u64_or(ab_json_get(ab_json_at(parts, p), "partition"), 99), p);
+        assert_int_equal(ab_json_u64_or(ab_json_get(ab_json_at(parts, p), "offset"), 0), 1000 + p);
+    }
+    ab_json_destroy(manifest);
+}
+
+static void test_cuts_merge_what_the_leaders_of_all_nodes_answer(void **state)
+{
+    struct several *several = *state;
+    struct ab_error error = {0};
+    several->speeds[0].led = 0x49; /* 0 3 6 */
+    several->speeds[1].led = 0x92; /* 1 4 7 */
+    several->speeds[2].led = 0x24; /* 2 5 */
+    cut_begin(several);
+    assert_ok(ab_cuts_complete_pending(&several->controller, &error));
+    assert_cut_taken(several);
+    for (uint32_t n = 0; n < FIXTURE_NODES; n++) {
+        assert_int_equal(several->speeds[n].asked, 1);
+    }
+    assert_ok(ab_cuts_complete_pending(&several->controller, &error)); /* taken: nobody is asked again */
+    assert_int_equal(several->speeds[0].asked, 1);
+}
+
+/* Half a second later another node leads what nobody did. */
+static void leader_change(void *context)
+{
+    struct several *several = context;
+    ab_time_sleep_us(500 * AB_US_PER_MS);
+    several->speeds[0].led |= 0x92;
+}
+
+static void test_cuts_go_on_over_a_change_of_leaders(void **state)
+{
+    struct several *several = *state;
+    struct ab_error error = {0};
+    struct ab_thread thread = {0};
+    several->speeds[0].led = 0x49;
+    several->speeds[2].led = 0x24;
+    cut_begin(several);
+    ab_thread_start(&thread, "leaders", leader_change, several);
+    assert_ok(ab_cuts_complete_pending(&several->controller, &error));
+    ab_thread_join(&thread);
+    assert_cut_taken(several);
+    assert_true(several->speeds[2].asked >= 2);
+}
+
+static void test_cuts_do_not_wait_for_a_node_that_is_gone(void **state)
+{
+    struct several *several = *state;
+    struct ab_error error = {0};
+    int64_t began_us = ab_time_monotonic_us();
+    ab_server_close(several->speeds[1].server); /* its address is dead before its session is */
+    several->speeds[1].server = NULL;
+    several->speeds[0].led = 0xdb;
+    several->speeds[2].led = 0x24;
+    cut_begin(several);
+    fixture_node_kill(several->fixture, 2);
+    fixture_settle(several->fixture);
+    assert_ok(ab_cuts_complete_pending(&several->controller, &error));
+    assert_cut_taken(several);
+    assert_true(ab_time_monotonic_us() - began_us < 20 * AB_US_PER_SECOND);
+}
+
+static void test_cuts_that_speed_refuses_stay_pending(void **state)
+{
+    struct several *several = *state;
+    struct ab_error error = {0};
+    struct ab_json *manifest = NULL;
+    several->speeds[0].led = 0x49;
+    several->speeds[1].is_refusing = true;
+    cut_begin(several);
+    assert_int_equal(ab_cuts_complete_pending(&several->controller, &error), AB_INVALID);
+    assert_non_null(strstr(error.text, "node 2"));
+    assert_ok(ab_cut_read(&several->controller, 1, &manifest, &error));
+    assert_string_equal(ab_json_text_or(ab_json_get(manifest, "state"), ""), "pending");
+    ab_json_destroy(manifest);
+}
+
+static void test_cuts_of_a_controller_that_was_followed_change_nothing(void **state)
+{
+    struct several *several = *state;
+    struct ab_error error = {0};
+    struct ab_catalog *catalog = NULL;
+    struct ab_changes changes = {0};
+    uint64_t cut = 0;
+    assert_ok(ab_catalog_current(&several->controller, &catalog, &error));
+    assert_ok(ab_coordination_delete(several->fixture->observer, "/controller", AB_COORDINATION_ANY_VERSION, &error));
+    assert_ok(fixture_step(several->fixture, 2)); /* ours still believes that it acts */
+    assert_true(ab_controller_is_acting(&several->controller));
+    assert_int_equal(ab_cut_allocate(&several->controller, catalog, &changes, &cut, &error), AB_STALE);
+    assert_ok(fixture_step(several->fixture, 1));
+    assert_int_equal(ab_cut_allocate(&several->controller, catalog, &changes, &cut, &error), AB_STALE);
+    ab_catalog_release(catalog);
+    assert_ok(ab_cut_next(&several->controller, &cut, &error));
+    assert_int_equal(cut, 1);
+}
+
+/* ---- what is refused for now ---- */
+
+static void test_several_nodes_have_no_jobs_and_no_changed_catalog_yet(void **state)
+{
+    struct several *several = *state;
+    struct ab_error error = {0};
+    struct ab_json *reply = NULL;
+    struct ab_json *payload = ab_json_object();
+    assert_int_equal(ab_verb_job_begin(&several->controller, payload, &reply, &error), AB_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "several nodes"));
+    error = (struct ab_error){0};
+    ab_json_set(payload, "text", ab_json_text(STREAM));
+    assert_int_equal(ab_verb_apply(&several->controller, payload, &reply, &error), AB_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "several nodes"));
+    uint64_t cut = 0;
+    assert_ok(ab_cut_next(&several->controller, &cut, &error));
+    assert_int_equal(cut, 1);
+    ab_json_destroy(payload);
+    assert_null(reply);
+}
+
+/* ---- handing on ---- */
+
+/* Plays the acting controller: says who it was that asked, or nothing at all. */
+static void on_acting(struct ab_request *request, void *context)
+{
+    struct player *player = context;
+    player->asked++;
+    if (player->is_refusing) {
+        ab_request_drop(request);
+        return;
+    }
+    ab_request_reply(request, request->role == AB_ROLE_NODE ? AB_OK : AB_DENIED, "only from a node", request->payload);
+}
+
+/* What a controller that does not act does with requests. */
+static void on_handed_on(struct ab_request *request, void *context)
+{
+    struct several *several = context;
+    ab_forward_request(several->controller.forward, request);
+}
+
+static void handing_open(struct several *several)
+{
+    struct handing *handing = &several->handing;
+    struct ab_error error = {0};
+    const struct ab_server_options acting = {
+        .address = "tcp://127.0.0.1:*", .on_request = on_acting, .context = &handing->acting};
+    const struct ab_server_options other = {
+        .address = "tcp://127.0.0.1:*", .on_request = on_handed_on, .context = several};
+    assert_ok(ab_server_open(several->node_wire, &acting, &handing->acting.server, &error));
+    assert_ok(ab_server_open(several->node_wire, &other, &handing->other, &error));
+    handing->target = (struct ab_acting_controller){.node = 2, .incarnation = {.low = 5}};
+    memcpy(handing->target.public_key, several->node_keys.public_key, AB_WIRE_KEY_BYTES);
+    (void)snprintf(
+        handing->target.address, sizeof handing->target.address, "%s", ab_server_address(handing->acting.server));
+    struct ab_channel_options channel = {.address = ab_server_address(handing->other)};
+    memcpy(channel.server_key, several->node_keys.public_key, AB_WIRE_KEY_BYTES);
+    assert_ok(ab_channel_open(several->operator_wire, &channel, &handing->caller, &error));
+}
+
+static ab_err handing_call(struct handing *handing, int timeout_ms, struct ab_error *error)
+{
+    struct ab_answer answer = {0};
+    *error = (struct ab_error){0};
+    ab_err err =
+        ab_channel_call(handing->caller, AB_VERB_JOB_LIST, ab_bytes_of_text("{\"a\":1}"), timeout_ms, &answer, error);
+    if (err == AB_OK) {
+        assert_int_equal(answer.payload.bytes, 7);
+    }
+    ab_answer_free(&answer);
+    return err;
+}
+
+static void test_requests_are_handed_on_to_who_acts(void **state)
+{
+    struct several *several = *state;
+    struct handing *handing = &several->handing;
+    struct ab_error error;
+    handing_open(several);
+    assert_int_equal(handing_call(handing, CALL_MS, &error), AB_UNAVAILABLE);
+    assert_non_null(strstr(error.text, "no controller"));
+    ab_forward_target(several->controller.forward, &handing->target);
+    for (int i = 0; i < 20; i++) {
+        assert_ok(handing_call(handing, CALL_MS, &error));
+    }
+    assert_int_equal(handing->acting.asked, 20);
+}
+
+static void test_requests_that_were_handed_on_are_not_handed_on_again(void **state)
+{
+    struct several *several = *state;
+    struct handing *handing = &several->handing;
+    struct ab_error error;
+    handing_open(several);
+    (void)snprintf(handing->target.address, sizeof handing->target.address, "%s", ab_server_address(handing->other));
+    ab_forward_target(several->controller.forward, &handing->target); /* it takes itself for the acting one */
+    assert_int_equal(handing_call(handing, CALL_MS, &error), AB_UNAVAILABLE);
+    assert_non_null(strstr(error.text, "does not act"));
+}
+
+/* Takes the acting controller away while a request is with it. */
+static void target_remove(void *context)
+{
+    struct several *several = context;
+    ab_time_sleep_us(300 * AB_US_PER_MS);
+    ab_forward_target(several->controller.forward, NULL);
+}
+
+static void test_requests_are_answered_when_the_acting_controller_does_not(void **state)
+{
+    struct several *several = *state;
+    struct handing *handing = &several->handing;
+    struct ab_error error;
+    struct ab_thread thread = {0};
+    handing_open(several);
+    handing->acting.is_refusing = true;
+    ab_forward_target(several->controller.forward, &handing->target);
+    ab_thread_start(&thread, "target", target_remove, several);
+    assert_int_equal(handing_call(handing, CALL_MS, &error), AB_OUTCOME_UNKNOWN);
+    ab_thread_join(&thread);
+}
+
+/* Takes answers until none comes for a while; how many have the status. */
+static uint32_t answers_count(struct several *several, ab_err status)
+{
+    uint32_t found = 0;
+    struct ab_answer answer = {0};
+    while (ab_channel_receive(several->handing.caller, 500, &answer) == AB_OK) {
+        found += answer.envelope.status == status;
+        ab_answer_free(&answer);
+    }
+    return found;
+}
+
+static void test_requests_that_wait_are_bounded_in_number_and_time(void **state)
+{
+    struct several *several = *state;
+    struct handing *handing = &several->handing;
+    struct ab_error error;
+    handing_open(several);
+    handing->acting.is_refusing = true;
+    ab_forward_target(several->controller.forward, &handing->target);
+    const uint32_t count = AB_FORWARD_MAX + 50;
+    for (uint32_t i = 0; i < count; i++) {
+        struct ab_envelope envelope = {.verb = AB_VERB_JOB_LIST, .deadline_ms = 60000};
+        while (ab_channel_send(handing->caller, &envelope, ab_bytes_of_text("{}")) != AB_OK) {
+            ab_time_sleep_us(AB_US_PER_MS);
+        }
+    }
+    uint32_t refused = answers_count(several, AB_FULL);
+    assert_true(refused >= count - AB_FORWARD_MAX);
+    ab_forward_tick(several->controller.forward, ab_time_monotonic_us() + 50 * AB_US_PER_SECOND);
+    assert_int_equal(answers_count(several, AB_TIMEOUT), 0); /* their callers still wait */
+    ab_forward_tick(several->controller.forward, ab_time_monotonic_us() + 70 * AB_US_PER_SECOND);
+    assert_true(answers_count(several, AB_TIMEOUT) > 0);
+    handing->acting.is_refusing = false;
+    assert_ok(handing_call(handing, CALL_MS, &error)); /* there is room again */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_cuts_merge_what_the_leaders_of_all_nodes_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cuts_go_on_over_a_change_of_leaders, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cuts_do_not_wait_for_a_node_that_is_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cuts_that_speed_refuses_stay_pending, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cuts_of_a_controller_that_was_followed_change_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_several_nodes_have_no_jobs_and_no_changed_catalog_yet, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_requests_are_handed_on_to_who_acts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_requests_that_were_handed_on_are_not_handed_on_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_requests_are_answered_when_the_acting_controller_does_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_requests_that_wait_are_bounded_in_number_and_time, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
