@@ -10,8 +10,7 @@
  * is told by ab_plan_needs_history, and adds "history"'s own "spans" (history_spans.h); a plan that lacks a span that
  * one of its views needs is never made.
  *
- * Work is placed by partition: rank = partition mod ranks, and rank = shard mod ranks, so that what is aligned never
- * travels.
+ * Work is placed by partition, and by the shard of the same number (places.h), so that what is aligned never travels.
  *
  * A new version is the version before and one more directory with the new spans. Directories at the end of the list are
  * merged into the new one while they are not AB_PLAN_GROWTH times larger than it, or while the list is longer than
