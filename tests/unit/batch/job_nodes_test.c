@@ -116,6 +116,19 @@ static void assert_no_leftovers(const struct stage *stage)
     }
 }
 
+/* Directories of view `total` on a node. */
+static size_t versions_count(const struct stage *stage, uint32_t node)
+{
+    char **names = NULL;
+    size_t count = 0;
+    struct ab_error error = {0};
+    char *folder = scratch_path(stage->directories[node - 1], "versions/total-1");
+    assert_ok(ab_file_list(folder, &names, &count, &error));
+    ab_file_names_free(names, count);
+    ab_delete(folder);
+    return count;
+}
+
 static void test_job_nodes_have_the_same_states_as_one_directory(void **state)
 {
     struct stage *stage = *state;
@@ -130,6 +143,7 @@ static void test_job_nodes_have_the_same_states_as_one_directory(void **state)
         assert_served(stage, ALL, expected);
         assert_history_equal(stage, ALL);
         assert_no_leftovers(stage);
+        assert_int_equal(versions_count(stage, 3), i == 0 ? 1 : 2); /* what stands now, and what stood before */
     }
 }
 

@@ -93,6 +93,7 @@ static void nodes_set(struct stage *stage, struct ab_json *answer)
         live[live_count++] = n + 1;
     }
     ab_json_set(answer, "cluster", ab_json_text(cluster));
+    ab_json_set(answer, "retained", ab_json_array()); /* nothing but what stands */
     ab_json_set(answer, "nodes", nodes);
     for (uint32_t p = 0; p < FIXTURE_PARTITIONS; p++) {
         ab_json_set(ab_json_at(ab_json_get(answer, "partitions"), p), "leader", ab_json_integer(live[p % live_count]));
