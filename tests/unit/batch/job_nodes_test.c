@@ -313,14 +313,14 @@ static void test_job_nodes_killed_at_any_moment_go_on(void **state)
     int64_t whole_us = ab_time_monotonic_us() - began_us;
     fixture_span_add(&stage->fixture, 40000);
     stage_logs_copy(stage);
+    int before = stage->publishes;
     for (int i = 0; i < 10; i++) {
-        int before = stage->publishes;
         pid_t pid = stage_job_start(3, "killed", "64");
         ab_time_sleep_us(whole_us / 4 + whole_us * i / 12);
         (void)kill(-pid, SIGKILL);
         int code = stage_job_wait(pid);
         assert_true(code == 0 || code == 128 + SIGKILL);
-        assert_true(stage->publishes <= before + 1);
+        assert_true(stage->publishes <= before + i + 1); /* a rank that outlives its job may publish a moment later */
     }
     ab_time_sleep_us(500 * AB_US_PER_MS); /* ranks outlive mpirun for a moment */
     stage->is_full = true;
