@@ -101,8 +101,7 @@ static ab_err key_ensure(const char *directory, enum ab_role role, struct ab_key
     return err;
 }
 
-/* Keys, and an allow list that has them; a list that is there belongs to the operator and stays. */
-static ab_err keys_complete(const char *directory, struct ab_error *error)
+ab_err ab_layout_keys_complete(const char *directory, struct ab_error *error)
 {
     AB_TRY(ab_crypto_init(error));
     struct ab_allow_entry entries[KEY_ROLES_COUNT] = {0};
@@ -130,7 +129,7 @@ ab_err ab_layout_complete(
         ab_delete(path);
         AB_TRY(err);
     }
-    AB_TRY(keys_complete(directory, error));
+    AB_TRY(ab_layout_keys_complete(directory, error));
     char *path = ab_layout_path(directory, "config/node.yaml");
     ab_err err = ab_file_exists(path) && !overwrite_config ? AB_OK : ab_config_write(path, config, error);
     ab_delete(path);

@@ -26,6 +26,10 @@ bool ab_layout_is_vacant(const char *directory);
 AB_MUST_USE ab_err ab_layout_create(
     const char *directory, uint32_t partitions_count, struct ab_cluster_identity *identity, struct ab_error *error);
 
+/* Makes the keys of the roles that are missing, and an allow list that has them; a list that is there belongs to the
+ * operator and stays. */
+AB_MUST_USE ab_err ab_layout_keys_complete(const char *directory, struct ab_error *error);
+
 /* Makes what is missing of folders, keys, allow list and config (written from `config`, also when `overwrite_config`).
  */
 AB_MUST_USE ab_err ab_layout_complete(

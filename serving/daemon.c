@@ -1,13 +1,8 @@
 #include "serving/daemon.h"
 
-#include "serving/execute.h"
+#include "serving/service.h"
 
-#include "common/base/histogram.h"
 #include "common/base/logging.h"
-#include "common/base/queue.h"
-#include "common/base/thread.h"
-#include "common/crypto/crypto.h"
-#include "common/wire/node.h"
 
 #include <getopt.h>
 #include <poll.h>
@@ -16,252 +11,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-
-#define QUEUE_REQUESTS 1024u
-#define QUEUE_BYTES (16u << 20)
-#define QUERY_MS_DEFAULT 30000
-#define CACHE_SHARE 2 /* half of the memory budget goes to the block cache */
-#define BACKGROUND_THREADS 2
-
-struct serving {
-    struct ab_node node;
-    struct ab_memory memory;           /* of queries */
-    struct ab_store_cache *cache;      /* owned */
-    struct ab_versions *versions;      /* owned */
-    struct ab_snapshot_source *source; /* owned */
-    struct ab_server *server;          /* owned */
-    struct ab_queue *queue;            /* owned; of struct ab_request */
-    struct ab_thread *threads;         /* owned */
-    uint32_t threads_count;
-    struct ab_lock statistics_lock; /* a histogram written by query threads and read by status */
-    struct ab_histogram latency_us; /* guarded by statistics_lock */
-    uint64_t failed_count;          /* guarded by statistics_lock */
-    atomic_bool is_stopping;
-};
-
-/* ---- answers of the network thread ---- */
-
-static void reply_json(struct ab_request *request, struct ab_json *value)
-{
-    struct ab_buffer text = {0};
-    ab_json_write(value, 0, &text);
-    ab_request_reply(request, AB_OK, NULL, ab_buffer_view(&text));
-    ab_buffer_fini(&text);
-    ab_json_destroy(value);
-}
-
-static struct ab_json *speed_json(const struct ab_endpoint *speed)
-{
-    char key[2 * AB_WIRE_KEY_BYTES + 1];
-    struct ab_json *object = ab_json_object();
-    ab_crypto_key_format(speed->public_key, key);
-    ab_json_set(object, "address", ab_json_text(speed->address));
-    ab_json_set(object, "public_key", ab_json_text(key));
-    return object;
-}
-
-static void reply_catalog(struct serving *serving, struct ab_request *request)
-{
-    struct ab_snapshot *snapshot = ab_snapshot_source_current(serving->source);
-    struct ab_buffer encoded = {0};
-    struct ab_buffer hex = {0};
-    char cluster_id[33];
-    ab_catalog_encode(snapshot->catalog, &encoded);
-    ab_buffer_put_as_hex(&hex, ab_buffer_view(&encoded));
-    ab_cluster_id_format(serving->node.identity.cluster_id, cluster_id);
-    struct ab_json *reply = ab_json_object();
-    ab_json_set(reply, "cluster_id", ab_json_text(cluster_id));
-    ab_json_set(reply, "partitions", ab_json_integer(snapshot->partitions_count));
-    ab_json_set(reply, "catalog_version", ab_json_integer((int64_t)snapshot->catalog->version));
-    ab_json_set(reply, "catalog", ab_json_text_of(ab_buffer_view(&hex)));
-    if (snapshot->speed.is_known) {
-        ab_json_set(reply, "speed", speed_json(&snapshot->speed));
-    }
-    ab_buffer_fini(&hex);
-    ab_buffer_fini(&encoded);
-    ab_snapshot_release(snapshot);
-    reply_json(request, reply);
-}
-
-static struct ab_json *views_json(const struct ab_snapshot *snapshot)
-{
-    struct ab_json *views = ab_json_array();
-    for (uint32_t v = 0; v < snapshot->views_count; v++) {
-        const struct ab_served_view *served = &snapshot->views[v];
-        struct ab_json *view = ab_json_object();
-        ab_json_set(view, "view", ab_json_text(served->view->name));
-        ab_json_set(view, "uid", ab_json_integer(served->view->uid));
-        if (served->version != NULL) {
-            const struct ab_version_manifest *manifest = ab_served_version_manifest(served->version);
-            ab_json_set_u64(view, "cut", manifest->cut);
-            ab_json_set(view, "attempt", ab_json_integer(manifest->attempt));
-            ab_json_set(view, "directories", ab_json_integer(manifest->directories_count));
-        }
-        if (served->damage != NULL) {
-            ab_json_set(view, "damage", ab_json_text(served->damage));
-        }
-        ab_json_append(views, view);
-    }
-    return views;
-}
-
-static void reply_status(struct serving *serving, struct ab_request *request)
-{
-    struct ab_snapshot *snapshot = ab_snapshot_source_current(serving->source);
-    struct ab_json *reply = ab_json_object();
-    ab_json_set(reply, "pid", ab_json_integer(getpid()));
-    ab_json_set(reply, "memory_bytes", ab_json_integer((int64_t)ab_memory_used(&serving->memory)));
-    ab_json_set(reply, "queued", ab_json_integer((int64_t)ab_queue_items(serving->queue)));
-    ab_lock_take(&serving->statistics_lock);
-    ab_json_set(reply, "queries", ab_json_integer((int64_t)serving->latency_us.count));
-    ab_json_set(reply, "failed", ab_json_integer((int64_t)serving->failed_count));
-    ab_json_set(reply, "p50_us", ab_json_integer((int64_t)ab_histogram_quantile(&serving->latency_us, 0.5)));
-    ab_json_set(reply, "p99_us", ab_json_integer((int64_t)ab_histogram_quantile(&serving->latency_us, 0.99)));
-    ab_lock_give(&serving->statistics_lock);
-    ab_json_set(reply, "views", views_json(snapshot));
-    ab_snapshot_release(snapshot);
-    reply_json(request, reply);
-}
-
-static void queue_request(struct serving *serving, struct ab_request *request)
-{
-    ab_err err = ab_queue_try_put(serving->queue, request, request->payload.bytes + sizeof *request);
-    if (err != AB_OK) {
-        ab_request_reply(request, err == AB_CLOSED ? AB_UNAVAILABLE : AB_FULL,
-            "too many queries are waiting: try again later", (struct ab_bytes){0});
-    }
-}
-
-static void on_request(struct ab_request *request, void *context)
-{
-    struct serving *serving = context;
-    switch (request->envelope.verb) {
-    case AB_VERB_PING:
-        if (request->payload.bytes > 0) { /* "speed": all the way there and back */
-            queue_request(serving, request);
-        } else {
-            ab_request_reply(request, AB_OK, NULL, (struct ab_bytes){0});
-        }
-        return;
-    case AB_VERB_STATUS:
-        reply_status(serving, request);
-        return;
-    case AB_VERB_CATALOG:
-    case AB_VERB_QUERY:
-        queue_request(serving, request);
-        return;
-    case AB_VERB_SHUTDOWN:
-        ab_request_reply(request, AB_OK, NULL, (struct ab_bytes){0});
-        (void)kill(getpid(), SIGTERM); /* cannot fail for ourselves */
-        return;
-    default:
-        ab_request_reply(request, AB_UNSUPPORTED, "the serving layer does not answer this verb", (struct ab_bytes){0});
-    }
-}
-
-/* ---- query threads ---- */
-
-static int64_t request_deadline(const struct ab_request *request)
-{
-    int64_t latest_us = request->received_us + QUERY_MS_DEFAULT * AB_US_PER_MS;
-    return request->deadline_us < latest_us ? request->deadline_us : latest_us;
-}
-
-static void ping_answer(struct ab_executor *executor, struct ab_request *request)
-{
-    struct ab_error error = {0};
-    ab_err err = ab_executor_ping(executor, request_deadline(request), &error);
-    ab_request_reply(request, err, err == AB_OK ? NULL : error.text, (struct ab_bytes){0});
-}
-
-static void query_answer(struct serving *serving, struct ab_executor *executor, struct ab_request *request,
-    struct ab_arena *arena, struct ab_buffer *reply)
-{
-    struct ab_wire_query query = {0};
-    struct ab_error error = {0};
-    ab_buffer_clear(reply);
-    ab_err err = ab_wire_query_decode(request->payload, arena, &query);
-    if (err == AB_OK) {
-        err = ab_executor_query(executor, &query, request_deadline(request), reply, &error);
-    } else {
-        (void)ab_error_set(&error, err, "the query message is malformed");
-    }
-    int64_t took_us = ab_time_monotonic_us() - request->received_us;
-    ab_request_reply(
-        request, err, err == AB_OK ? NULL : error.text, err == AB_OK ? ab_buffer_view(reply) : (struct ab_bytes){0});
-    ab_lock_take(&serving->statistics_lock);
-    ab_histogram_add(&serving->latency_us, took_us < 0 ? 0 : (uint64_t)took_us);
-    serving->failed_count += err != AB_OK;
-    ab_lock_give(&serving->statistics_lock);
-    ab_arena_reset(arena);
-}
-
-static void query_thread(void *context)
-{
-    struct serving *serving = context;
-    struct ab_executor *executor = ab_executor_create(serving->node.wire, serving->source, &serving->memory);
-    struct ab_arena arena = {0};
-    struct ab_buffer reply = {.memory = &serving->memory, .bytes_max = AB_WIRE_MESSAGE_BYTES_MAX};
-    ab_arena_init(&arena, &serving->memory, 0);
-    void *item = NULL;
-    while (ab_queue_take(serving->queue, &item, 1, -1) == 1) {
-        struct ab_request *request = item;
-        if (request->envelope.verb == AB_VERB_PING) {
-            ping_answer(executor, request);
-        } else if (request->envelope.verb == AB_VERB_CATALOG) {
-            ab_snapshot_source_refresh(serving->source); /* who has just applied a catalog is to find it */
-            reply_catalog(serving, request);
-        } else {
-            query_answer(serving, executor, request, &arena, &reply);
-        }
-    }
-    ab_buffer_fini(&reply);
-    ab_arena_fini(&arena);
-    ab_executor_destroy(executor);
-}
-
-/* ---- life ---- */
-
-static ab_err serving_start(struct serving *serving, const char *directory, struct ab_error *error)
-{
-    struct ab_node_options options = {
-        .directory = directory, .role = "node", .name = "anabranch-serving", .is_server = true};
-    AB_TRY(ab_node_open(&options, &serving->node, error));
-    const struct ab_config *config = &serving->node.config;
-    size_t cache_bytes = config->memory_bytes.serving / CACHE_SHARE;
-    ab_memory_init(&serving->memory, config->memory_bytes.serving - cache_bytes, NULL);
-    serving->cache = ab_store_cache_create(cache_bytes, BACKGROUND_THREADS);
-    serving->versions = ab_versions_create(directory, serving->cache);
-    serving->queue = ab_queue_create(QUEUE_REQUESTS, QUEUE_BYTES);
-    AB_TRY(ab_snapshot_source_open(
-        directory, serving->node.identity.partitions_count, serving->versions, &serving->source, error));
-    struct ab_server_options server = {.address = config->listen.serving, .on_request = on_request, .context = serving};
-    AB_TRY(ab_server_open(serving->node.wire, &server, &serving->server, error));
-    AB_TRY(ab_server_self_test(serving->server, error));
-    serving->threads_count = config->query_threads;
-    serving->threads = ab_new_array(struct ab_thread, serving->threads_count);
-    for (uint32_t i = 0; i < serving->threads_count; i++) {
-        ab_thread_start(&serving->threads[i], "query", query_thread, serving);
-    }
-    return ab_node_endpoint_write(&serving->node, "serving", ab_server_address(serving->server), error);
-}
-
-static void serving_stop(struct serving *serving)
-{
-    if (serving->queue != NULL) {
-        ab_queue_close(serving->queue);
-    }
-    for (uint32_t i = 0; i < serving->threads_count; i++) {
-        ab_thread_join(&serving->threads[i]);
-    }
-    ab_server_close(serving->server);
-    ab_snapshot_source_close(serving->source);
-    ab_versions_destroy(serving->versions);
-    ab_store_cache_destroy(serving->cache);
-    ab_queue_destroy(serving->queue);
-    ab_delete(serving->threads);
-    ab_node_close(&serving->node);
-}
 
 /* Blocks the signals that end a daemon in every thread and waits for one of them. */
 static int signals_block(void)
@@ -318,19 +67,24 @@ int ab_serving_run(int argc, char **argv)
     }
     ab_logging_init("anabranch-serving", AB_LOG_INFO, STDERR_FILENO);
     int signals = signals_block();
-    struct serving serving = {0};
+    struct ab_node node = {0};
+    struct ab_service *service = NULL;
     struct ab_error error = {0};
-    ab_lock_init(&serving.statistics_lock);
-    ab_err err = serving_start(&serving, directory, &error);
+    struct ab_node_options node_options = {
+        .directory = directory, .role = "node", .name = "anabranch-serving", .is_server = true};
+    ab_err err = ab_node_open(&node_options, &node, &error);
     if (err == AB_OK) {
-        ab_info("serving", "%s", ab_server_address(serving.server));
+        err = ab_service_open(&node, &service, &error);
+    }
+    if (err == AB_OK) {
+        ab_info("serving", "%s", ab_service_address(service));
         signals_wait(signals);
         ab_info("stopping", "asked to");
     } else {
         ab_error_log("cannot start", "%s", error.text);
     }
-    serving_stop(&serving);
-    ab_lock_fini(&serving.statistics_lock);
+    ab_service_close(service);
+    ab_node_close(&node);
     (void)close(signals);
     return err == AB_OK ? 0 : 1;
 }

@@ -1,7 +1,4 @@
-/* daemon: the serving process: a server, a bounded queue of requests, query threads.
- *
- * The network thread answers what costs nothing (ping, catalog, status) and queues queries; a full queue is answered
- * with AB_FULL at once, never by growth (I8). Each query thread owns an executor.
+/* daemon: the serving process: its command line, its signals, its service.
  *
  * Threads: run() is the main thread; see the folder's README for the others.
  */

@@ -1,6 +1,7 @@
 #include "serving/execute.h"
 
 #include "serving/batch_scan.h"
+#include "serving/gather.h"
 #include "serving/route.h"
 
 #include "common/aggregate/rollup.h"
@@ -12,7 +13,6 @@
 #define PREPARED_QUERIES 64u
 #define ATTEMPTS_MAX 5
 #define STALE_WAIT_US (20 * AB_US_PER_MS)
-#define SPEED_MOVED_EVERY_MS 100 /* how long to wait for speed before looking whether it answers elsewhere by now */
 #define REPLY_BYTES_MAX (AB_WIRE_MESSAGE_BYTES_MAX - (64u << 10))
 
 /* A parsed query, kept because services ask the same thing again and again. */
@@ -23,11 +23,9 @@ struct prepared_query {
 };
 
 struct ab_executor {
-    struct ab_wire *wire;              /* borrowed */
     struct ab_snapshot_source *source; /* borrowed */
     struct ab_memory *memory;          /* borrowed */
-    struct ab_channel *speed;          /* owned; NULL until known */
-    struct ab_endpoint speed_endpoint; /* of the channel */
+    struct ab_gather *gather;          /* owned */
     struct prepared_query prepared[PREPARED_QUERIES];
     struct ab_arena arena; /* of the query in hand */
 };
@@ -35,18 +33,15 @@ struct ab_executor {
 /* One query on its way. */
 struct execution {
     struct ab_executor *executor;
-    const struct ab_snapshot *snapshot;
+    struct ab_snapshot *snapshot;
     const struct ab_served_view *served;
     const struct ab_query *query;
     const struct ab_wire_query *request;
     struct ab_rollup *rollup; /* owned */
     bool *wanted_partitions;  /* in the arena */
     bool *wanted_shards;      /* in the arena */
-    uint64_t *offsets;        /* in the arena; per partition, as the speed side was read */
-    int64_t as_of_us;
-    uint64_t request_id;
+    struct ab_gathered gathered;
     bool is_planned;
-    bool has_speed;
     int64_t deadline_us;
     struct ab_error *error;
 };
@@ -55,7 +50,7 @@ struct ab_executor *ab_executor_create(
     struct ab_wire *wire, struct ab_snapshot_source *source, struct ab_memory *memory)
 {
     struct ab_executor *executor = ab_new(struct ab_executor);
-    executor->wire = wire;
+    executor->gather = ab_gather_create(wire, source);
     executor->source = source;
     executor->memory = memory;
     ab_arena_init(&executor->arena, memory, 0);
@@ -71,7 +66,7 @@ void ab_executor_destroy(struct ab_executor *executor)
         ab_query_destroy(executor->prepared[i].query);
         ab_delete(executor->prepared[i].sql);
     }
-    ab_channel_close(executor->speed);
+    ab_gather_destroy(executor->gather);
     ab_arena_fini(&executor->arena);
     ab_delete(executor);
 }
@@ -142,8 +137,7 @@ static ab_err execution_plan(struct execution *execution)
     uint32_t count = snapshot->partitions_count;
     execution->wanted_partitions = ab_arena_zalloc(&executor->arena, count);
     execution->wanted_shards = ab_arena_zalloc(&executor->arena, count);
-    execution->offsets = ab_arena_zalloc(&executor->arena, count * sizeof(uint64_t));
-    if (execution->wanted_partitions == NULL || execution->wanted_shards == NULL || execution->offsets == NULL) {
+    if (execution->wanted_partitions == NULL || execution->wanted_shards == NULL) {
         return ab_error_set(execution->error, AB_FULL, "no memory for another query now");
     }
     execution->is_planned = true;
@@ -162,110 +156,24 @@ static uint64_t execution_cut(const struct execution *execution)
 
 /* ---- the speed branch ---- */
 
-/* Keeps the channel pointed at where speed answers now. */
-static ab_err speed_connect(struct ab_executor *executor, const struct ab_endpoint *endpoint, struct ab_error *error)
-{
-    if (!endpoint->is_known) {
-        return ab_error_set(error, AB_UNAVAILABLE, "the speed layer has not started yet");
-    }
-    if (executor->speed != NULL && memcmp(endpoint, &executor->speed_endpoint, sizeof *endpoint) == 0) {
-        return AB_OK;
-    }
-    struct ab_channel_options options = {.address = endpoint->address};
-    memcpy(options.server_key, endpoint->public_key, sizeof options.server_key);
-    struct ab_channel *channel = NULL;
-    AB_TRY(ab_channel_open(executor->wire, &options, &channel, error));
-    ab_channel_close(executor->speed);
-    executor->speed = channel;
-    executor->speed_endpoint = *endpoint;
-    return AB_OK;
-}
-
 static ab_err speed_ask(struct execution *execution)
 {
-    struct ab_executor *executor = execution->executor;
-    uint32_t *partitions = ab_arena_alloc(&executor->arena, execution->snapshot->partitions_count * sizeof *partitions);
-    if (partitions == NULL) {
-        return ab_error_set(execution->error, AB_FULL, "no memory for another query now");
-    }
-    struct ab_wire_state_query question = {.sql = execution->request->sql,
-        .catalog_hash = execution->served->catalog_key,
+    const struct ab_wire_query *request = execution->request;
+    struct ab_gather_question question = {.snapshot = execution->snapshot,
+        .sql = request->sql,
+        .catalog_key = execution->served->catalog_key,
         .cut = execution_cut(execution),
-        .partitions = partitions};
-    for (uint32_t p = 0; p < execution->snapshot->partitions_count; p++) {
-        if (execution->wanted_partitions[p]) {
-            partitions[question.partitions_count++] = p;
-        }
+        .wanted = execution->wanted_partitions,
+        .offsets = request->offsets,
+        .offsets_count = request->offsets_count,
+        .allow_partial = request->allow_partial,
+        .deadline_us = execution->deadline_us,
+        .arena = &execution->executor->arena,
+        .rollup = execution->rollup};
+    if (request->offsets_count > execution->snapshot->partitions_count) {
+        return ab_error_set(execution->error, AB_INVALID, "offsets of more partitions than there are");
     }
-    if (question.partitions_count == 0) {
-        execution->has_speed = true; /* contradicting pins: there is nothing to ask */
-        return AB_OK;
-    }
-    AB_TRY(speed_connect(executor, &execution->snapshot->speed, execution->error));
-    struct ab_buffer payload = {0};
-    ab_wire_state_query_encode(&question, &payload);
-    int64_t left_ms = (execution->deadline_us - ab_time_monotonic_us()) / AB_US_PER_MS;
-    struct ab_envelope envelope = {.verb = AB_VERB_STATE_QUERY, .deadline_ms = left_ms < 1 ? 1 : (uint32_t)left_ms};
-    ab_err err = ab_channel_send(executor->speed, &envelope, ab_buffer_view(&payload));
-    ab_buffer_fini(&payload);
-    execution->request_id = envelope.request_id;
-    return err == AB_OK ? AB_OK : ab_error_set(execution->error, AB_UNAVAILABLE, "the speed layer cannot be reached");
-}
-
-static ab_err speed_merge(struct execution *execution, const struct ab_answer *answer)
-{
-    if (answer->envelope.status != AB_OK) {
-        return ab_error_set(execution->error, answer->envelope.status, "%s", answer->envelope.error);
-    }
-    struct ab_wire_state_reply reply = {0};
-    AB_TRY(ab_wire_state_reply_decode(answer->payload, &execution->executor->arena, &reply));
-    AB_TRY(ab_rollup_merge(execution->rollup, reply.rows));
-    for (size_t i = 0; i < reply.partitions_count; i++) {
-        if (reply.partitions[i] < execution->snapshot->partitions_count) {
-            execution->offsets[reply.partitions[i]] = reply.offsets[i];
-        }
-    }
-    execution->as_of_us = reply.as_of_us;
-    execution->has_speed = true;
-    return AB_OK;
-}
-
-/* True when speed was started again since it was asked: whoever was asked will not answer. */
-static bool speed_has_moved(struct ab_executor *executor)
-{
-    struct ab_snapshot *current = ab_snapshot_source_current(executor->source);
-    bool has_moved =
-        current->speed.is_known && memcmp(&current->speed, &executor->speed_endpoint, sizeof current->speed) != 0;
-    ab_snapshot_release(current);
-    return has_moved;
-}
-
-/* Waits for the answer to this request; later answers to earlier ones are passed over. AB_AGAIN when speed has moved
- * meanwhile. */
-static ab_err speed_gather(struct execution *execution)
-{
-    while (execution->request_id != 0) {
-        int64_t left_ms = (execution->deadline_us - ab_time_monotonic_us()) / AB_US_PER_MS;
-        int wait_ms = left_ms < SPEED_MOVED_EVERY_MS ? (int)left_ms : SPEED_MOVED_EVERY_MS;
-        struct ab_answer answer = {0};
-        ab_err received = left_ms <= 0 ? AB_CLOSED : ab_channel_receive(execution->executor->speed, wait_ms, &answer);
-        if (received == AB_TIMEOUT && speed_has_moved(execution->executor)) {
-            return ab_error_set(execution->error, AB_AGAIN, "the speed layer was started again meanwhile");
-        }
-        if (received == AB_TIMEOUT) {
-            continue;
-        }
-        if (received != AB_OK) {
-            return ab_error_set(execution->error, AB_TIMEOUT, "the speed layer did not answer before the deadline");
-        }
-        bool is_mine = answer.envelope.request_id == execution->request_id;
-        ab_err err = is_mine ? speed_merge(execution, &answer) : AB_OK;
-        ab_answer_free(&answer);
-        if (is_mine) {
-            return err == AB_OK ? AB_OK : ab_error_wrap(execution->error, err, "speed layer");
-        }
-    }
-    return AB_OK;
+    return ab_gather_begin(execution->executor->gather, &question, execution->error);
 }
 
 /* ---- the answer ---- */
@@ -286,10 +194,10 @@ static ab_err reply_encode(struct execution *execution, struct ab_column *column
     struct ab_served_version *version = execution->served->version;
     char name[160] = "";
     struct ab_token token = {.cut = execution_cut(execution),
-        .offsets = execution->offsets,
-        .offsets_count = execution->snapshot->partitions_count,
-        .as_of_us = execution->as_of_us,
-        .is_complete = execution->has_speed};
+        .offsets = execution->gathered.offsets,
+        .offsets_count = execution->gathered.offsets == NULL ? 0 : execution->snapshot->partitions_count,
+        .as_of_us = execution->gathered.as_of_us,
+        .is_complete = execution->gathered.is_complete};
     if (version != NULL) {
         const struct ab_version_manifest *manifest = ab_served_version_manifest(version);
         snprintf(name, sizeof name, "%s-%" PRIu32 "/%" PRIu64 "-%" PRIu32, manifest->view, manifest->definition_version,
@@ -312,6 +220,18 @@ static ab_err reply_encode(struct execution *execution, struct ab_column *column
     return AB_OK;
 }
 
+/* What an incomplete answer says of what it lacks. */
+static void missing_put(const struct execution *execution, struct ab_buffer *text)
+{
+    if (execution->snapshot->leaders.is_single) {
+        ab_buffer_put_format(
+            text, "incomplete: the speed layer did not answer; rows after the version's cut are missing");
+        return;
+    }
+    ab_buffer_put_format(text, "incomplete: rows after the version's cut are missing of partitions ");
+    ab_gather_put_missing(execution->executor->gather, text);
+}
+
 static ab_err execution_finish(struct execution *execution, struct ab_buffer *out)
 {
     struct ab_arena *arena = &execution->executor->arena;
@@ -322,15 +242,18 @@ static ab_err execution_finish(struct execution *execution, struct ab_buffer *ou
     struct ab_bytes warnings[2];
     size_t warnings_count = 0;
     char text[128];
+    struct ab_buffer missing = {0};
     if (overflows > 0) {
         snprintf(text, sizeof text, "%" PRIu64 " values did not fit their type and are shown as NULL", overflows);
         warnings[warnings_count++] = ab_bytes_of_text(text);
     }
-    if (!execution->has_speed) {
-        warnings[warnings_count++] =
-            ab_bytes_of_text("incomplete: the speed layer did not answer; rows after the version's cut are missing");
+    if (!execution->gathered.is_complete) {
+        missing_put(execution, &missing);
+        warnings[warnings_count++] = ab_buffer_view(&missing);
     }
-    return reply_encode(execution, columns, rows_count, warnings, warnings_count, out);
+    ab_err err = reply_encode(execution, columns, rows_count, warnings, warnings_count, out);
+    ab_buffer_fini(&missing);
+    return err;
 }
 
 /* Both branches; the node looks for its groups while we look for ours. */
@@ -346,8 +269,9 @@ static ab_err execution_run(struct execution *execution, struct ab_buffer *out)
             execution->deadline_us, execution->rollup, execution->error));
     }
     if (speed == AB_OK) {
-        speed = speed_gather(execution);
+        speed = ab_gather_wait(execution->executor->gather, execution->error);
     }
+    execution->gathered = ab_gather_result(execution->executor->gather);
     if (speed != AB_OK && (speed == AB_STALE || speed == AB_AGAIN || !execution->request->allow_partial)) {
         return speed;
     }
@@ -391,6 +315,7 @@ static ab_err executor_attempt(struct ab_executor *executor, const struct ab_wir
     } else if (err == AB_STALE && execution.is_planned && execution.served->version == NULL) {
         err = not_whole(&execution);
     }
+    ab_gather_end(executor->gather);
     ab_rollup_destroy(execution.rollup);
     ab_arena_reset(&executor->arena);
     ab_snapshot_release(snapshot);
@@ -417,14 +342,7 @@ ab_err ab_executor_query(struct ab_executor *executor, const struct ab_wire_quer
 ab_err ab_executor_ping(struct ab_executor *executor, int64_t deadline_us, struct ab_error *error)
 {
     struct ab_snapshot *snapshot = ab_snapshot_source_current(executor->source);
-    struct ab_answer answer = {0};
-    ab_err err = speed_connect(executor, &snapshot->speed, error);
-    if (err == AB_OK) {
-        int64_t left_ms = (deadline_us - ab_time_monotonic_us()) / AB_US_PER_MS;
-        err = ab_channel_call(
-            executor->speed, AB_VERB_PING, (struct ab_bytes){0}, left_ms < 1 ? 1 : (int)left_ms, &answer, error);
-    }
-    ab_answer_free(&answer);
+    ab_err err = ab_gather_ping(executor->gather, snapshot, deadline_us, error);
     ab_snapshot_release(snapshot);
     return err;
 }

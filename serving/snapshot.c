@@ -2,22 +2,29 @@
 
 #include "common/base/logging.h"
 #include "common/base/thread.h"
-#include "common/coordination/coordination.h"
+#include "common/coordination/configured.h"
 #include "common/wire/node.h"
 
 #define POLL_MS 50
+#define REFRESH_WAIT_US (200 * AB_US_PER_MS)
 #define WARN_EVERY_US (10 * AB_US_PER_SECOND)
 #define MEND_EVERY_US AB_US_PER_SECOND /* between attempts to open damaged versions: somebody may put files back */
 
 struct ab_snapshot_source {
-    char *directory; /* owned */
+    char *directory;                /* owned */
+    const struct ab_config *config; /* borrowed */
     uint32_t partitions_count;
     struct ab_versions *versions;         /* borrowed */
-    struct ab_coordination *coordination; /* owned */
+    struct ab_coordination *coordination; /* owned; guarded by refresh_lock: made anew when its session is over */
+    struct ab_endpoint serving;           /* guarded by refresh_lock: to be registered, when it is known */
     struct ab_lock lock;                  /* guards current; a pointer handed to query threads */
     struct ab_snapshot *current;          /* owned reference; guarded by lock */
+    struct ab_condition changed;          /* with lock: of the two below, and is_stopping */
+    uint64_t rounds_wanted;               /* guarded by lock: refreshes asked of the thread */
+    uint64_t rounds_done;                 /* guarded by lock */
     struct ab_lock refresh_lock;          /* one refresh at a time; taken before lock */
     uint64_t revision;                    /* guarded by refresh_lock: what current was made of */
+    bool is_revision_known;               /* guarded by refresh_lock: false in a new session */
     int64_t made_us;                      /* guarded by refresh_lock: when */
     atomic_int_fast64_t warned_us;        /* when a failure was last told of: they repeat with every poll */
     struct ab_thread thread;
@@ -54,6 +61,7 @@ void ab_snapshot_release(struct ab_snapshot *snapshot)
         ab_catalog_release(snapshot->views[v].catalog);
     }
     ab_delete(snapshot->views);
+    ab_leaders_fini(&snapshot->leaders);
     ab_catalog_release(snapshot->catalog);
     ab_delete(snapshot);
 }
@@ -187,6 +195,11 @@ static void speed_endpoint_read(const char *directory, struct ab_endpoint *endpo
     }
 }
 
+static bool is_single(const struct ab_snapshot_source *source)
+{
+    return source->config->cluster.node == 0;
+}
+
 static ab_err snapshot_fill(struct ab_snapshot_source *source, struct ab_snapshot *snapshot, struct ab_error *error)
 {
     ab_err err = catalog_read(source->coordination, "/catalog", &snapshot->catalog, error);
@@ -195,6 +208,11 @@ static ab_err snapshot_fill(struct ab_snapshot_source *source, struct ab_snapsho
     }
     speed_endpoint_read(source->directory, &snapshot->speed);
     snapshot->partitions_count = source->partitions_count;
+    if (is_single(source)) {
+        ab_leaders_single(&snapshot->leaders, source->partitions_count, &snapshot->speed);
+    } else {
+        AB_TRY(ab_leaders_read(source->coordination, source->partitions_count, &snapshot->leaders, error));
+    }
     snapshot->views = ab_new_array(struct ab_served_view, snapshot->catalog->views_count + 1);
     for (uint32_t v = 0; v < snapshot->catalog->views_count; v++) {
         snapshot->views_count++;
@@ -218,7 +236,7 @@ static bool has_damage(const struct ab_snapshot *snapshot)
 static bool is_current_locked(
     const struct ab_snapshot_source *source, uint64_t revision, const struct ab_endpoint *speed)
 {
-    return source->current != NULL && revision == source->revision &&
+    return source->current != NULL && source->is_revision_known && revision == source->revision &&
            memcmp(speed, &source->current->speed, sizeof *speed) == 0 &&
            (!has_damage(source->current) || ab_time_monotonic_us() - source->made_us < MEND_EVERY_US);
 }
@@ -259,21 +277,56 @@ static ab_err refresh_locked(struct ab_snapshot_source *source, struct ab_error 
     source->current = made;
     ab_lock_give(&source->lock);
     source->revision = revision;
+    source->is_revision_known = true;
     source->made_us = ab_time_monotonic_us();
     damage_warn(source, made);
     ab_snapshot_release(old);
     return AB_OK;
 }
 
+static ab_err register_locked(struct ab_snapshot_source *source, struct ab_error *error)
+{
+    if (is_single(source) || !source->serving.is_known) {
+        return AB_OK;
+    }
+    return ab_leaders_register_serving(source->coordination, source->config->cluster.node, &source->serving, error);
+}
+
+/* The session is over, and with it what was registered: begins another one. */
+static ab_err session_renew_locked(struct ab_snapshot_source *source, struct ab_error *error)
+{
+    struct ab_coordination *opened = NULL;
+    AB_TRY(ab_coordination_open_configured(source->config, source->directory, &opened, error));
+    ab_coordination_close(source->coordination);
+    source->coordination = opened;
+    source->is_revision_known = false;
+    return register_locked(source, error);
+}
+
 static ab_err source_refresh(struct ab_snapshot_source *source, struct ab_error *error)
 {
     ab_lock_take(&source->refresh_lock);
     ab_err err = refresh_locked(source, error);
+    if (err == AB_CLOSED) {
+        *error = (struct ab_error){0};
+        err = session_renew_locked(source, error);
+        err = err == AB_OK ? refresh_locked(source, error) : err;
+    }
     ab_lock_give(&source->refresh_lock);
     return err;
 }
 
-void ab_snapshot_source_refresh(struct ab_snapshot_source *source)
+ab_err ab_snapshot_source_register(
+    struct ab_snapshot_source *source, const struct ab_endpoint *serving, struct ab_error *error)
+{
+    ab_lock_take(&source->refresh_lock);
+    source->serving = *serving;
+    ab_err err = register_locked(source, error);
+    ab_lock_give(&source->refresh_lock);
+    return err;
+}
+
+static void refresh_now(struct ab_snapshot_source *source)
 {
     struct ab_error error = {0};
     int64_t now = ab_time_monotonic_us();
@@ -283,28 +336,61 @@ void ab_snapshot_source_refresh(struct ab_snapshot_source *source)
     }
 }
 
+void ab_snapshot_source_refresh(struct ab_snapshot_source *source)
+{
+    if (is_single(source)) {
+        refresh_now(source);
+        return;
+    }
+    int64_t until_us = ab_time_monotonic_us() + REFRESH_WAIT_US;
+    ab_lock_take(&source->lock);
+    uint64_t mine = ++source->rounds_wanted;
+    ab_condition_signal_all(&source->changed);
+    while (source->rounds_done < mine && ab_condition_wait(&source->changed, &source->lock, until_us)) {
+    }
+    ab_lock_give(&source->lock);
+}
+
+/* Sleeps until the next look is due, or wanted; how many are wanted. */
+static uint64_t watch_sleep(struct ab_snapshot_source *source)
+{
+    int64_t until_us = ab_time_monotonic_us() + POLL_MS * AB_US_PER_MS;
+    bool is_in_time = true;
+    ab_lock_take(&source->lock);
+    while (source->rounds_wanted == source->rounds_done && !atomic_load(&source->is_stopping) && is_in_time) {
+        is_in_time = ab_condition_wait(&source->changed, &source->lock, until_us);
+    }
+    uint64_t wanted = source->rounds_wanted;
+    ab_lock_give(&source->lock);
+    return wanted;
+}
+
 static void source_watch(void *context)
 {
     struct ab_snapshot_source *source = context;
     while (!atomic_load(&source->is_stopping)) {
-        ab_time_sleep_us(POLL_MS * AB_US_PER_MS);
-        ab_snapshot_source_refresh(source);
+        uint64_t wanted = watch_sleep(source);
+        refresh_now(source);
+        ab_lock_take(&source->lock);
+        source->rounds_done = wanted;
+        ab_condition_signal_all(&source->changed);
+        ab_lock_give(&source->lock);
     }
 }
 
-ab_err ab_snapshot_source_open(const char *directory, uint32_t partitions_count, struct ab_versions *versions,
-    struct ab_snapshot_source **source, struct ab_error *error)
+ab_err ab_snapshot_source_open(
+    const struct ab_snapshot_options *options, struct ab_snapshot_source **source, struct ab_error *error)
 {
     struct ab_snapshot_source *made = ab_new(struct ab_snapshot_source);
-    made->directory = ab_new_text(directory);
-    made->partitions_count = partitions_count;
-    made->versions = versions;
+    made->directory = ab_new_text(options->directory);
+    made->config = options->config;
+    made->partitions_count = options->partitions_count;
+    made->versions = options->versions;
     atomic_init(&made->warned_us, -WARN_EVERY_US);
     ab_lock_init(&made->lock);
     ab_lock_init(&made->refresh_lock);
-    char *address = ab_new_format("local:%s/coordination", directory);
-    ab_err err = ab_coordination_open(address, &made->coordination, error);
-    ab_delete(address);
+    ab_condition_init(&made->changed);
+    ab_err err = ab_coordination_open_configured(options->config, options->directory, &made->coordination, error);
     if (err == AB_OK) {
         err = source_refresh(made, error);
     }
@@ -322,12 +408,16 @@ void ab_snapshot_source_close(struct ab_snapshot_source *source)
     if (source == NULL) {
         return;
     }
+    ab_lock_take(&source->lock);
     atomic_store(&source->is_stopping, true);
+    ab_condition_signal_all(&source->changed);
+    ab_lock_give(&source->lock);
     ab_thread_join(&source->thread);
     ab_snapshot_release(source->current);
     ab_coordination_close(source->coordination);
     ab_lock_fini(&source->lock);
     ab_lock_fini(&source->refresh_lock);
+    ab_condition_fini(&source->changed);
     ab_delete(source->directory);
     ab_delete(source);
 }

@@ -93,6 +93,7 @@ static struct ab_json *control_json(const struct ab_control *control)
 {
     struct ab_json *json = ab_json_object();
     struct ab_json *list = ab_json_array();
+    struct ab_json *led = ab_json_array(); /* who asks for marks has to know which partitions have answered */
     bool is_marks = control->verb == AB_VERB_SOURCE_MARKS;
     if (!is_marks) {
         ab_json_set(json, "cut", ab_json_integer((int64_t)control->cut));
@@ -100,6 +101,9 @@ static struct ab_json *control_json(const struct ab_control *control)
     for (uint32_t p = 0; p < control->engine->options.partitions_count; p++) {
         if (control->parts[p].is_elsewhere) {
             continue;
+        }
+        if (is_marks && control->engine->replicators != NULL) {
+            ab_json_append(led, ab_json_integer(p));
         }
         if (control->verb == AB_VERB_CUT) {
             ab_json_append(list, cut_part_json(control, control->engine->partitions[p]));
@@ -111,6 +115,11 @@ static struct ab_json *control_json(const struct ab_control *control)
         ab_json_destroy(list);
     } else {
         ab_json_set(json, is_marks ? "marks" : "partitions", list);
+    }
+    if (is_marks && control->engine->replicators != NULL) {
+        ab_json_set(json, "partitions", led);
+    } else {
+        ab_json_destroy(led);
     }
     return json;
 }

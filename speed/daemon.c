@@ -157,17 +157,13 @@ static ab_err membership_start(struct daemon *daemon, struct ab_error *error)
     if (daemon->membership == NULL) {
         return AB_OK;
     }
-    struct ab_membership_start start = {.address = ab_server_address(daemon->server),
+    const struct ab_membership_start start = {.address = ab_server_address(daemon->server),
         .public_key = daemon->node.keys.public_key,
         .on_input = ab_engine_on_input,
         .on_over = ab_engine_ask_to_stop,
+        .damaged = ab_engine_damaged,
         .context = daemon->engine};
-    uint32_t *damaged = NULL;
-    ab_engine_damaged(daemon->engine, &damaged, &start.damaged_count);
-    start.damaged = damaged;
-    ab_err err = ab_membership_start(daemon->membership, &start, error);
-    ab_delete(damaged);
-    return err;
+    return ab_membership_start(daemon->membership, &start, error);
 }
 
 static ab_err daemon_open(struct daemon *daemon, const char *directory, struct ab_error *error)

@@ -4,6 +4,7 @@
 #include "common/base/logging.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #define QUEUE_BYTES_MAX (64u << 20)
 #define QUEUE_BYTES_MIN (1u << 20)
@@ -27,6 +28,7 @@ static ab_err replicator_create(
         .incarnation = replication->incarnation,
         .disk_id = replication->disk_id,
         .damaged_until = report.damaged_until,
+        .progress_us = &engine->progress_us[partition % engine->options.workers],
         .outlets = replication->outlets,
         .context = replication->context};
     return ab_replicator_create(&options, &engine->replicators[partition], error);
@@ -94,6 +96,7 @@ ab_err ab_engine_open(const struct ab_engine_options *options, struct ab_engine 
     made->plans = ab_plans_create();
     made->partitions = ab_new_array(struct ab_partition *, options->partitions_count);
     made->workers = ab_new_array(struct ab_worker *, made->options.workers);
+    made->progress_us = ab_new_array(atomic_int_fast64_t, made->options.workers);
     made->flusher = ab_flusher_start(flush_threads(made), options->partitions_count);
     const struct ab_served_catalog *initial = NULL;
     ab_err err = AB_OK;
@@ -157,6 +160,7 @@ void ab_engine_close(struct ab_engine *engine)
     ab_store_cache_destroy(engine->cache);
     ab_delete(engine->partitions);
     ab_delete(engine->replicators);
+    ab_delete(engine->progress_us);
     ab_delete(engine->workers);
     ab_delete((char *)(uintptr_t)engine->options.directory);
     ab_delete(engine);
@@ -168,17 +172,16 @@ ab_err ab_engine_add_catalog(struct ab_engine *engine, struct ab_bytes encoded, 
     return ab_catalogs_add(engine->catalogs, encoded, &served, error);
 }
 
-void ab_engine_damaged(const struct ab_engine *engine, uint32_t **partitions, uint32_t *count)
+uint32_t ab_engine_damaged(uint32_t *partitions, void *context)
 {
-    *partitions = ab_new_array(uint32_t, engine->options.partitions_count);
-    *count = 0;
+    const struct ab_engine *engine = context;
+    uint32_t count = 0;
     for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
-        struct ab_partition_report report;
-        ab_partition_report(engine->partitions[p], &report);
-        if (report.damaged_until > 0) {
-            (*partitions)[(*count)++] = p;
+        if (ab_replicator_is_damaged(engine->replicators[p])) {
+            partitions[count++] = p;
         }
     }
+    return count;
 }
 
 bool ab_engine_on_input(struct ab_replica_input *input, void *context)
@@ -210,8 +213,26 @@ void ab_engine_ask_to_stop(void *context)
     atomic_store(&engine->is_stop_wanted, true);
 }
 
+/* A worker that hangs in its disk would hold the leadership of its partitions as long as other threads keep the session
+ * alive (H20): the process ends, and others lead. */
+static void stall_check(const struct ab_engine *engine)
+{
+    int64_t now = ab_time_monotonic_us();
+    for (uint32_t w = 0; engine->replicators != NULL && w < engine->options.workers; w++) {
+        int64_t progress_us = atomic_load(&engine->progress_us[w]);
+        if (progress_us > 0 && now - progress_us > AB_WORKER_STALL_US) {
+            ab_error_log("worker hangs",
+                "worker %u has done nothing for %" PRId64 " s: the process ends, so that other "
+                "nodes lead its partitions",
+                w, (now - progress_us) / AB_US_PER_SECOND);
+            abort();
+        }
+    }
+}
+
 void ab_engine_tick(struct ab_engine *engine)
 {
+    stall_check(engine);
     ab_scrubber_tick(engine->scrubber, ab_time_monotonic_us());
     uint64_t free_bytes = 0;
     uint64_t total_bytes = 0;

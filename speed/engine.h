@@ -61,8 +61,9 @@ void ab_engine_on_request(struct ab_request *request, void *engine);
 /* Makes a catalog known that the coordination service holds: queries may name it before a cut brings it into force. */
 AB_MUST_USE ab_err ab_engine_add_catalog(struct ab_engine *engine, struct ab_bytes encoded, struct ab_error *error);
 
-/* Partitions whose log has lost records that it once had, rising; *partitions is freed with ab_delete. */
-void ab_engine_damaged(const struct ab_engine *engine, uint32_t **partitions, uint32_t *count);
+/* Puts the numbers of partitions whose log lacks records that it once had, rising, into a list with room for all; how
+ * many. Any thread, but not once it is stopped. */
+uint32_t ab_engine_damaged(uint32_t *partitions, void *engine);
 
 /* Takes what replicas hear, on any thread; false when their worker takes no more now. */
 bool ab_engine_on_input(struct ab_replica_input *input, void *engine);

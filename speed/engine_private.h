@@ -30,7 +30,8 @@ struct ab_engine {
     struct ab_replicator **replicators; /* owned; by number; NULL = this is the only replica */
     struct ab_worker **workers;         /* owned; constant after opening */
     struct ab_query_pool *query_pool;
-    struct ab_scrubber *scrubber; /* main thread; counters by any */
+    struct ab_scrubber *scrubber;     /* main thread; counters by any */
+    atomic_int_fast64_t *progress_us; /* owned; per worker: when it last went round, monotonic */
     int64_t started_us;
     bool is_stopped;         /* main thread */
     atomic_bool is_stopping; /* no new work */

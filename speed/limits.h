@@ -11,6 +11,10 @@
 /* Groups of a worker whose blocks wait for other replicas; while all do, blocks are refused as full. */
 #define AB_GROUPS_MAX 8u
 
+/* A worker of one of several replicas that does not go round for so long is taken for hung: a sync of a disk that is
+ * only slow takes seconds at most. Microseconds. */
+#define AB_WORKER_STALL_US 20000000
+
 /* Requests that may wait for one worker; the byte bound comes from the configuration. */
 #define AB_WORKER_ITEMS_MAX 4096u
 

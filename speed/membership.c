@@ -41,22 +41,31 @@ struct peer {
 
 struct ab_membership {
     struct ab_membership_options options; /* directory and rack owned */
+    char *disk_path;                      /* owned */
     struct ab_hash128 disk_id;
     struct ab_hash128 incarnation;
     uint64_t starts;
+    struct ab_registration_endpoints endpoints;
+    uint32_t *damaged; /* owned; as registered; membership thread, as the next two */
+    uint32_t damaged_count;
+    uint32_t *damaged_now;            /* owned; room for all partitions */
     struct ab_membership_start start; /* callbacks only */
     struct ab_queue *questions;       /* owned; of struct question */
     struct ab_thread thread;
     bool is_started; /* main thread */
     atomic_bool is_stopping;
+    atomic_bool is_over;
 
     struct ab_lock lock; /* guards the list of peers: outlets look links up */
     struct peer **peers; /* owned */
     size_t peers_count;
 
-    uint64_t revision;  /* thread, as all below: of the coordination service when it was last looked at */
+    uint64_t revision;  /* thread, as below: of the coordination service when it was last looked at */
     uint64_t *versions; /* owned; per partition: of the state last told, plus 1; 0 = none */
-    enum ab_replica_session session;
+
+    struct ab_thread session_thread;
+    enum ab_replica_session session; /* session thread, as all below: what was told last */
+    bool is_session_told;
     int64_t alive_told_us; /* when the session last lived, as replicas know it */
 };
 
@@ -93,26 +102,20 @@ static ab_err disk_read(struct ab_membership *membership, const char *path, stru
     const char *disk = ab_json_text_or(ab_json_get(json, "disk"), "");
     bool is_read = ab_hash128_parse(ab_bytes_of_text(disk), &membership->disk_id) == AB_OK;
     membership->starts = ab_json_u64_or(ab_json_get(json, "starts"), 0);
-    is_read = is_read && ab_json_integer_or(ab_json_get(json, "format"), 0) == 1 && membership->starts > 0;
+    is_read = is_read && ab_json_integer_or(ab_json_get(json, "format"), 0) == 1;
     ab_json_destroy(json);
     return is_read ? AB_OK : ab_error_set(error, AB_CORRUPT, "%s does not say whose disk this is", path);
 }
 
-/* The disk counts the start before anybody is told of it. */
 static ab_err disk_open(struct ab_membership *membership, struct ab_error *error)
 {
-    char *path = ab_new_format("%s/disk.json", membership->options.directory);
     ab_err err = AB_OK;
-    if (ab_file_exists(path)) {
-        err = disk_read(membership, path, error);
+    if (ab_file_exists(membership->disk_path)) {
+        err = disk_read(membership, membership->disk_path, error);
     } else {
         membership->disk_id = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
+        err = disk_write(membership, membership->disk_path, error);
     }
-    membership->starts++;
-    if (err == AB_OK) {
-        err = disk_write(membership, path, error);
-    }
-    ab_delete(path);
     return err;
 }
 
@@ -123,6 +126,9 @@ ab_err ab_membership_create(
     made->options = *options;
     made->options.directory = ab_new_text(options->directory);
     made->options.rack = ab_new_text(options->rack);
+    made->disk_path = ab_new_format("%s/disk.json", options->directory);
+    made->damaged = ab_new_array(uint32_t, options->partitions_count);
+    made->damaged_now = ab_new_array(uint32_t, options->partitions_count);
     made->incarnation = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
     made->questions = ab_queue_create(QUESTIONS_MAX, SIZE_MAX);
     made->versions = ab_new_array(uint64_t, options->partitions_count);
@@ -148,6 +154,9 @@ void ab_membership_destroy(struct ab_membership *membership)
     }
     ab_queue_destroy(membership->questions);
     ab_delete(membership->versions);
+    ab_delete(membership->damaged);
+    ab_delete(membership->damaged_now);
+    ab_delete(membership->disk_path);
     ab_lock_fini(&membership->lock);
     ab_delete((char *)(uintptr_t)membership->options.directory);
     ab_delete((char *)(uintptr_t)membership->options.rack);
@@ -182,62 +191,113 @@ static void endpoints_fill(const struct ab_membership_start *start, struct ab_re
     ab_buffer_fini(&hex);
 }
 
-/* Creates or renews /nodes/<node>, if this disk may be that node. */
-static ab_err node_register(
-    struct ab_membership *membership, const struct ab_registration_endpoints *endpoints, struct ab_error *error)
+/* What is stored of this node; AB_NOT_FOUND when nothing is. */
+static ab_err node_read(const struct ab_membership *membership, const char *path, struct ab_node_registration *stored,
+    uint64_t *version, struct ab_error *error)
 {
-    char path[AB_REGISTRATION_PATH_BYTES];
     struct ab_buffer text = {0};
     struct ab_coordination_stat stat = {0};
+    ab_err err = ab_coordination_get(membership->options.coordination, path, &text, &stat, error);
+    if (err == AB_OK) {
+        err = ab_node_registration_decode(ab_buffer_view(&text), stored, error);
+    }
+    ab_buffer_fini(&text);
+    *version = stat.version;
+    return err;
+}
+
+static ab_err node_store(
+    struct ab_membership *membership, const char *path, bool is_new, uint64_t version, struct ab_error *error)
+{
+    struct ab_coordination *coordination = membership->options.coordination;
+    struct ab_buffer text = {0};
     struct ab_node_registration own = {.node = membership->options.node,
         .disk_id = membership->disk_id,
         .starts = membership->starts,
         .weight = membership->options.weight,
-        .endpoints = *endpoints};
+        .endpoints = membership->endpoints};
     (void)snprintf(own.rack, sizeof own.rack, "%s", membership->options.rack);
-    ab_node_path(own.node, path);
-    ab_err err = ab_coordination_get(membership->options.coordination, path, &text, &stat, error);
-    bool is_new = err == AB_NOT_FOUND;
+    ab_err err = ab_node_registration_encode(&own, &text, error);
     if (err == AB_OK) {
-        struct ab_node_registration stored;
-        err = ab_node_registration_decode(ab_buffer_view(&text), &stored, error);
-        if (err == AB_OK) {
-            err = ab_node_registration_admits(&stored, membership->disk_id, membership->starts, error);
-        }
-    }
-    ab_buffer_clear(&text);
-    if (err == AB_OK || is_new) {
-        err = ab_node_registration_encode(&own, &text, error);
-    }
-    if (err == AB_OK) {
-        err = is_new
-                  ? ab_coordination_create(membership->options.coordination, path, ab_buffer_view(&text), false, error)
-                  : ab_coordination_set(
-                        membership->options.coordination, path, ab_buffer_view(&text), stat.version, error);
+        err = is_new ? ab_coordination_create(coordination, path, ab_buffer_view(&text), false, error)
+                     : ab_coordination_set(coordination, path, ab_buffer_view(&text), version, error);
     }
     ab_buffer_fini(&text);
     return err;
 }
 
-static ab_err live_register(struct ab_membership *membership, const struct ab_membership_start *start,
-    const struct ab_registration_endpoints *endpoints, struct ab_error *error)
+/* Creates or renews /nodes/<node>, if this disk may be that node. The disk counts the start once it is admitted, and
+ * before anybody is told. */
+static ab_err node_register(struct ab_membership *membership, struct ab_error *error)
 {
+    char path[AB_REGISTRATION_PATH_BYTES];
+    struct ab_node_registration stored;
+    uint64_t version = 0;
+    ab_node_path(membership->options.node, path);
+    ab_err err = node_read(membership, path, &stored, &version, error);
+    bool is_new = err == AB_NOT_FOUND;
+    if (err == AB_OK) {
+        err = ab_node_registration_admits(&stored, membership->disk_id, membership->starts + 1, error);
+    }
+    if (err != AB_OK && !is_new) {
+        return err;
+    }
+    membership->starts++;
+    AB_TRY(disk_write(membership, membership->disk_path, error));
+    return node_store(membership, path, is_new, version, error);
+}
+
+/* Creates /live/<node>-<incarnation>, or tells it anew. */
+static ab_err live_store(struct ab_membership *membership, bool is_new, struct ab_error *error)
+{
+    struct ab_coordination *coordination = membership->options.coordination;
     char path[AB_REGISTRATION_PATH_BYTES];
     struct ab_buffer text = {0};
     struct ab_live_node live = {.node = membership->options.node,
         .incarnation = membership->incarnation,
         .disk_id = membership->disk_id,
         .starts = membership->starts,
-        .endpoints = *endpoints,
-        .damaged = (uint32_t *)(uintptr_t)start->damaged,
-        .damaged_count = start->damaged_count};
+        .endpoints = membership->endpoints,
+        .damaged = membership->damaged,
+        .damaged_count = membership->damaged_count};
     ab_live_path(live.node, live.incarnation, path);
     ab_err err = ab_live_node_encode(&live, &text, error);
     if (err == AB_OK) {
-        err = ab_coordination_create(membership->options.coordination, path, ab_buffer_view(&text), true, error);
+        err = is_new
+                  ? ab_coordination_create(coordination, path, ab_buffer_view(&text), true, error)
+                  : ab_coordination_set(coordination, path, ab_buffer_view(&text), AB_COORDINATION_ANY_VERSION, error);
     }
     ab_buffer_fini(&text);
     return err;
+}
+
+static uint32_t damaged_look(struct ab_membership *membership)
+{
+    const struct ab_membership_start *start = &membership->start;
+    return start->damaged == NULL ? 0 : start->damaged(membership->damaged_now, start->context);
+}
+
+static void damaged_take(struct ab_membership *membership, uint32_t count)
+{
+    membership->damaged_count = count;
+    memcpy(membership->damaged, membership->damaged_now, count * sizeof membership->damaged[0]);
+}
+
+/* What became whole is told until the service has heard it: until then the replica is not elected. */
+static void damaged_tell(struct ab_membership *membership)
+{
+    struct ab_error error = {0};
+    uint32_t count = damaged_look(membership);
+    if (count == membership->damaged_count &&
+        memcmp(membership->damaged, membership->damaged_now, count * sizeof membership->damaged[0]) == 0) {
+        return;
+    }
+    uint32_t before = membership->damaged_count;
+    damaged_take(membership, count);
+    if (live_store(membership, false, &error) != AB_OK) {
+        ab_warn("partitions that are whole again not told", "%s", error.text);
+        membership->damaged_count = before == count ? UINT32_MAX : before; /* differs: tried again */
+    }
 }
 
 /* ---- telling replicas ---- */
@@ -400,12 +460,22 @@ static ab_err live_refresh(struct ab_membership *membership, struct ab_error *er
 
 /* ---- partitions ---- */
 
+/* True when a process that was registered is so no more: asked of the service, for it may have registered after the
+ * list of peers was read, and what is told as gone is never listened to again. */
+static bool is_gone(struct ab_membership *membership, const struct ab_replica_member *member)
+{
+    char path[AB_REGISTRATION_PATH_BYTES];
+    ab_live_path(member->node, member->incarnation, path);
+    return peer_find(membership, member->node, &member->incarnation) == NULL &&
+           ab_coordination_get(membership->options.coordination, path, NULL, NULL, NULL) == AB_NOT_FOUND;
+}
+
 /* Members whose process is not there any more: who leads should know at once. */
 static void members_check(struct ab_membership *membership, const struct ab_replica_set *state)
 {
     for (uint32_t i = 0; i < state->isr.count; i++) {
         const struct ab_replica_member *member = &state->isr.items[i];
-        if (peer_find(membership, member->node, &member->incarnation) == NULL) {
+        if (is_gone(membership, member)) {
             tell_gone(membership, state->partition, member->node, member->incarnation);
         }
     }
@@ -509,7 +579,17 @@ static void question_do(struct ab_membership *membership, const struct question 
     tell(membership, &input);
 }
 
-/* ---- the thread ---- */
+/* ---- the session ---- */
+
+static void outlet_over(void *context)
+{
+    struct ab_membership *membership = context;
+    if (!atomic_exchange(&membership->is_over, true)) {
+        ab_error_log("session with the coordination service lost", "this process of node %u ends and begins anew",
+            membership->options.node);
+        membership->start.on_over(membership->start.context);
+    }
+}
 
 /* Replicas hear of every change, and of the session's life often enough that their lease does not run out. */
 static void session_check(struct ab_membership *membership)
@@ -520,16 +600,18 @@ static void session_check(struct ab_membership *membership)
         [AB_COORDINATION_SUSPENDED] = AB_REPLICA_SUSPENDED,
         [AB_COORDINATION_EXPIRED] = AB_REPLICA_EXPIRED};
     enum ab_replica_session session = of[state.state];
-    int64_t now = ab_time_monotonic_us();
-    if (ab_coordination_must_step_down(&state, now)) {
-        session = AB_REPLICA_EXPIRED;
-    }
+    int64_t now_us = ab_time_monotonic_us();
     bool is_for_ever = state.timeout_us == 0; /* the session of one machine lives as long as its process */
     int64_t timeout_us = is_for_ever ? ENDLESS_US : state.timeout_us;
-    int64_t alive_us = is_for_ever ? now : state.alive_us;
-    if (session == membership->session && alive_us - membership->alive_told_us < LEASE_TOLD_US) {
+    int64_t alive_us = is_for_ever ? now_us : state.alive_us;
+    if (ab_coordination_must_step_down(&state, now_us)) {
+        session = AB_REPLICA_EXPIRED;
+    }
+    bool is_news = session != membership->session || alive_us - membership->alive_told_us >= LEASE_TOLD_US;
+    if (membership->session == AB_REPLICA_EXPIRED || (membership->is_session_told && !is_news)) {
         return;
     }
+    membership->is_session_told = true;
     membership->session = session;
     membership->alive_told_us = alive_us;
     struct ab_replica_input input = {.kind = AB_REPLICA_INPUT_SESSION,
@@ -539,23 +621,33 @@ static void session_check(struct ab_membership *membership)
         .timeout_us = timeout_us};
     tell(membership, &input);
     if (session == AB_REPLICA_EXPIRED) {
-        ab_error_log("session with the coordination service lost", "this process of node %u ends and begins anew",
-            membership->options.node);
-        membership->start.on_over(membership->start.context);
+        outlet_over(membership);
     }
 }
+
+/* A thread of its own: the other one waits in calls for as long as nobody answers. */
+static void session_run(void *context)
+{
+    struct ab_membership *membership = context;
+    while (!atomic_load(&membership->is_stopping)) {
+        session_check(membership);
+        ab_time_sleep_us(ROUND_US);
+    }
+}
+
+/* ---- the thread ---- */
 
 static void membership_run(void *context)
 {
     struct ab_membership *membership = context;
     void *item = NULL;
     while (!atomic_load(&membership->is_stopping)) {
-        session_check(membership);
         struct ab_error error = {0};
         if (refresh(membership, &error) != AB_OK) {
             ab_warn("coordination service not read", "%s", error.text);
             ab_time_sleep_us(TROUBLE_US);
         }
+        damaged_tell(membership);
         if (ab_queue_take(membership->questions, &item, 1, ab_time_monotonic_us() + ROUND_US) == 1) {
             question_do(membership, item);
             ab_delete(item);
@@ -567,17 +659,17 @@ ab_err ab_membership_start(
     struct ab_membership *membership, const struct ab_membership_start *start, struct ab_error *error)
 {
     static const char *const folders[] = {"/nodes", "/live", "/partitions"};
-    struct ab_registration_endpoints endpoints = {0};
     membership->start = *start;
-    endpoints_fill(start, &endpoints);
+    endpoints_fill(start, &membership->endpoints);
+    damaged_take(membership, damaged_look(membership));
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         AB_TRY(ab_coordination_ensure(membership->options.coordination, folders[i], error));
     }
-    AB_TRY(node_register(membership, &endpoints, error));
-    AB_TRY(live_register(membership, start, &endpoints, error));
+    AB_TRY(node_register(membership, error));
+    AB_TRY(live_store(membership, true, error));
     membership->session = AB_REPLICA_CONNECTED;
-    membership->alive_told_us = INT64_MIN / 2;
     ab_thread_start(&membership->thread, "membership", membership_run, membership);
+    ab_thread_start(&membership->session_thread, "session", session_run, membership);
     membership->is_started = true;
     return AB_OK;
 }
@@ -591,6 +683,7 @@ void ab_membership_stop(struct ab_membership *membership)
     atomic_store(&membership->is_stopping, true);
     ab_queue_close(membership->questions);
     ab_thread_join(&membership->thread);
+    ab_thread_join(&membership->session_thread);
     while (membership->peers_count > 0) {
         peer_remove(membership, membership->peers_count - 1);
     }
@@ -639,4 +732,4 @@ static void outlet_read_state(void *context, uint32_t partition, uint64_t epoch)
 }
 
 const struct ab_replicator_outlets ab_membership_outlets = {
-    .send = outlet_send, .propose = outlet_propose, .read_state = outlet_read_state};
+    .send = outlet_send, .propose = outlet_propose, .read_state = outlet_read_state, .over = outlet_over};

@@ -7,11 +7,12 @@
  * was put back is behind and refused (F16). A process is (node, incarnation), the latter random and new each time.
  *
  * One thread speaks to the coordination service: it registers, looks at /live and /partitions/<p>/state when something
- * changed, reads and proposes when replicas ask. When the session has expired this incarnation is over: the callback is
- * told, and the process should end and begin anew.
+ * changed, reads and proposes when replicas ask. Another one watches the session, which it can while calls wait. When
+ * the session has expired, or was suspended for so long that replicas have let go of what they led, this incarnation is
+ * over: the callback is told, and the process should end and begin anew.
  *
- * Threads: outlets from any worker; on_input on the thread of this object, or of a link; the rest by the daemon's main
- * thread. Memory: a bounded queue of questions; a link's queue per node.
+ * Threads: outlets from any worker; on_input and on_over on a thread of this object, or of a link; the rest by the
+ * daemon's main thread. Memory: a bounded queue of questions; a link's queue per node.
  */
 #ifndef ANABRANCH_SPEED_MEMBERSHIP_H
 #define ANABRANCH_SPEED_MEMBERSHIP_H
@@ -27,6 +28,9 @@ typedef bool (*ab_membership_input_fn)(struct ab_replica_input *input, void *con
 /* This incarnation is over. */
 typedef void (*ab_membership_over_fn)(void *context);
 
+/* Puts partitions whose log is damaged, rising, into a list with room for all; how many. */
+typedef uint32_t (*ab_membership_damaged_fn)(uint32_t *partitions, void *context);
+
 struct ab_membership_options {
     const char *directory; /* the node's; disk.json is there; copied */
     uint32_t node;
@@ -37,7 +41,7 @@ struct ab_membership_options {
     struct ab_coordination *coordination; /* borrowed: this object's thread uses it */
 };
 
-/* Reads or makes disk.json and counts this start. AB_CORRUPT, AB_IO. */
+/* Reads or makes disk.json. AB_CORRUPT, AB_IO. */
 AB_MUST_USE ab_err ab_membership_create(
     const struct ab_membership_options *options, struct ab_membership **membership, struct ab_error *error);
 
@@ -51,10 +55,9 @@ struct ab_hash128 ab_membership_disk_id(const struct ab_membership *membership);
 struct ab_membership_start {
     const char *address;       /* where speed answers; borrowed during the call, as all below */
     const uint8_t *public_key; /* AB_WIRE_KEY_BYTES, of that server */
-    const uint32_t *damaged;   /* partitions, rising */
-    uint32_t damaged_count;
     ab_membership_input_fn on_input;
     ab_membership_over_fn on_over;
+    ab_membership_damaged_fn damaged;
     void *context;
 };
 

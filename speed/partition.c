@@ -448,6 +448,11 @@ ab_err ab_partition_truncate(struct ab_partition *partition, uint64_t offset, st
     return AB_OK;
 }
 
+ab_err ab_partition_clear_damage(struct ab_partition *partition, struct ab_error *error)
+{
+    return ab_log_clear_damage(partition->log, error);
+}
+
 void ab_partition_forget_uncommitted(struct ab_partition *partition)
 {
     ab_dedup_rollback(partition->dedup);

@@ -151,6 +151,9 @@ AB_MUST_USE ab_err ab_partition_copy(struct ab_partition *partition, struct ab_b
 /* Removes records from `offset` on, durably; none of them is applied. */
 AB_MUST_USE ab_err ab_partition_truncate(struct ab_partition *partition, uint64_t offset, struct ab_error *error);
 
+/* Says that the log lacks nothing any more. Errors of ab_log_clear_damage. */
+AB_MUST_USE ab_err ab_partition_clear_damage(struct ab_partition *partition, struct ab_error *error);
+
 /* Producers and sources are as of what is committed again: this replica leads no more. */
 void ab_partition_forget_uncommitted(struct ab_partition *partition);
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define WAIT_DEFAULT_US (30 * AB_US_PER_SECOND)
+#define LEADS_EVERY_US (100 * AB_US_PER_MS) /* between two looks whether a partition is still led here */
 
 struct ab_query_pool {
     struct ab_engine *engine;  /* borrowed */
@@ -29,6 +30,12 @@ struct state_query {
     int64_t as_of_us;
 };
 
+static ab_err leads(const struct state_query *query, uint32_t partition, struct ab_error *error)
+{
+    bool is_led_here = ab_engine_may_serve(query->engine, partition);
+    return is_led_here ? AB_OK : ab_error_set(error, AB_UNAVAILABLE, "this node does not lead partition %u", partition);
+}
+
 static ab_err choose_partitions(struct state_query *query, struct ab_error *error)
 {
     uint32_t all = query->engine->options.partitions_count;
@@ -46,14 +53,36 @@ static ab_err choose_partitions(struct state_query *query, struct ab_error *erro
         if (query->partitions[i] >= all) {
             return ab_error_set(error, AB_INVALID, "there is no partition %u", query->partitions[i]);
         }
-        if (!ab_engine_may_serve(query->engine, query->partitions[i])) {
-            return ab_error_set(error, AB_UNAVAILABLE, "this node does not lead partition %u", query->partitions[i]);
-        }
+        AB_TRY(leads(query, query->partitions[i], error));
         /* What was committed when the query began is what it has to see (DESIGN 4.6). */
         query->offsets[i] = ab_partition_committed(query->engine->partitions[query->partitions[i]]);
+        if (query->wire.offsets != NULL && query->wire.offsets[i] > query->offsets[i]) {
+            query->offsets[i] = query->wire.offsets[i]; /* what the asker has seen elsewhere */
+        }
     }
     query->partitions_count = count;
     return AB_OK;
+}
+
+/* Waits until what the query has to see is applied. A leader that is replaced meanwhile may never apply it. */
+static ab_err wait_applied(const struct state_query *query, size_t i, struct ab_error *error)
+{
+    struct ab_partition *partition = query->engine->partitions[query->partitions[i]];
+    for (;;) {
+        int64_t until_us = ab_time_monotonic_us() + LEADS_EVERY_US;
+        until_us = until_us < query->until_us ? until_us : query->until_us;
+        ab_err err = ab_partition_wait_applied(partition, query->offsets[i], until_us);
+        if (err != AB_TIMEOUT) {
+            return err;
+        }
+        AB_TRY(leads(query, query->partitions[i], error));
+        if (ab_time_monotonic_us() >= query->until_us) {
+            return ab_error_set(error, err,
+                "the deadline passed before rows of partition %u that the answer has to "
+                "include were applied",
+                query->partitions[i]);
+        }
+    }
 }
 
 static ab_err gather(struct state_query *query, struct ab_rollup *rollup, struct ab_error *error)
@@ -63,11 +92,9 @@ static ab_err gather(struct state_query *query, struct ab_rollup *rollup, struct
     for (size_t i = 0; i < query->partitions_count && err == AB_OK; i++) {
         struct ab_partition *partition = query->engine->partitions[query->partitions[i]];
         struct ab_snapshot_position position = {0};
-        err = ab_partition_wait_applied(partition, query->offsets[i], query->until_us);
+        err = wait_applied(query, i, error);
         if (err == AB_OK) {
             err = ab_snapshot_add(partition, query->plan, query->wire.cut, scan, rollup, &position, error);
-        } else {
-            (void)ab_error_set(error, err, "the deadline passed before acknowledged rows were applied");
         }
         query->offsets[i] = position.applied_offset;
         query->as_of_us = position.applied_time_us > query->as_of_us ? position.applied_time_us : query->as_of_us;

@@ -355,6 +355,9 @@ static void spans_clear(struct ab_partition *partition)
 static ab_err recover_loaded(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
 {
     uint64_t end = ab_log_end_offset(partition->log);
+    if (partition->options.is_replicated && loaded->has_position && loaded->position.applied_offset > end) {
+        AB_TRY(state_wipe(partition, loaded, "the log has lost its end, which other replicas have", error)); /* H18 */
+    }
     if (loaded->has_position && loaded->position.applied_offset > end) {
         /* Only durable records are applied: the state proves that the log once went further (H9, H18). */
         return ab_error_set(error, AB_CORRUPT,

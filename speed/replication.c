@@ -33,7 +33,8 @@ struct ab_replica *ab_replica_create(const struct ab_replica_options *options)
     replica->high_watermark = options->committed;
     replica->committed_told = options->committed;
     if (!AB_MUTATE(REQUESTS_FROM_ONE)) {
-        replica->request = options->incarnation.low >> 1; /* an answer to an earlier process must not be taken for ours */
+        replica->request =
+            options->incarnation.low >> 1; /* an answer to an earlier process must not be taken for ours */
     }
     return replica;
 }
@@ -456,7 +457,8 @@ bool ab_replica_may_append(const struct ab_replica *replica)
 
 bool ab_replica_may_serve(const struct ab_replica *replica, int64_t now_us)
 {
-    return has_committed_own(replica) && (has_lease(replica, now_us) || AB_MUTATE(NO_STEP_DOWN) || AB_MUTATE(LEASE_BY_TICK));
+    return has_committed_own(replica) &&
+           (has_lease(replica, now_us) || AB_MUTATE(NO_STEP_DOWN) || AB_MUTATE(LEASE_BY_TICK));
 }
 
 void ab_replica_look(const struct ab_replica *replica, struct ab_replica_view *view)
@@ -469,6 +471,8 @@ void ab_replica_look(const struct ab_replica *replica, struct ab_replica_view *v
         .fenced_count = replica->fenced_count,
         .shrinks_count = replica->shrinks_count,
         .expands_count = replica->expands_count,
+        .is_out = replica->is_out,
+        .damaged_until = replica->options.damaged_until,
         .lease_until_us = lease_until(replica),
         .failure = replica->role == AB_REPLICA_FAILED ? replica->failure : NULL};
 }

@@ -165,11 +165,11 @@ struct ab_replica_options {
     uint32_t node;
     struct ab_hash128 incarnation;
     struct ab_hash128 disk_id;
-    uint64_t persisted_epoch;   /* 0 = none yet */
-    uint64_t committed;         /* known to be so when it was opened: what was applied and flushed */
-    uint64_t damaged_until;     /* what it held once and lost: it does not lead before it is synced up to there again, or
-                                   was in the in-sync set under this incarnation while another one led */
-    int64_t fetch_wait_us;      /* how long a leader holds a fetch that has nothing to bring; 0 = 500 ms */
+    uint64_t persisted_epoch; /* 0 = none yet */
+    uint64_t committed;       /* known to be so when it was opened: what was applied and flushed */
+    uint64_t damaged_until;   /* what it held once and lost: it does not lead before it is synced up to there again, or
+                                 was in the in-sync set under this incarnation while another one led */
+    int64_t fetch_wait_us;    /* how long a leader holds a fetch that has nothing to bring; 0 = 500 ms */
     int64_t answer_patience_us; /* a follower asks again after it; 0 = 1.5 s */
     int64_t lag_us_max;         /* a member that is not caught up for so long leaves the in-sync set; 0 = 6 s */
     uint32_t fetch_bytes_max;   /* 0 = 1 MiB */
@@ -197,6 +197,8 @@ struct ab_replica_view {
     const struct ab_replica_set *state; /* borrowed until the next step; NULL before the first one was read */
     uint64_t fenced_count;              /* messages dropped for epoch, sender or incarnation */
     uint64_t shrinks_count, expands_count;
+    bool is_out;            /* the session is lost: this incarnation neither leads nor is counted any more */
+    uint64_t damaged_until; /* not 0: the log lacks what it once held, up to there */
     int64_t lease_until_us; /* monotonic: nobody else can have been elected because our session ended before */
     const char *failure;    /* NULL unless FAILED */
 };

@@ -27,7 +27,6 @@
     X(LEASE_BY_TICK, "a lost lease is noticed at the next tick only (H51)")                                            \
     X(DAMAGE_STAYS, "a log that was made whole stays damaged up to where it was (S15)")
 
-
 enum ab_replication_mutant {
     AB_MUTANT_NONE,
 #define AB_MUTANT_ENUM(name, text) AB_MUTANT_##name,

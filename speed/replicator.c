@@ -6,7 +6,6 @@
 #include "common/log/log.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #define EPOCH_BYTES 20u
@@ -38,6 +37,7 @@ struct ab_replicator {
     struct ab_arena scratch;
     struct ab_buffer bytes; /* an answer's records */
     struct ab_buffer payload;
+    atomic_bool is_damaged;             /* as below, for other threads */
     atomic_int_fast64_t serve_until_us; /* monotonic: the newest state may be read here until then */
     struct ab_replica_actions actions;
 };
@@ -108,6 +108,7 @@ ab_err ab_replicator_create(
         .committed = ab_partition_committed(options->partition),
         .damaged_until = options->damaged_until};
     made->replica = ab_replica_create(&replica);
+    atomic_store(&made->is_damaged, options->damaged_until > 0);
     *replicator = made;
     return AB_OK;
 }
@@ -167,6 +168,7 @@ static _Noreturn void abort_unappliable(const struct ab_replicator *replicator, 
 static bool apply_until(struct ab_replicator *replicator, uint64_t offset)
 {
     struct ab_error error = {0};
+    atomic_store(replicator->options.progress_us, ab_time_monotonic_us());
     ab_err err = ab_partition_apply_log(replicator->partition, offset, &replicator->scratch, &error);
     if (err != AB_OK && err != AB_AGAIN) {
         abort_unappliable(replicator, &error);
@@ -380,6 +382,23 @@ static void act(struct ab_replicator *replicator, const struct ab_replica_action
     }
 }
 
+/* The log is whole once it is synced up to where it was, or once it was in the in-sync set as it is. */
+static void damage_tend(struct ab_replicator *replicator, uint64_t damaged_until)
+{
+    bool is_damaged = damaged_until > ab_partition_durable(replicator->partition);
+    if (is_damaged || !atomic_load(&replicator->is_damaged)) {
+        return;
+    }
+    struct ab_error error = {0};
+    if (ab_partition_clear_damage(replicator->partition, &error) != AB_OK) {
+        ab_warn("damage not taken off", "partition %u: %s: it is told as damaged until that is possible",
+            ab_partition_number(replicator->partition), error.text);
+        return;
+    }
+    ab_info("log is whole again", "partition %u", ab_partition_number(replicator->partition));
+    atomic_store(&replicator->is_damaged, false);
+}
+
 static void step_once(struct ab_replicator *replicator, struct ab_replica_event *event)
 {
     struct ab_replica_log log;
@@ -395,6 +414,10 @@ static void step_once(struct ab_replicator *replicator, struct ab_replica_event 
     ab_replica_look(replicator->replica, &view);
     bool may_serve = ab_replica_may_serve(replicator->replica, event->now_us);
     atomic_store(&replicator->serve_until_us, may_serve ? view.lease_until_us : 0);
+    damage_tend(replicator, view.damaged_until);
+    if (view.is_out) {
+        replicator->options.outlets->over(replicator->options.context);
+    }
 }
 
 /* One event and what follows from it at once. */
@@ -547,6 +570,11 @@ ab_err ab_replicator_may_append(const struct ab_replicator *replicator, struct a
 bool ab_replicator_may_serve(const struct ab_replicator *replicator)
 {
     return ab_time_monotonic_us() < atomic_load(&replicator->serve_until_us);
+}
+
+bool ab_replicator_is_damaged(const struct ab_replicator *replicator)
+{
+    return atomic_load(&replicator->is_damaged);
 }
 
 void ab_replicator_wait(struct ab_replicator *replicator, struct ab_waiting *waiting)

@@ -20,6 +20,8 @@
 #include "speed/replication.h"
 #include "common/wire/wire.h"
 
+#include <stdatomic.h>
+
 struct ab_replicator;
 
 /* Something appended that waits for its commit; embedded by whoever waits. */
@@ -41,6 +43,8 @@ struct ab_replicator_outlets {
     void (*propose)(void *context, const struct ab_replica_set *state, uint64_t version, uint32_t joining);
     /* Reads the partition's state, synced; it comes as ab_replicator_on_state with this epoch. */
     void (*read_state)(void *context, uint32_t partition, uint64_t epoch);
+    /* This incarnation of the node is over: the replica's lease has run out. Called once or more. */
+    void (*over)(void *context);
 };
 
 struct ab_replicator_options {
@@ -49,7 +53,8 @@ struct ab_replicator_options {
     uint32_t node;
     struct ab_hash128 incarnation;
     struct ab_hash128 disk_id;
-    uint64_t damaged_until;                      /* as in struct ab_replica_options */
+    uint64_t damaged_until;           /* as in struct ab_replica_options */
+    atomic_int_fast64_t *progress_us; /* borrowed; set to the monotonic time while it works on something long */
     const struct ab_replicator_outlets *outlets; /* static */
     void *context;
 };
@@ -66,6 +71,9 @@ AB_MUST_USE ab_err ab_replicator_may_append(const struct ab_replicator *replicat
 
 /* True while the newest state may be read here. Any thread. */
 bool ab_replicator_may_serve(const struct ab_replicator *replicator);
+
+/* True while the log lacks what it once held. Any thread. */
+bool ab_replicator_is_damaged(const struct ab_replicator *replicator);
 
 /* Waits for the commit of a record that was staged; in the order of staging. */
 void ab_replicator_wait(struct ab_replicator *replicator, struct ab_waiting *waiting);

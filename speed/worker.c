@@ -390,6 +390,7 @@ static void worker_run(void *context)
     void *items[AB_GROUP_BLOCKS_MAX];
     int64_t wait_us = worker->engine->replicators == NULL ? IDLE_WAIT_US : REPLICA_WAIT_US;
     for (;;) {
+        atomic_store(&worker->engine->progress_us[worker->index], ab_time_monotonic_us());
         size_t count = ab_queue_take(worker->queue, items, AB_GROUP_BLOCKS_MAX, ab_time_monotonic_us() + wait_us);
         if (count == 0 && ab_queue_is_closed(worker->queue)) {
             return;

@@ -27,6 +27,7 @@ extern const struct ab_command ab_command_import;
 extern const struct ab_command ab_command_query;
 extern const struct ab_command ab_command_job;
 extern const struct ab_command ab_command_dead_letters;
+extern const struct ab_command ab_command_node;
 
 /* The option every command but `check` has. */
 #define AB_OPTION_DATA                                                                                                 \

@@ -17,6 +17,7 @@ static const struct ab_command *const commands[] = {
     &ab_command_query,
     &ab_command_job,
     &ab_command_dead_letters,
+    &ab_command_node,
 };
 #define COMMANDS_COUNT (sizeof commands / sizeof commands[0])
 #define EXIT_USAGE 2

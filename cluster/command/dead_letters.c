@@ -1,13 +1,12 @@
 #include "cluster/command/command.h"
+#include "cluster/command/letters.h"
 #include "cluster/command/relation.h"
-#include "cluster/command/session.h"
 #include "common/base/time.h"
 #include "common/catalog/catalog.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-#define TIMEOUT_MS 30000
 #define LIMIT_DEFAULT 20
 #define COLUMNS_MAX 32
 
@@ -31,24 +30,12 @@ static void member_add(struct ab_relation *relation, const char *key, const stru
     }
 }
 
-/* The first array among the members of an answer. */
-static const struct ab_json *rows_of(const struct ab_json *reply)
-{
-    for (size_t i = 0; i < ab_json_count(reply); i++) {
-        const struct ab_json *member = ab_json_get(reply, ab_json_key_at(reply, i));
-        if (ab_json_is_array(member)) {
-            return member;
-        }
-    }
-    return NULL;
-}
-
 /* Every member name of any row, in order of appearance. */
-static size_t columns_of(const struct ab_json *rows, const char *names[COLUMNS_MAX])
+static size_t columns_of(const struct ab_letter_list *list, const char *names[COLUMNS_MAX])
 {
     size_t count = 0;
-    for (size_t r = 0; r < ab_json_count(rows); r++) {
-        const struct ab_json *row = ab_json_at(rows, r);
+    for (size_t r = 0; r < list->rows_count; r++) {
+        const struct ab_json *row = list->rows[r];
         for (size_t m = 0; m < ab_json_count(row); m++) {
             const char *key = ab_json_key_at(row, m);
             size_t at = 0;
@@ -63,22 +50,21 @@ static size_t columns_of(const struct ab_json *rows, const char *names[COLUMNS_M
     return count;
 }
 
-static ab_err rows_print(const struct ab_json *rows, enum ab_output_format format, struct ab_error *error)
+static ab_err rows_print(const struct ab_letter_list *list, enum ab_output_format format, struct ab_error *error)
 {
     struct ab_relation relation;
     struct ab_buffer out;
     const char *names[COLUMNS_MAX];
-    size_t columns = columns_of(rows, names);
+    size_t columns = columns_of(list, names);
     ab_buffer_init(&out, NULL, 0);
     ab_relation_init(&relation, columns);
     for (size_t c = 0; c < columns; c++) {
-        bool is_number =
-            ab_json_is_integer(ab_json_get(ab_json_at(rows, 0), names[c])) && strstr(names[c], "_us") == NULL;
+        bool is_number = ab_json_is_integer(ab_json_get(list->rows[0], names[c])) && strstr(names[c], "_us") == NULL;
         ab_relation_column(&relation, c, names[c], is_number ? AB_CELL_NUMBER : AB_CELL_TEXT);
     }
-    for (size_t r = 0; r < ab_json_count(rows); r++) {
+    for (size_t r = 0; r < list->rows_count; r++) {
         for (size_t c = 0; c < columns; c++) {
-            member_add(&relation, names[c], ab_json_get(ab_json_at(rows, r), names[c]));
+            member_add(&relation, names[c], ab_json_get(list->rows[r], names[c]));
         }
     }
     if (columns > 0 || format == AB_OUTPUT_JSON) {
@@ -94,12 +80,11 @@ static ab_err rows_print(const struct ab_json *rows, enum ab_output_format forma
 }
 
 /* Says on standard error when there are more letters than were printed. */
-static void rest_say(const struct ab_json *reply)
+static void rest_say(const struct ab_letter_list *list)
 {
-    uint64_t shown = ab_json_count(rows_of(reply));
-    uint64_t total = ab_json_u64_or(ab_json_get(reply, "total"), shown);
-    if (shown < total) {
-        ab_command_say("%" PRIu64 " of %" PRIu64 " shown, the newest", shown, total);
+    if (list->rows_count < list->total) {
+        ab_command_say("%zu of %s%" PRIu64 " shown, the newest", list->rows_count,
+            list->answers_count > 1 ? "at least " : "", list->total);
     }
 }
 
@@ -107,7 +92,7 @@ static ab_err list_print(
     const char *stream, int64_t limit, char *directory, enum ab_output_format format, struct ab_error *error)
 {
     struct ab_session session;
-    struct ab_json *reply = NULL;
+    struct ab_letter_list list = {0};
     struct ab_catalog *catalog = NULL;
     ab_err err = ab_session_open(directory, "query", &session, error);
     if (err == AB_OK) {
@@ -118,19 +103,15 @@ static ab_err list_print(
     }
     ab_catalog_release(catalog);
     if (err == AB_OK) {
-        struct ab_json *request = ab_json_object();
-        ab_json_set(request, "stream", ab_json_text(stream));
-        ab_json_set(request, "limit", ab_json_integer(limit));
-        err = ab_session_call(&session, "speed", AB_VERB_DEAD_LETTERS, request, TIMEOUT_MS, &reply, error);
-        ab_json_destroy(request);
+        err = ab_letter_list_ask(&session, stream, (size_t)limit, &list, error);
     }
     if (err == AB_OK) {
-        err = rows_print(rows_of(reply), format, error);
+        err = rows_print(&list, format, error);
     }
     if (err == AB_OK) {
-        rest_say(reply);
+        rest_say(&list);
     }
-    ab_json_destroy(reply);
+    ab_letter_list_fini(&list);
     ab_session_close(&session);
     return err;
 }

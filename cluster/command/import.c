@@ -227,10 +227,10 @@ static ab_err client_error(const struct import *import, enum anabranch_result re
 
 static ab_err producer_open(struct import *import, const char *directory, struct ab_error *error)
 {
-    char *key_file = ab_new_format("%s/keys/producer.key", directory);
-    const struct anabranch_options options = {.data_directory = directory, .key_file = key_file};
-    enum anabranch_result result = anabranch_open(&options, &import->client);
-    ab_delete(key_file);
+    enum anabranch_result result = ab_session_client_open(directory, "producer", 0, &import->client, error);
+    if (import->client == NULL) {
+        return AB_UNAVAILABLE;
+    }
     AB_TRY(client_error(import, result, error));
     const struct anabranch_producer_options producer = {.stream = import->stream_name, .source = import->source_name};
     AB_TRY(client_error(import, anabranch_producer_open(import->client, &producer, &import->producer), error));

@@ -252,6 +252,17 @@ static ab_err job_show(const struct ab_arguments *arguments, char *directory, st
 }
 
 /* What the job printed; read from the directory, so that it works when the cluster is down. */
+/* Where a job's log is: of several nodes, at the one that ran it. */
+static char *log_path(const char *directory, const char *id)
+{
+    char *path = ab_layout_path(directory, "jobs/%s/log", id);
+    for (uint32_t node = 1; node <= AB_NODES_MAX && ab_nodes_is(directory) && !ab_file_exists(path); node++) {
+        ab_delete(path);
+        path = ab_layout_path(directory, "node-%u/jobs/%s/log", node, id);
+    }
+    return path;
+}
+
 static ab_err job_log(const struct ab_arguments *arguments, char *directory, struct ab_error *error)
 {
     char chunk[16384];
@@ -260,7 +271,7 @@ static ab_err job_log(const struct ab_arguments *arguments, char *directory, str
     if (strchr(id, '/') != NULL || id[0] == '.') {
         return ab_error_set(error, AB_USAGE, "'%s' is not the id of a job", id);
     }
-    char *path = ab_layout_path(directory, "jobs/%s/log", id);
+    char *path = log_path(directory, id);
     ab_err err = ab_file_open(path, O_RDONLY, 0, &fd, NULL);
     if (err != AB_OK) {
         err = ab_error_set(error, err, "job '%s' has printed nothing in this cluster (%s)", id, path);

@@ -10,7 +10,7 @@
 #define LINES_MAX 12
 #define TAIL_BYTES_MAX 8192
 
-static const char *const daemons[AB_LOG_TAIL_DAEMONS] = {"controller", "speed", "serving"};
+static const char *const daemons[AB_LOG_TAIL_DAEMONS] = {"controller", "speed", "serving", "zookeeper-1"};
 
 static uint64_t log_bytes(const char *directory, const char *daemon)
 {

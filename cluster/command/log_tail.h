@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define AB_LOG_TAIL_DAEMONS 3
+#define AB_LOG_TAIL_DAEMONS 4 /* also the first ZooKeeper server, whose log is in the directory of several nodes */
 
 struct ab_log_tails {
     const char *directory; /* borrowed */

@@ -1,7 +1,7 @@
 #include "cluster/command/command.h"
 #include "cluster/command/relation.h"
+#include "cluster/command/session.h"
 #include "common/base/time.h"
-#include "common/client/anabranch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -84,10 +84,10 @@ static ab_err query_ask(const struct ab_arguments *arguments, const char *direct
 {
     struct anabranch_client *client = NULL;
     struct anabranch_answer *answer = NULL;
-    char *key_file = ab_new_format("%s/keys/query.key", directory);
-    const struct anabranch_options options = {
-        .data_directory = directory, .key_file = key_file, .timeout_ms = (int)timeout_ms};
-    enum anabranch_result result = anabranch_open(&options, &client);
+    enum anabranch_result result = ab_session_client_open(directory, "query", (int)timeout_ms, &client, error);
+    if (client == NULL) {
+        return AB_UNAVAILABLE;
+    }
     int64_t started = ab_time_monotonic_us();
     if (result == ANABRANCH_OK) {
         result = anabranch_query(client, arguments->words[0], &answer);
@@ -101,7 +101,6 @@ static ab_err query_ask(const struct ab_arguments *arguments, const char *direct
     }
     anabranch_answer_free(answer);
     anabranch_close(client);
-    ab_delete(key_file);
     return err;
 }
 

@@ -1,6 +1,5 @@
 #include "cluster/command/session.h"
 
-#include "cluster/layout.h"
 #include "common/base/time.h"
 #include "common/catalog/catalog.h"
 
@@ -10,63 +9,98 @@
 #define TRY_TIMEOUT_MS 1000
 #define TRY_PAUSE_US (50 * AB_US_PER_MS)
 
-static struct ab_process process_decode(const struct ab_json *entry)
+/* Directories of the nodes whose controller lives, those that serve first. */
+static ab_err places_find(const char *directory, struct ab_session_places *places, struct ab_error *error)
 {
-    return (struct ab_process){.pid = ab_json_integer_or(ab_json_get(entry, "pid"), 0),
-        .start_ticks = ab_json_u64_or(ab_json_get(entry, "pid_start_ticks"), 0)};
-}
-
-static void daemon_decode(const struct ab_json *entry, struct ab_running_daemon *daemon)
-{
-    daemon->process = process_decode(entry);
-    daemon->crashes_count = ab_json_u64_or(ab_json_get(entry, "crashes"), 0);
-    daemon->is_answering = ab_json_boolean_or(ab_json_get(entry, "answers"), false);
-    (void)snprintf(daemon->address, sizeof daemon->address, "%s", ab_json_text_or(ab_json_get(entry, "address"), ""));
-}
-
-bool ab_running_read(const char *directory, struct ab_running *running)
-{
-    struct ab_json *value = NULL;
-    char *path = ab_layout_path(directory, "run/endpoints.json");
-    ab_err err = ab_layout_json_read(path, &value, NULL);
-    ab_delete(path);
-    *running = (struct ab_running){0};
-    if (err != AB_OK) {
-        return false;
+    struct ab_nodes nodes;
+    AB_TRY(ab_nodes_read(directory, &nodes, error));
+    for (int is_serving = 1; is_serving >= 0; is_serving--) {
+        for (uint32_t n = 1; n <= nodes.count; n++) {
+            struct ab_running running;
+            char *own = ab_nodes_directory(directory, n);
+            if (ab_running_read(own, &running) && ab_running_is_serving(&running) == is_serving) {
+                places->items[places->count++] = own;
+            } else {
+                ab_delete(own);
+            }
+        }
     }
-    running->controller = process_decode(ab_json_get(value, "controller"));
-    daemon_decode(ab_json_get(value, "speed"), &running->speed);
-    daemon_decode(ab_json_get(value, "serving"), &running->serving);
-    ab_json_destroy(value);
-    return ab_process_is_alive(&running->controller);
+    return AB_OK;
+}
+
+ab_err ab_session_places_find(const char *directory, struct ab_session_places *places, struct ab_error *error)
+{
+    struct ab_cluster_identity identity;
+    struct ab_running running;
+    *places = (struct ab_session_places){0};
+    if (ab_nodes_is(directory)) {
+        AB_TRY(places_find(directory, places, error));
+    } else {
+        AB_TRY(ab_cluster_identity_read(directory, &identity, error));
+        if (ab_running_read(directory, &running)) {
+            places->items[places->count++] = ab_new_text(directory);
+        }
+    }
+    return places->count > 0
+               ? AB_OK
+               : ab_error_set(error, AB_UNAVAILABLE, "no cluster runs in %s; start it with `anabranch up --data %s`",
+                     directory, directory);
+}
+
+void ab_session_places_free(struct ab_session_places *places)
+{
+    for (uint32_t i = 0; i < places->count; i++) {
+        ab_delete(places->items[i]);
+    }
+    *places = (struct ab_session_places){0};
 }
 
 ab_err ab_session_open(const char *directory, const char *role, struct ab_session *session, struct ab_error *error)
 {
-    struct ab_cluster_identity identity;
-    struct ab_running running;
-    *session = (struct ab_session){.directory = directory};
-    AB_TRY(ab_cluster_identity_read(directory, &identity, error));
-    if (!ab_running_read(directory, &running)) {
-        return ab_error_set(error, AB_UNAVAILABLE, "no cluster runs in %s; start it with `anabranch up --data %s`",
-            directory, directory);
-    }
-    const struct ab_node_options options = {.directory = directory, .role = role, .name = "command"};
+    *session = (struct ab_session){0};
+    AB_TRY(ab_session_places_find(directory, &session->places, error));
+    /* All nodes of a cluster have the same keys. */
+    const struct ab_node_options options = {.directory = session->places.items[0], .role = role, .name = "command"};
     return ab_node_open(&options, &session->node, error);
 }
 
 void ab_session_close(struct ab_session *session)
 {
     ab_node_close(&session->node);
+    ab_session_places_free(&session->places);
+}
+
+enum anabranch_result ab_session_client_open(
+    const char *directory, const char *role, int timeout_ms, struct anabranch_client **client, struct ab_error *error)
+{
+    struct ab_session_places places;
+    enum anabranch_result result = ANABRANCH_DEFINITELY_NOT;
+    *client = NULL;
+    if (!ab_nodes_is(directory)) { /* the library says what is wrong with it */
+        places = (struct ab_session_places){.items = {ab_new_text(directory)}, .count = 1};
+    } else if (ab_session_places_find(directory, &places, error) != AB_OK) {
+        return result;
+    }
+    for (uint32_t i = 0; i < places.count && result != ANABRANCH_OK; i++) {
+        char *key_file = ab_new_format("%s/keys/%s.key", places.items[i], role);
+        const struct anabranch_options options = {
+            .data_directory = places.items[i], .key_file = key_file, .timeout_ms = timeout_ms};
+        anabranch_close(*client);
+        result = anabranch_open(&options, client);
+        ab_delete(key_file);
+    }
+    ab_session_places_free(&places);
+    return result;
 }
 
 /* One try. */
 static ab_err call_once(struct ab_session *session, const char *daemon, enum ab_verb verb, struct ab_bytes payload,
     int timeout_ms, struct ab_answer *answer, struct ab_error *error)
 {
+    const char *directory = session->places.items[session->current];
     struct ab_node_endpoint endpoint;
     struct ab_channel *channel = NULL;
-    AB_TRY(ab_node_endpoint_read(session->directory, daemon, &endpoint, error));
+    AB_TRY(ab_node_endpoint_read(directory, daemon, &endpoint, error));
     struct ab_channel_options options = {.address = endpoint.address};
     memcpy(options.server_key, endpoint.public_key, sizeof options.server_key);
     AB_TRY(ab_channel_open(session->node.wire, &options, &channel, error));
@@ -74,10 +108,10 @@ static ab_err call_once(struct ab_session *session, const char *daemon, enum ab_
     if (err == AB_TIMEOUT && ab_channel_was_refused(channel)) {
         *error = (struct ab_error){0};
         err = ab_error_set(error, AB_DENIED,
-            "the %s daemon refused this key: it is not on the list of the cluster in %s", daemon, session->directory);
+            "the %s daemon refused this key: it is not on the list of the cluster in %s", daemon, directory);
     } else if (err == AB_TIMEOUT) {
         err = ab_error_wrap(error, err, "the %s daemon at %s did not answer within %d ms; see %s/logs/%s.log", daemon,
-            endpoint.address, timeout_ms, session->directory, daemon);
+            endpoint.address, timeout_ms, directory, daemon);
     }
     ab_channel_close(channel);
     return err;
@@ -94,6 +128,7 @@ static ab_err call_tries(struct ab_session *session, const char *daemon, enum ab
     int timeout_ms, struct ab_answer *answer, struct ab_error *error)
 {
     int64_t until = ab_time_monotonic_us() + timeout_ms * AB_US_PER_MS;
+    uint32_t others = session->is_pinned ? 0 : session->places.count - 1;
     int slice_ms = is_repeatable(verb) ? TRY_TIMEOUT_MS : timeout_ms;
     for (;; slice_ms *= 2) { /* an answer may also take longer than the first slice */
         struct ab_error try_error = {0};
@@ -101,6 +136,13 @@ static ab_err call_tries(struct ab_session *session, const char *daemon, enum ab
         ab_err err = call_once(
             session, daemon, verb, payload, left_ms < slice_ms && left_ms > 0 ? left_ms : slice_ms, answer, &try_error);
         bool is_again = (err == AB_TIMEOUT || err == AB_UNAVAILABLE) && is_repeatable(verb);
+        if (err == AB_UNAVAILABLE && others > 0) {
+            is_again = true; /* nothing was done: another node may do it */
+            others--;
+        }
+        if (is_again && !session->is_pinned) {
+            session->current = (session->current + 1) % session->places.count;
+        }
         if (!is_again || ab_time_monotonic_us() + TRY_PAUSE_US >= until) {
             *error = try_error;
             return err;

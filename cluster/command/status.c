@@ -1,3 +1,5 @@
+#include "cluster/command/status.h"
+
 #include "cluster/command/command.h"
 #include "cluster/command/relation.h"
 #include "cluster/command/session.h"
@@ -9,17 +11,17 @@
 #define STATUS_TIMEOUT_MS 10000
 #define STATUS_TEXT_BYTES 512
 
-/* A list of whole numbers as "1 2 3". */
+/* "1,2,3". */
 static void numbers_text(const struct ab_json *list, char text[STATUS_TEXT_BYTES])
 {
-    size_t used = 0;
-    for (size_t i = 0; i < ab_json_count(list) && used < STATUS_TEXT_BYTES; i++) {
-        used += (size_t)snprintf(text + used, STATUS_TEXT_BYTES - used, "%s%" PRId64, i == 0 ? "" : " ",
+    size_t length = 0;
+    for (size_t i = 0; i < ab_json_count(list) && length + 32 < STATUS_TEXT_BYTES; i++) {
+        length += (size_t)snprintf(text + length, STATUS_TEXT_BYTES - length, "%s%" PRId64, i == 0 ? "" : ",",
             ab_json_integer_or(ab_json_at(list, i), 0));
     }
 }
 
-/* The text form of a member of any scalar kind, or of a list of numbers, into `text`. */
+/* The text form of a member of any scalar kind, or a list of numbers, into `text`. */
 static const char *member_text(const struct ab_json *object, const char *key, char text[STATUS_TEXT_BYTES])
 {
     const struct ab_json *member = ab_json_get(object, key);
@@ -62,27 +64,38 @@ static void list_write(
     ab_relation_fini(&relation);
 }
 
-static void section_write(const struct ab_json *status, const char *title, const char *key, const char *const *members,
+void ab_status_list_write(const struct ab_json *list, const char *title, const char *const *members,
     size_t members_count, struct ab_buffer *out)
 {
-    const struct ab_json *list = ab_json_get(status, key);
     if (ab_json_count(list) > 0) {
         ab_buffer_put_format(out, "\n%s\n", title);
         list_write(list, members, members_count, out);
     }
 }
 
-/* What is said of several nodes. */
-static void cluster_write(const struct ab_json *cluster, struct ab_buffer *out)
+void ab_status_head_write(const struct ab_json *status, struct ab_buffer *out)
 {
-    static const char *const nodes[] = {"node", "state", "speed", "rack", "weight", "starts", "damaged"};
+    ab_buffer_put_format(out, "cluster %s in %s\n", ab_json_text_or(ab_json_get(status, "cluster_id"), "?"),
+        ab_json_text_or(ab_json_get(status, "data"), "?"));
+    ab_buffer_put_format(out,
+        "%" PRId64 " partitions, catalog version %" PRId64 ", last cut %" PRId64 ", disk free %.1f GB of %.1f GB\n",
+        ab_json_integer_or(ab_json_get(status, "partitions"), 0),
+        ab_json_integer_or(ab_json_get(status, "catalog_version"), 0),
+        ab_json_integer_or(ab_json_get(ab_json_get(status, "cuts"), "last"), 0),
+        ab_json_real_or(ab_json_get(status, "disk_free_bytes"), 0) / 1e9,
+        ab_json_real_or(ab_json_get(status, "disk_total_bytes"), 0) / 1e9);
+}
+
+void ab_status_cluster_write(const struct ab_json *cluster, struct ab_buffer *out)
+{
+    static const char *const nodes[] = {"node", "state", "speed", "serving", "rack", "weight", "starts", "damaged"};
     static const char *const partitions[] = {
         "partition", "leader", "is_leader_live", "epoch", "replicas", "isr", "elr", "learners"};
     if (cluster == NULL) {
         return;
     }
     const struct ab_json *controller = ab_json_get(cluster, "controller");
-    ab_buffer_put_format(out, "this is node %" PRId64 "; ", ab_json_integer_or(ab_json_get(cluster, "node"), 0));
+    ab_buffer_put_format(out, "node %" PRId64 " answers; ", ab_json_integer_or(ab_json_get(cluster, "node"), 0));
     if (ab_json_is_null(controller)) {
         ab_buffer_put_format(out, "no controller acts\n");
     } else {
@@ -101,31 +114,29 @@ static void cluster_write(const struct ab_json *cluster, struct ab_buffer *out)
         ab_json_integer_or(ab_json_get(cluster, "leaderless"), 0),
         ab_json_integer_or(ab_json_get(cluster, "under_replicated"), 0),
         ab_json_integer_or(ab_json_get(cluster, "not_created"), 0));
-    section_write(cluster, "nodes", "nodes", nodes, sizeof nodes / sizeof nodes[0], out);
-    section_write(cluster, "replicas", "partitions", partitions, sizeof partitions / sizeof partitions[0], out);
+    ab_status_list_write(ab_json_get(cluster, "nodes"), "nodes", nodes, sizeof nodes / sizeof nodes[0], out);
+    ab_status_list_write(
+        ab_json_get(cluster, "partitions"), "replicas", partitions, sizeof partitions / sizeof partitions[0], out);
+}
+
+void ab_status_work_write(const struct ab_json *status, struct ab_buffer *out)
+{
+    static const char *const views[] = {"name", "stream", "version", "cut", "rows", "bytes", "time_us"};
+    static const char *const jobs[] = {"id", "kind", "state", "cut", "attempt", "submitted_us", "error"};
+    ab_status_list_write(ab_json_get(status, "views"), "views", views, sizeof views / sizeof views[0], out);
+    ab_status_list_write(ab_json_get(status, "jobs"), "jobs", jobs, sizeof jobs / sizeof jobs[0], out);
 }
 
 static void status_write(const struct ab_json *status, struct ab_buffer *out)
 {
     static const char *const daemons[] = {"name", "state", "pid", "uptime_s", "restarts", "address"};
-    static const char *const views[] = {"name", "stream", "version", "cut", "rows", "bytes", "time_us"};
-    static const char *const jobs[] = {"id", "kind", "state", "cut", "attempt", "submitted_us", "error"};
     static const char *const partitions[] = {
         "partition", "end", "durable", "applied", "accepted", "rejected", "last_cut", "spans"};
-    ab_buffer_put_format(out, "cluster %s in %s\n", ab_json_text_or(ab_json_get(status, "cluster_id"), "?"),
-        ab_json_text_or(ab_json_get(status, "data"), "?"));
-    ab_buffer_put_format(out,
-        "%" PRId64 " partitions, catalog version %" PRId64 ", last cut %" PRId64 ", disk free %.1f GB of %.1f GB\n",
-        ab_json_integer_or(ab_json_get(status, "partitions"), 0),
-        ab_json_integer_or(ab_json_get(status, "catalog_version"), 0),
-        ab_json_integer_or(ab_json_get(ab_json_get(status, "cuts"), "last"), 0),
-        ab_json_real_or(ab_json_get(status, "disk_free_bytes"), 0) / 1e9,
-        ab_json_real_or(ab_json_get(status, "disk_total_bytes"), 0) / 1e9);
-    cluster_write(ab_json_get(status, "cluster"), out);
-    section_write(status, "daemons", "daemons", daemons, sizeof daemons / sizeof daemons[0], out);
-    section_write(status, "views", "views", views, sizeof views / sizeof views[0], out);
-    section_write(status, "jobs", "jobs", jobs, sizeof jobs / sizeof jobs[0], out);
-    section_write(ab_json_get(status, "speed"), "partitions", "partitions", partitions,
+    ab_status_head_write(status, out);
+    ab_status_cluster_write(ab_json_get(status, "cluster"), out);
+    ab_status_list_write(ab_json_get(status, "daemons"), "daemons", daemons, sizeof daemons / sizeof daemons[0], out);
+    ab_status_work_write(status, out);
+    ab_status_list_write(ab_json_get(ab_json_get(status, "speed"), "partitions"), "partitions", partitions,
         sizeof partitions / sizeof partitions[0], out);
     const char *speed_error = ab_json_text_or(ab_json_get(status, "speed_error"), "");
     if (speed_error[0] != '\0') {
@@ -133,28 +144,38 @@ static void status_write(const struct ab_json *status, struct ab_buffer *out)
     }
 }
 
+ab_err ab_status_ask(const char *directory, int timeout_ms, struct ab_json **status, struct ab_error *error)
+{
+    struct ab_session session;
+    ab_err err = ab_session_open(directory, "operator", &session, error);
+    if (err == AB_OK) {
+        err = ab_session_call(&session, "controller", AB_VERB_STATUS, NULL, timeout_ms, status, error);
+    }
+    ab_session_close(&session);
+    return err;
+}
+
 static ab_err status_run(const struct ab_arguments *arguments, struct ab_error *error)
 {
     char *directory = NULL;
-    struct ab_session session;
     struct ab_json *status = NULL;
     struct ab_buffer out;
     ab_buffer_init(&out, NULL, 0);
     AB_TRY(ab_command_directory(arguments, &directory, error));
-    ab_err err = ab_session_open(directory, "operator", &session, error);
-    if (err == AB_OK) {
-        err = ab_session_call(&session, "controller", AB_VERB_STATUS, NULL, STATUS_TIMEOUT_MS, &status, error);
-    }
+    bool is_of_several = ab_nodes_is(directory);
+    ab_err err = is_of_several ? ab_status_nodes_ask(directory, &status, error)
+                               : ab_status_ask(directory, STATUS_TIMEOUT_MS, &status, error);
     if (err == AB_OK && ab_arguments_has(arguments, "--json")) {
         ab_json_write(status, 2, &out);
         ab_buffer_put_u8(&out, '\n');
+    } else if (err == AB_OK && is_of_several) {
+        ab_status_nodes_write(status, &out);
     } else if (err == AB_OK) {
         status_write(status, &out);
     }
     err = err == AB_OK ? ab_output_print(&out, error) : err;
     ab_buffer_fini(&out);
     ab_json_destroy(status);
-    ab_session_close(&session);
     ab_delete(directory);
     return err;
 }

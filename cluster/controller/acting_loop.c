@@ -27,10 +27,10 @@ struct ab_acting_loop {
     struct ab_acting acting; /* loop's thread, as all below but what the lock guards */
     struct ab_facts facts;
     struct ab_elections *elections;    /* owned */
-    struct ab_coordination *session;   /* owned; NULL = to be opened */
     char trouble[AB_ERROR_TEXT_BYTES]; /* what was complained of last */
 
     struct ab_lock lock;
+    struct ab_coordination *session;     /* owned; NULL = to be opened; set by the loop's thread, guarded by lock */
     struct ab_acting_controller current; /* guarded by lock, as all below */
     bool is_acting;
     uint64_t epoch_version;
@@ -137,10 +137,21 @@ static void targets_publish(struct ab_acting_loop *loop)
     ab_delete(before);
 }
 
+/* False when the session may be over by our clock, even while the loop's thread waits for an answer through it. */
+static bool session_holds_locked(const struct ab_acting_loop *loop)
+{
+    struct ab_coordination_session_state state;
+    if (loop->session == NULL) {
+        return true; /* steps with somebody else's session */
+    }
+    ab_coordination_session_state(loop->session, &state);
+    return !ab_coordination_must_step_down(&state, ab_time_monotonic_us());
+}
+
 bool ab_acting_loop_is_acting(struct ab_acting_loop *loop, uint64_t *epoch_version)
 {
     ab_lock_take(&loop->lock);
-    bool is_acting = loop->is_acting;
+    bool is_acting = loop->is_acting && session_holds_locked(loop);
     if (is_acting && epoch_version != NULL) {
         *epoch_version = loop->epoch_version;
     }
@@ -249,6 +260,16 @@ static void pause_us(struct ab_acting_loop *loop, int64_t duration_us)
     }
 }
 
+/* Puts another session, or none, in place of the one at hand, which ends. */
+static void session_replace(struct ab_acting_loop *loop, struct ab_coordination *session)
+{
+    ab_lock_take(&loop->lock);
+    struct ab_coordination *before = loop->session;
+    loop->session = session;
+    ab_lock_give(&loop->lock);
+    ab_coordination_close(before);
+}
+
 /* True when the session may be used; one that has expired is replaced. */
 static bool session_ensure(struct ab_acting_loop *loop)
 {
@@ -266,11 +287,11 @@ static bool session_ensure(struct ab_acting_loop *loop)
             return false;
         }
         ab_warn("session with the coordination service lost", "this controller opens another");
-        ab_coordination_close(loop->session);
-        loop->session = NULL;
+        session_replace(loop, NULL);
     }
-    if (ab_coordination_open_configured(loop->options.config, loop->options.directory, &loop->session, &error) ==
-        AB_OK) {
+    struct ab_coordination *opened = NULL;
+    if (ab_coordination_open_configured(loop->options.config, loop->options.directory, &opened, &error) == AB_OK) {
+        session_replace(loop, opened);
         return true;
     }
     trouble_say(loop, "no session with the coordination service", error.text);
@@ -310,8 +331,7 @@ static void round_do(struct ab_acting_loop *loop)
     if (err != AB_OK) {
         trouble_say(loop, "controller could not look after the cluster", error.text);
         if (err == AB_IO) { /* of the local service: such a session is of no use any more */
-            ab_coordination_close(loop->session);
-            loop->session = NULL;
+            session_replace(loop, NULL);
         }
         pause_us(loop, TROUBLE_US);
         return;
@@ -336,8 +356,7 @@ static void loop_run(void *context)
     }
     ab_acting_step_down(&loop->acting);
     acting_publish(loop);
-    ab_coordination_close(loop->session);
-    loop->session = NULL;
+    session_replace(loop, NULL);
 }
 
 void ab_acting_loop_start(struct ab_acting_loop *loop, const char *address)

@@ -28,6 +28,20 @@ static struct ab_json *numbers_json(const uint32_t *numbers, uint32_t count)
 
 /* ---- nodes ---- */
 
+/* Where serving of a node says that it answers; "" when it does not. */
+static struct ab_json *serving_json(struct ab_coordination *coordination, uint32_t node)
+{
+    struct ab_json *registered = NULL;
+    struct ab_json *address = NULL;
+    char *path = ab_new_format("/serving/%u", node);
+    if (ab_coordination_get_json(coordination, path, &registered, NULL, NULL) == AB_OK) {
+        address = ab_json_text(ab_json_text_or(ab_json_get(registered, "address"), ""));
+    }
+    ab_json_destroy(registered);
+    ab_delete(path);
+    return address != NULL ? address : ab_json_text("");
+}
+
 static struct ab_json *node_json(const struct ab_node_registration *node, const struct ab_live_set *live)
 {
     struct ab_json *entry = ab_json_object();
@@ -84,7 +98,9 @@ static ab_err nodes_status(struct ab_coordination *coordination, const struct ab
         struct ab_json *list = ab_json_array();
         qsort(nodes, read_count, sizeof nodes[0], registration_compare);
         for (uint32_t i = 0; i < read_count; i++) {
-            ab_json_append(list, node_json(&nodes[i], live));
+            struct ab_json *entry = node_json(&nodes[i], live);
+            ab_json_set(entry, "serving", serving_json(coordination, nodes[i].node));
+            ab_json_append(list, entry);
         }
         ab_json_set(status, "nodes", list);
     }

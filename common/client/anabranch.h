@@ -47,12 +47,22 @@ struct anabranch_client;
 struct anabranch_producer;
 struct anabranch_answer;
 
+/* One serving node of several. */
+struct anabranch_serving {
+    const char *address;
+    const char *server_key;
+};
+
 struct anabranch_options {
-    const char *data_directory; /* of a cluster on this machine: address and keys are found there; or NULL and: */
+    const char *data_directory; /* of a node on this machine: address and keys are found there; or NULL and: */
     const char *address;        /* "tcp://host:port" of a serving node */
     const char *server_key;     /* its public key, 64 hexadecimal digits */
     const char *key_file;       /* this program's key file (a producer, query or operator key) */
-    int timeout_ms;             /* for each call; 0 = 30,000 */
+    /* instead of address and server_key: several serving nodes, of which one has to answer; others of the cluster are
+     * learnt from it */
+    const struct anabranch_serving *servings;
+    size_t servings_count;
+    int timeout_ms; /* for each call; 0 = 30,000 */
 };
 
 /* Opens a client and fetches the catalog; a serving node that is being started again is waited for until the timeout.
@@ -162,7 +172,10 @@ ANABRANCH_API void anabranch_on_rejected(
 
 /* ---- querying ---- */
 
-/* Asks; on ANABRANCH_OK the answer is the caller's to free. */
+/* Asks; on ANABRANCH_OK the answer is the caller's to free. It includes every row that was acknowledged to this client,
+ * or included in an answer to it, before: whichever nodes answer, a client never goes back in time (rows whose loss an
+ * operator has accepted make its queries time out: open a new one). A serving node that is slow or gone is not waited
+ * for when there are others. */
 ANABRANCH_API enum anabranch_result anabranch_query(
     struct anabranch_client *client, const char *sql, struct anabranch_answer **answer);
 ANABRANCH_API void anabranch_answer_free(struct anabranch_answer *answer);

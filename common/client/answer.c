@@ -3,10 +3,6 @@
 #include "common/base/decimal.h"
 #include "common/block/column_codec.h"
 
-#define MOVED_EVERY_MS 250 /* how often a waiting question looks whether serving has moved */
-#define REPEAT_AFTER_MS 100
-#define REFRESH_MS 2000
-
 struct anabranch_answer {
     struct ab_arena arena;
     struct ab_wire_query_reply reply; /* in the arena */
@@ -55,66 +51,11 @@ static ab_err answer_read(struct anabranch_answer *answer, struct ab_bytes paylo
     return AB_OK;
 }
 
-/* True when asking again at a possibly new place can help. */
-static bool is_worth_repeating(ab_err err)
+/* What the answer includes has been seen: later ones may not lack it. */
+static void answer_note(struct anabranch_client *client, const struct anabranch_answer *answer)
 {
-    return err == AB_UNAVAILABLE || err == AB_AGAIN || err == AB_NETWORK;
-}
-
-static int left_ms(int64_t until_us)
-{
-    int64_t left = (until_us - ab_time_monotonic_us() + AB_US_PER_MS - 1) / AB_US_PER_MS;
-    return left < 0 ? 0 : (int)left;
-}
-
-/* Sends the question and waits for its answer. AB_AGAIN when serving has moved meanwhile. */
-static ab_err query_once(
-    struct anabranch_client *client, struct ab_bytes payload, int64_t until_us, struct ab_answer *answer)
-{
-    struct ab_envelope envelope = {.verb = AB_VERB_QUERY, .deadline_ms = (uint32_t)left_ms(until_us)};
-    ab_err err = ab_channel_send(client->serving_channel, &envelope, payload);
-    if (err != AB_OK) {
-        return ab_error_set(&client->error, err, "QUERY to %s: %s", client->serving.address, ab_err_text(err));
-    }
-    for (int left = left_ms(until_us); left > 0; left = left_ms(until_us)) {
-        err = ab_channel_receive(client->serving_channel, left < MOVED_EVERY_MS ? left : MOVED_EVERY_MS, answer);
-        if (err == AB_OK && answer->envelope.request_id == envelope.request_id) {
-            return AB_OK;
-        }
-        if (err == AB_OK) {
-            ab_answer_free(answer); /* to a question given up before */
-        } else if (err != AB_TIMEOUT) {
-            return ab_error_set(&client->error, err, "QUERY to %s: %s", client->serving.address, ab_err_text(err));
-        } else if (client_serving_has_moved(client)) {
-            return ab_error_set(&client->error, AB_AGAIN, "serving has moved from %s", client->serving.address);
-        }
-    }
-    return ab_error_set(
-        &client->error, AB_TIMEOUT, "QUERY to %s: no answer within %d ms", client->serving.address, client->timeout_ms);
-}
-
-static ab_err query_call(
-    struct anabranch_client *client, struct ab_bytes payload, int64_t until_us, struct ab_answer *answer)
-{
-    for (;;) {
-        ab_err err = query_once(client, payload, until_us, answer);
-        if (err == AB_OK) {
-            err = answer->envelope.status;
-            if (err == AB_OK) {
-                return AB_OK;
-            }
-            const char *text = answer->envelope.error[0] == 0 ? ab_err_text(err) : answer->envelope.error;
-            (void)ab_error_set(&client->error, err, "%s", text);
-            ab_answer_free(answer);
-        }
-        int left = left_ms(until_us);
-        if (!is_worth_repeating(err) || left <= REPEAT_AFTER_MS) {
-            return err;
-        }
-        struct ab_error before = client->error; /* what the question said, should time be over */
-        ab_time_sleep_us(REPEAT_AFTER_MS * AB_US_PER_MS);
-        ab_err_ignore(client_refresh(client, left < REFRESH_MS ? left : REFRESH_MS)); /* else the old channel stays */
-        client->error = before;
+    for (size_t p = 0; p < answer->reply.token.offsets_count; p++) {
+        client_saw(client, p, answer->reply.token.offsets[p]);
     }
 }
 
@@ -125,11 +66,15 @@ enum anabranch_result anabranch_query(
         return ANABRANCH_USAGE;
     }
     struct ab_wire_query query = {.sql = ab_bytes_of_text(sql)};
+    if (!client->is_single) { /* the only node includes what is acknowledged anyway */
+        query.offsets = client->seen;
+        query.offsets_count = client->partitions_count;
+    }
     struct ab_buffer request = {0};
     ab_wire_query_encode(&query, &request);
     struct ab_answer received = {0};
     int64_t until_us = ab_time_monotonic_us() + (int64_t)client->timeout_ms * AB_US_PER_MS;
-    ab_err err = query_call(client, ab_buffer_view(&request), until_us, &received);
+    ab_err err = client_query_call(client, ab_buffer_view(&request), until_us, &received);
     ab_buffer_fini(&request);
     if (err != AB_OK) {
         return client_result_of(err);
@@ -141,6 +86,7 @@ enum anabranch_result anabranch_query(
         anabranch_answer_free(made);
         return client_result_of(ab_error_wrap(&client->error, err, "the server's answer could not be read"));
     }
+    answer_note(client, made);
     *answer = made;
     return ANABRANCH_OK;
 }

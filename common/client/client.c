@@ -4,7 +4,9 @@
 #include "common/crypto/key_file.h"
 #include "common/wire/node.h"
 
-#define FIRST_FETCH_MS 500 /* then the directory is looked at again */
+#define REFRESH_TRIES_MAX 3u /* serving nodes that are asked one after the other */
+#define FIRST_FETCH_MS 500   /* then the directory is looked at again */
+#define USAGE_TEXT "give a data directory, or an address, a server key and a key file"
 #define OPEN_PAUSE_US (50 * AB_US_PER_MS)
 
 enum anabranch_result client_result_of(ab_err err)
@@ -50,8 +52,14 @@ static ab_err directory_endpoint(struct anabranch_client *client)
 {
     struct ab_node_endpoint endpoint = {0};
     AB_TRY(ab_node_endpoint_read(client->data_directory, "serving", &endpoint, &client->error));
-    memcpy(client->serving.address, endpoint.address, sizeof client->serving.address);
-    memcpy(client->serving.key, endpoint.public_key, sizeof client->serving.key);
+    struct client_endpoint serving = {0};
+    memcpy(serving.address, endpoint.address, sizeof serving.address);
+    memcpy(serving.key, endpoint.public_key, sizeof serving.key);
+    if (client->servings_count == 0) {
+        client_serving_add(client, &serving, true);
+    } else {
+        client_serving_move(client, 0, &serving);
+    }
     return AB_OK;
 }
 
@@ -78,40 +86,16 @@ ab_err client_channel_to(struct anabranch_client *client, const struct client_en
     return AB_OK;
 }
 
-static ab_err serving_open(struct anabranch_client *client)
-{
-    return client_channel_to(client, &client->serving, 0, &client->serving_channel);
-}
-
 /* Only while a client is being opened: senders have channels of their own on the wire. */
 static ab_err wire_reopen(struct anabranch_client *client)
 {
-    ab_channel_close(client->serving_channel);
-    client->serving_channel = NULL;
+    client_servings_close(client);
     ab_wire_close(client->wire);
     client->wire = NULL;
     struct ab_wire_options options = {.keys = client->keys};
     memcpy(options.cluster_id, client->cluster_id, sizeof options.cluster_id);
     memcpy(options.node, "client", sizeof "client");
-    AB_TRY(ab_wire_open(&options, &client->wire, &client->error));
-    return serving_open(client);
-}
-
-/* Reads {"address", "public_key"} of the speed node; absent while nobody knows where it answers. */
-static ab_err speed_read(const struct ab_json *entry, struct client_endpoint *endpoint, struct ab_error *error)
-{
-    const char *address = ab_json_text_or(ab_json_get(entry, "address"), "");
-    struct client_endpoint read = {0};
-    if (entry == NULL) {
-        return AB_OK;
-    }
-    if (address[0] == '\0' || strlen(address) >= sizeof read.address ||
-        ab_crypto_key_parse(ab_json_bytes(ab_json_get(entry, "public_key")), read.key) != AB_OK) {
-        return ab_error_set(error, AB_INVALID, "malformed answer: speed");
-    }
-    memcpy(read.address, address, strlen(address) + 1);
-    *endpoint = read;
-    return AB_OK;
+    return ab_wire_open(&options, &client->wire, &client->error);
 }
 
 static ab_err catalog_decode_hex(struct anabranch_client *client, struct ab_bytes hex)
@@ -137,7 +121,6 @@ static ab_err catalog_take_in(struct anabranch_client *client, const struct ab_j
 {
     static const uint8_t unknown[16] = {0};
     uint8_t cluster_id[16];
-    struct client_endpoint speed = client->speed;
     uint64_t partitions = ab_json_u64_or(ab_json_get(reply, "partitions"), 0);
     if (ab_cluster_id_parse(ab_json_bytes(ab_json_get(reply, "cluster_id")), cluster_id) != AB_OK) {
         return ab_error_set(&client->error, AB_INVALID, "malformed answer: cluster_id");
@@ -148,28 +131,33 @@ static ab_err catalog_take_in(struct anabranch_client *client, const struct ab_j
     *is_new_cluster = !client->is_open && memcmp(client->cluster_id, unknown, sizeof unknown) == 0;
     if ((!*is_new_cluster && memcmp(cluster_id, client->cluster_id, sizeof cluster_id) != 0) ||
         (client->partitions_count != 0 && partitions != client->partitions_count)) {
-        return ab_error_set(&client->error, AB_MISMATCH, "%s answers for another cluster", client->serving.address);
+        return ab_error_set(&client->error, AB_MISMATCH, "%s answers for another cluster",
+            client_serving_current(client)->endpoint.address);
     }
-    AB_TRY(speed_read(ab_json_get(reply, "speed"), &speed, &client->error));
+    AB_TRY(client_nodes_take_in(client, reply, (uint32_t)partitions));
+    client->partitions_count = (uint32_t)partitions;
     AB_TRY(catalog_decode_hex(client, ab_json_bytes(ab_json_get(reply, "catalog"))));
     memcpy(client->cluster_id, cluster_id, sizeof cluster_id);
-    client->partitions_count = (uint32_t)partitions;
-    client->speed = speed;
     return AB_OK;
+}
+
+ab_err client_catalog_take_in(struct anabranch_client *client, struct ab_bytes payload, bool *is_new_cluster)
+{
+    struct ab_json *reply = NULL;
+    AB_TRY(ab_json_parse(payload, &reply, &client->error));
+    ab_err err = catalog_take_in(client, reply, is_new_cluster);
+    ab_json_destroy(reply);
+    return err;
 }
 
 static ab_err catalog_fetch(struct anabranch_client *client, int timeout_ms)
 {
     struct ab_answer answer = {0};
-    AB_TRY(ab_channel_call(
-        client->serving_channel, AB_VERB_CATALOG, (struct ab_bytes){0}, timeout_ms, &answer, &client->error));
-    struct ab_json *reply = NULL;
+    struct ab_channel *channel = NULL;
+    AB_TRY(client_serving_channel(client, client->serving_current, &channel));
+    AB_TRY(ab_channel_call(channel, AB_VERB_CATALOG, (struct ab_bytes){0}, timeout_ms, &answer, &client->error));
     bool is_new_cluster = false;
-    ab_err err = ab_json_parse(answer.payload, &reply, &client->error);
-    if (err == AB_OK) {
-        err = catalog_take_in(client, reply, &is_new_cluster);
-    }
-    ab_json_destroy(reply);
+    ab_err err = client_catalog_take_in(client, answer.payload, &is_new_cluster);
     ab_answer_free(&answer);
     if (err == AB_OK && is_new_cluster) {
         err = wire_reopen(client); /* from now on messages carry the cluster's id */
@@ -185,17 +173,27 @@ bool client_serving_has_moved(const struct anabranch_client *client)
         ab_node_endpoint_read(client->data_directory, "serving", &endpoint, &ignored) != AB_OK) {
         return false;
     }
-    return strcmp(endpoint.address, client->serving.address) != 0 ||
-           memcmp(endpoint.public_key, client->serving.key, sizeof client->serving.key) != 0;
+    const struct client_endpoint *known = &client->servings[0].endpoint;
+    return strcmp(endpoint.address, known->address) != 0 ||
+           memcmp(endpoint.public_key, known->key, sizeof known->key) != 0;
 }
 
 ab_err client_refresh(struct anabranch_client *client, int wait_ms)
 {
     if (client_serving_has_moved(client)) {
         AB_TRY(directory_endpoint(client));
-        AB_TRY(serving_open(client));
     }
-    return catalog_fetch(client, client->timeout_ms < wait_ms ? client->timeout_ms : wait_ms);
+    int most_ms = client->timeout_ms < wait_ms ? client->timeout_ms : wait_ms;
+    size_t tries = client->servings_count < REFRESH_TRIES_MAX ? client->servings_count : REFRESH_TRIES_MAX;
+    ab_err err = AB_OK;
+    for (size_t i = 0; i < tries; i++) {
+        err = catalog_fetch(client, most_ms / (int)tries < 1 ? 1 : most_ms / (int)tries);
+        if (err != AB_TIMEOUT && err != AB_UNAVAILABLE && err != AB_NETWORK && err != AB_AGAIN && err != AB_FULL) {
+            return err;
+        }
+        client->serving_current = client_serving_other(client);
+    }
+    return err;
 }
 
 static ab_err key_read(struct anabranch_client *client, const char *path)
@@ -208,6 +206,36 @@ static ab_err key_read(struct anabranch_client *client, const char *path)
     return AB_OK;
 }
 
+/* One of the given serving nodes. */
+static ab_err serving_read(struct anabranch_client *client, const struct anabranch_serving *given)
+{
+    struct client_endpoint endpoint = {0};
+    if (given->address == NULL || given->server_key == NULL) {
+        return ab_error_set(&client->error, AB_USAGE, USAGE_TEXT);
+    }
+    if (strlen(given->address) >= sizeof endpoint.address) {
+        return ab_error_set(&client->error, AB_USAGE, "the address is too long");
+    }
+    memcpy(endpoint.address, given->address, strlen(given->address) + 1);
+    if (ab_crypto_key_parse(ab_bytes_of_text(given->server_key), endpoint.key) != AB_OK) {
+        return ab_error_set(&client->error, AB_USAGE, "the server key is not 64 hexadecimal digits");
+    }
+    client_serving_add(client, &endpoint, true);
+    return AB_OK;
+}
+
+static ab_err servings_read(struct anabranch_client *client, const struct anabranch_options *options)
+{
+    const struct anabranch_serving one = {.address = options->address, .server_key = options->server_key};
+    if (options->servings_count == 0) {
+        return serving_read(client, &one);
+    }
+    for (size_t i = 0; i < options->servings_count; i++) {
+        AB_TRY(serving_read(client, &options->servings[i]));
+    }
+    return AB_OK;
+}
+
 static ab_err options_read(struct anabranch_client *client, const struct anabranch_options *options)
 {
     AB_TRY(ab_crypto_init(&client->error));
@@ -215,17 +243,10 @@ static ab_err options_read(struct anabranch_client *client, const struct anabran
     if (options->data_directory != NULL) {
         client->data_directory = ab_new_text(options->data_directory);
         AB_TRY(directory_cluster_id(client));
-    } else if (options->address != NULL && options->server_key != NULL && options->key_file != NULL) {
-        if (strlen(options->address) >= sizeof client->serving.address) {
-            return ab_error_set(&client->error, AB_USAGE, "the address is too long");
-        }
-        memcpy(client->serving.address, options->address, strlen(options->address) + 1);
-        if (ab_crypto_key_parse(ab_bytes_of_text(options->server_key), client->serving.key) != AB_OK) {
-            return ab_error_set(&client->error, AB_USAGE, "the server key is not 64 hexadecimal digits");
-        }
+    } else if (options->key_file == NULL) {
+        return ab_error_set(&client->error, AB_USAGE, USAGE_TEXT);
     } else {
-        return ab_error_set(
-            &client->error, AB_USAGE, "give a data directory, or an address, a server key and a key file");
+        AB_TRY(servings_read(client, options));
     }
     char *path = options->key_file != NULL ? ab_new_text(options->key_file)
                                            : ab_new_format("%s/keys/operator.key", client->data_directory);
@@ -296,8 +317,11 @@ void anabranch_close(struct anabranch_client *client)
     if (client == NULL) {
         return;
     }
-    ab_channel_close(client->serving_channel);
+    client_servings_close(client);
     ab_wire_close(client->wire);
+    ab_answer_free(&client->news);
+    ab_delete(client->leaders);
+    ab_delete(client->seen);
     ab_catalog_release(client->catalog);
     ab_crypto_wipe(&client->keys, sizeof client->keys);
     ab_delete(client->data_directory);

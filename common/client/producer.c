@@ -98,49 +98,115 @@ static enum anabranch_result producer_result(ab_err err)
 
 /* ---- opening ---- */
 
-static ab_err marks_read(struct anabranch_producer *producer, struct ab_bytes payload)
+/* Marks being asked for: of which partitions they are known. */
+struct marks_asked {
+    struct anabranch_producer *producer;
+    struct ab_bytes payload;
+    bool *is_known; /* owned; by partition */
+};
+
+/* A node says which of its partitions it has answered for; the only one has for all. */
+static void marks_note_known(struct marks_asked *asked, const struct ab_json *reply)
 {
-    struct ab_json *reply = NULL;
-    AB_TRY(ab_json_parse(payload, &reply, &producer->client->error));
-    const struct ab_json *list = ab_json_get(reply, "marks");
-    size_t count = ab_json_count(list);
-    producer->marks = ab_new_array(struct anabranch_source_mark, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        const struct ab_json *entry = ab_json_at(list, i);
-        uint64_t partition = ab_json_u64_or(ab_json_get(entry, "partition"), UINT64_MAX);
-        struct ab_hash128 hash = {0};
-        if (partition >= producer->partitions_count ||
-            ab_hash128_parse(ab_json_bytes(ab_json_get(entry, "prefix_hash")), &hash) != AB_OK) {
-            ab_json_destroy(reply);
-            return ab_error_set(&producer->client->error, AB_INVALID, "malformed source mark in the server's answer");
+    const struct ab_json *list = ab_json_get(reply, "partitions");
+    uint32_t count = list == NULL ? asked->producer->partitions_count : (uint32_t)ab_json_count(list);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t partition = list == NULL ? i : ab_json_u64_or(ab_json_at(list, i), UINT64_MAX);
+        if (partition < asked->producer->partitions_count) {
+            asked->is_known[partition] = true;
         }
-        struct anabranch_source_mark *mark = &producer->marks[producer->marks_count++];
-        mark->partition = (uint32_t)partition;
-        mark->last_position = ab_json_u64_or(ab_json_get(entry, "last_position"), 0);
-        mark->byte_offset = ab_json_u64_or(ab_json_get(entry, "byte_offset"), 0);
-        memcpy(mark->prefix_hash, &hash.low, 8);
-        memcpy(mark->prefix_hash + 8, &hash.high, 8);
-        producer->partitions[partition].counted_position = mark->last_position;
     }
-    ab_json_destroy(reply);
+}
+
+static ab_err mark_read(struct marks_asked *asked, const struct ab_json *entry)
+{
+    struct anabranch_producer *producer = asked->producer;
+    uint64_t partition = ab_json_u64_or(ab_json_get(entry, "partition"), UINT64_MAX);
+    struct ab_hash128 hash = {0};
+    if (partition >= producer->partitions_count ||
+        ab_hash128_parse(ab_json_bytes(ab_json_get(entry, "prefix_hash")), &hash) != AB_OK) {
+        return ab_error_set(&producer->client->error, AB_INVALID, "malformed source mark in the server's answer");
+    }
+    if (asked->is_known[partition] || producer->marks_count == producer->partitions_count) {
+        return AB_OK; /* another leader has said so already */
+    }
+    struct anabranch_source_mark *mark = &producer->marks[producer->marks_count++];
+    mark->partition = (uint32_t)partition;
+    mark->last_position = ab_json_u64_or(ab_json_get(entry, "last_position"), 0);
+    mark->byte_offset = ab_json_u64_or(ab_json_get(entry, "byte_offset"), 0);
+    memcpy(mark->prefix_hash, &hash.low, 8);
+    memcpy(mark->prefix_hash + 8, &hash.high, 8);
+    producer->partitions[partition].counted_position = mark->last_position;
     return AB_OK;
 }
 
-/* Asks for the marks; speed may be starting again, elsewhere. */
-static ab_err marks_ask(struct anabranch_producer *producer, struct ab_bytes payload, struct ab_answer *answer)
+static ab_err marks_read(struct marks_asked *asked, struct ab_bytes payload)
 {
-    struct anabranch_client *client = producer->client;
+    struct ab_json *reply = NULL;
+    AB_TRY(ab_json_parse(payload, &reply, &asked->producer->client->error));
+    const struct ab_json *list = ab_json_get(reply, "marks");
+    ab_err err = AB_OK;
+    for (size_t i = 0; i < ab_json_count(list) && err == AB_OK; i++) {
+        err = mark_read(asked, ab_json_at(list, i));
+    }
+    if (err == AB_OK) {
+        marks_note_known(asked, reply);
+    }
+    ab_json_destroy(reply);
+    return err;
+}
+
+static bool is_worth_asking_again(ab_err err)
+{
+    return err == AB_TIMEOUT || err == AB_UNAVAILABLE || err == AB_AGAIN || err == AB_NETWORK;
+}
+
+/* Asks every leader once of which something is not known. AB_UNAVAILABLE, or what a leader said, when something is
+ * unknown still. */
+static ab_err marks_round(struct marks_asked *asked)
+{
+    struct anabranch_client *client = asked->producer->client;
+    const struct ab_channel *failed = NULL;
+    ab_err result = AB_OK;
+    for (uint32_t p = 0; p < asked->producer->partitions_count; p++) {
+        struct ab_channel *channel = client_sender_channel(asked->producer->sender, p);
+        struct ab_answer answer = {0};
+        if (asked->is_known[p] || (channel != NULL && channel == failed)) {
+            continue;
+        }
+        ab_err err =
+            channel == NULL
+                ? ab_error_set(&client->error, AB_UNAVAILABLE, "no leader is known of partition %" PRIu32, p)
+                : ab_channel_call(channel, AB_VERB_SOURCE_MARKS, asked->payload, MARKS_TRY_MS, &answer, &client->error);
+        if (err == AB_OK) {
+            err = marks_read(asked, answer.payload);
+            ab_answer_free(&answer);
+        }
+        if (err == AB_OK && !asked->is_known[p]) {
+            err = ab_error_set(&client->error, AB_UNAVAILABLE, "partition %" PRIu32 " is led by somebody else", p);
+        }
+        if (err != AB_OK && !is_worth_asking_again(err)) {
+            return err;
+        }
+        failed = err == AB_OK ? failed : channel;
+        result = err == AB_OK ? result : err;
+    }
+    return result;
+}
+
+/* Asks until every partition has answered; speed may be starting again, elsewhere, or leaders change. */
+static ab_err marks_ask(struct marks_asked *asked)
+{
+    struct anabranch_client *client = asked->producer->client;
     int64_t until_us = ab_time_monotonic_us() + (int64_t)client->timeout_ms * AB_US_PER_MS;
     for (;;) {
-        struct ab_channel *channel = client_sender_channel(producer->sender);
-        ab_err err = ab_channel_call(channel, AB_VERB_SOURCE_MARKS, payload, MARKS_TRY_MS, answer, &client->error);
-        bool is_worth_repeating = err == AB_TIMEOUT || err == AB_UNAVAILABLE || err == AB_AGAIN || err == AB_NETWORK;
-        if (!is_worth_repeating || ab_time_monotonic_us() >= until_us) {
+        ab_err err = marks_round(asked);
+        if (!is_worth_asking_again(err) || ab_time_monotonic_us() >= until_us) {
             return err;
         }
         ab_time_sleep_us(err == AB_TIMEOUT ? 0 : MARKS_PAUSE_MS * AB_US_PER_MS);
         struct ab_error before = client->error;
-        client_sender_refresh(producer->sender);
+        client_sender_refresh(asked->producer->sender);
         client->error = before;
     }
 }
@@ -154,12 +220,13 @@ static ab_err marks_fetch(struct anabranch_producer *producer)
     struct ab_buffer text = {0};
     ab_json_write(request, 0, &text);
     ab_json_destroy(request);
-    struct ab_answer answer = {0};
-    ab_err err = marks_ask(producer, ab_buffer_view(&text), &answer);
+    producer->marks = ab_new_array(struct anabranch_source_mark, producer->partitions_count);
+    struct marks_asked asked = {.producer = producer,
+        .payload = ab_buffer_view(&text),
+        .is_known = ab_new_array(bool, producer->partitions_count)};
+    ab_err err = marks_ask(&asked);
+    ab_delete(asked.is_known);
     ab_buffer_fini(&text);
-    AB_TRY(err);
-    err = marks_read(producer, answer.payload);
-    ab_answer_free(&answer);
     return err;
 }
 

@@ -14,6 +14,8 @@
 #define QUIET_US (1 * AB_US_PER_SECOND)
 #define REFRESH_EVERY_US (500 * AB_US_PER_MS)
 #define REFRESH_MS 500
+#define REFRESH_SOON_US (100 * AB_US_PER_MS) /* among several nodes: leaders change */
+#define PLACE_NONE SIZE_MAX
 /* Messages that wait in the socket while nobody is connected: copies, beside the memory bound. */
 #define QUEUE_MESSAGES 32
 
@@ -39,23 +41,35 @@ struct pending_block {
 struct partition_queue {
     struct pending_block *first; /* owned */
     struct pending_block *last;  /* borrowed from the list */
+    size_t pending_count;
+    size_t place; /* of who leads the partition; PLACE_NONE = nobody is known to */
     uint64_t next_sequence;
     ab_err failed; /* a block was refused: later sequences cannot follow */
 };
 
+/* Where blocks go: a daemon that leads partitions. */
+struct sender_place {
+    struct client_endpoint endpoint;
+    struct ab_channel *channel; /* owned: answers to other producers never come here */
+    size_t pending_count;       /* blocks of its partitions */
+    int64_t heard_us;           /* last answer, or when blocks began to wait for one */
+    bool is_leading;            /* while routes are made */
+};
+
 struct client_sender {
-    struct anabranch_client *client;  /* borrowed */
-    struct anabranch_counts *counts;  /* borrowed from the producer */
-    struct ab_channel *channel;       /* owned: answers to other producers never come here */
-    struct client_endpoint connected; /* where the channel leads */
-    struct partition_queue *queues;   /* owned, one a partition */
+    struct anabranch_client *client; /* borrowed */
+    struct anabranch_counts *counts; /* borrowed from the producer */
+    struct sender_place *places;     /* owned */
+    size_t places_count;
+    size_t listened;                /* the place that is listened to first, when there are very many */
+    struct partition_queue *queues; /* owned, one a partition */
     uint32_t partitions_count;
     size_t memory_bytes;
     size_t pending_bytes;
     size_t pending_count;
     int64_t deadline_us;
     int64_t refreshed_us;
-    int64_t heard_us; /* last answer, or when blocks began to wait for one */
+    bool is_lost; /* somebody does not lead what we thought, or nobody is known to */
     struct ab_arena scratch;
     anabranch_on_rejected_fn on_rejected;
     void *on_rejected_context;
@@ -63,14 +77,93 @@ struct client_sender {
     struct ab_error error;
 };
 
-/* Connects to where speed answers now. On failure the old channel stays. */
-static ab_err sender_connect(struct client_sender *sender)
+/* ---- places ---- */
+
+/* The place of a daemon, connected to when it is new. */
+static ab_err place_of(struct client_sender *sender, const struct client_endpoint *endpoint, size_t *place)
 {
-    struct client_endpoint *speed = &sender->client->speed;
-    AB_TRY(client_channel_to(sender->client, speed, QUEUE_MESSAGES, &sender->channel));
-    sender->connected = *speed;
+    for (size_t i = 0; i < sender->places_count; i++) {
+        if (client_endpoint_equal(&sender->places[i].endpoint, endpoint)) {
+            *place = i;
+            return AB_OK;
+        }
+    }
+    struct ab_channel *channel = NULL;
+    AB_TRY(client_channel_to(sender->client, endpoint, QUEUE_MESSAGES, &channel));
+    sender->places = ab_renew_bytes(sender->places, (sender->places_count + 1) * sizeof *sender->places);
+    *place = sender->places_count++;
+    sender->places[*place] =
+        (struct sender_place){.endpoint = *endpoint, .channel = channel, .heard_us = ab_time_monotonic_us()};
     return AB_OK;
 }
+
+/* What was on its way to the old place, or refused there, goes to the new one at once. */
+static void queue_move(struct client_sender *sender, struct partition_queue *queue, size_t place)
+{
+    int64_t now = ab_time_monotonic_us();
+    struct pending_block *pending = queue->first;
+    if (queue->place != PLACE_NONE) {
+        sender->places[queue->place].pending_count -= queue->pending_count;
+    }
+    if (sender->places[place].pending_count == 0) {
+        sender->places[place].heard_us = now;
+    }
+    sender->places[place].pending_count += queue->pending_count;
+    queue->place = place;
+    for (uint32_t i = 0; pending != NULL && i < WINDOW_BLOCKS; i++) {
+        bool is_refused = pending->sending == SENDING_REFUSED && !sender->client->is_single;
+        pending->due_us = pending->sending == SENDING_UNANSWERED || is_refused ? now : pending->due_us;
+        pending = pending->next;
+    }
+}
+
+/* Closes the channels to those who lead nothing any more. */
+static void places_prune(struct client_sender *sender)
+{
+    for (size_t i = 0; i < sender->places_count; i++) {
+        sender->places[i].is_leading = false;
+    }
+    for (uint32_t p = 0; p < sender->partitions_count; p++) {
+        if (sender->queues[p].place != PLACE_NONE) {
+            sender->places[sender->queues[p].place].is_leading = true;
+        }
+    }
+    for (size_t i = sender->places_count; i > 0; i--) {
+        if (sender->places[i - 1].is_leading) {
+            continue;
+        }
+        ab_channel_close(sender->places[i - 1].channel);
+        size_t last = --sender->places_count;
+        sender->places[i - 1] = sender->places[last];
+        for (uint32_t p = 0; p < sender->partitions_count; p++) {
+            sender->queues[p].place = sender->queues[p].place == last ? i - 1 : sender->queues[p].place;
+        }
+    }
+}
+
+/* Goes where partitions are led now. Who led one last keeps its place while it is not known who does. On failure the
+ * places are as they were, or some of them. */
+static ab_err sender_route(struct client_sender *sender)
+{
+    const struct anabranch_client *client = sender->client;
+    sender->is_lost = false;
+    for (uint32_t p = 0; p < sender->partitions_count; p++) {
+        struct partition_queue *queue = &sender->queues[p];
+        size_t place = PLACE_NONE;
+        if (client->leaders[p].address[0] == '\0' && !client->is_single) {
+            sender->is_lost = sender->is_lost || queue->first != NULL;
+            continue;
+        }
+        AB_TRY(place_of(sender, &client->leaders[p], &place));
+        if (place != queue->place) {
+            queue_move(sender, queue, place);
+        }
+    }
+    places_prune(sender);
+    return AB_OK;
+}
+
+/* ---- life ---- */
 
 ab_err client_sender_create(struct anabranch_client *client, const struct client_sender_options *options,
     struct anabranch_counts *counts, struct client_sender **sender)
@@ -82,11 +175,12 @@ ab_err client_sender_create(struct anabranch_client *client, const struct client
     made->queues = ab_new_array(struct partition_queue, made->partitions_count);
     for (uint32_t p = 0; p < made->partitions_count; p++) {
         made->queues[p].next_sequence = 1;
+        made->queues[p].place = PLACE_NONE;
     }
     made->memory_bytes = options->memory_bytes;
     made->deadline_us = (int64_t)options->deadline_ms * AB_US_PER_MS;
     ab_arena_init(&made->scratch, NULL, 0);
-    ab_err err = sender_connect(made);
+    ab_err err = sender_route(made);
     if (err != AB_OK) {
         client_sender_destroy(made);
         return err;
@@ -114,7 +208,10 @@ void client_sender_destroy(struct client_sender *sender)
             sender->queues[p].first = next;
         }
     }
-    ab_channel_close(sender->channel);
+    for (size_t i = 0; i < sender->places_count; i++) {
+        ab_channel_close(sender->places[i].channel);
+    }
+    ab_delete(sender->places);
     ab_arena_fini(&sender->scratch);
     ab_delete(sender->queues);
     ab_delete(sender);
@@ -125,9 +222,10 @@ uint64_t client_sender_next_sequence(const struct client_sender *sender, uint32_
     return sender->queues[partition].next_sequence;
 }
 
-struct ab_channel *client_sender_channel(const struct client_sender *sender)
+struct ab_channel *client_sender_channel(const struct client_sender *sender, uint32_t partition)
 {
-    return sender->channel;
+    size_t place = sender->queues[partition].place;
+    return place == PLACE_NONE ? NULL : sender->places[place].channel;
 }
 
 size_t client_sender_pending_bytes(const struct client_sender *sender)
@@ -187,7 +285,12 @@ void client_sender_take(struct client_sender *sender, struct client_outgoing *ou
         queue->last->next = pending;
     }
     queue->last = pending;
-    sender->heard_us = sender->pending_count == 0 ? ab_time_monotonic_us() : sender->heard_us;
+    if (queue->place != PLACE_NONE) {
+        struct sender_place *place = &sender->places[queue->place];
+        place->heard_us = place->pending_count == 0 ? ab_time_monotonic_us() : place->heard_us;
+        place->pending_count++;
+    }
+    queue->pending_count++;
     sender->pending_bytes += outgoing_bytes(&pending->block);
     sender->pending_count++;
 }
@@ -205,6 +308,10 @@ static void queue_remove(struct client_sender *sender, struct partition_queue *q
     if (queue->last == pending) {
         queue->last = before;
     }
+    if (queue->place != PLACE_NONE) {
+        sender->places[queue->place].pending_count--;
+    }
+    queue->pending_count--;
     sender->pending_bytes -= outgoing_bytes(&pending->block);
     sender->pending_count--;
     pending_block_destroy(pending);
@@ -237,6 +344,7 @@ static void block_done(
         block_give_up(sender, queue, pending, err, "the server's answer could not be read");
         return;
     }
+    client_saw(sender->client, pending->block.partition, reply.offset + 1);
     sender->counts->accepted += reply.accepted;
     sender->counts->duplicates += reply.duplicates;
     sender->counts->rejected += reply.rejected;
@@ -273,6 +381,7 @@ static void block_not_done(struct client_sender *sender, struct partition_queue 
     pending->refusal = status;
     pending->refused_us = now;
     pending->no_space_count += status == AB_NO_SPACE;
+    sender->is_lost = sender->is_lost || (status == AB_UNAVAILABLE && !sender->client->is_single);
     if (!is_worth_repeating(pending, status, pending != queue->first)) {
         block_give_up(sender, queue, pending, status, text[0] != 0 ? text : ab_err_text(status));
         return;
@@ -316,11 +425,17 @@ static void answer_take_in(struct client_sender *sender, const struct ab_answer 
 
 static void block_send(struct client_sender *sender, struct pending_block *pending, int64_t now)
 {
+    struct ab_channel *channel = client_sender_channel(sender, pending->block.partition);
     uint16_t attempt = pending->attempt;
+    if (channel == NULL) {
+        sender->is_lost = true;
+        pending->due_us = now + BACK_OFF_FIRST_US;
+        return;
+    }
     pending->attempt = (uint16_t)(attempt == UINT16_MAX ? 1 : attempt + 1);
     struct ab_envelope envelope = {
         .verb = AB_VERB_PRODUCE, .partition = pending->block.partition, .request_id = request_id_of(pending)};
-    if (ab_channel_send(sender->channel, &envelope, ab_buffer_view(&pending->block.encoded)) != AB_OK) {
+    if (ab_channel_send(channel, &envelope, ab_buffer_view(&pending->block.encoded)) != AB_OK) {
         pending->attempt = attempt;
         pending->due_us = now + BACK_OFF_FIRST_US;
         return;
@@ -332,30 +447,16 @@ static void block_send(struct client_sender *sender, struct pending_block *pendi
     pending->resend_us = pending->resend_us * 2 > RESEND_MOST_US ? RESEND_MOST_US : pending->resend_us * 2;
 }
 
-/* What was on its way to the old place goes again at once. */
-static void sender_resend_all(struct client_sender *sender, int64_t now)
-{
-    for (uint32_t p = 0; p < sender->partitions_count; p++) {
-        struct pending_block *pending = sender->queues[p].first;
-        for (uint32_t i = 0; pending != NULL && i < WINDOW_BLOCKS; i++) {
-            pending->due_us = pending->sending == SENDING_UNANSWERED ? now : pending->due_us;
-            pending = pending->next;
-        }
-    }
-}
-
 void client_sender_refresh(struct client_sender *sender)
 {
-    if (ab_time_monotonic_us() - sender->refreshed_us < REFRESH_EVERY_US) {
+    int64_t every_us = sender->client->is_single ? REFRESH_EVERY_US : REFRESH_SOON_US;
+    if (ab_time_monotonic_us() - sender->refreshed_us < every_us) {
         return;
     }
-    /* On failure the old channel stays: the next resend tries again. */
+    /* On failure the old places stay: the next resend tries again. */
     ab_err_ignore(client_refresh(sender->client, REFRESH_MS));
+    ab_err_ignore(sender_route(sender));
     sender->refreshed_us = ab_time_monotonic_us();
-    if (memcmp(&sender->connected, &sender->client->speed, sizeof sender->connected) != 0 &&
-        sender_connect(sender) == AB_OK) {
-        sender_resend_all(sender, sender->refreshed_us);
-    }
 }
 
 /* True when it is a block's turn. One that came before its predecessor waits until that has gone again. */
@@ -413,20 +514,52 @@ static void queue_step(struct client_sender *sender, struct partition_queue *que
     }
 }
 
+/* Takes in answers that are there, waiting at most wait_ms for the first. Of very many places a part is listened to at
+ * a time. */
+static void sender_listen(struct client_sender *sender, int wait_ms)
+{
+    struct ab_channel *channels[AB_CHANNELS_MAX];
+    size_t places[AB_CHANNELS_MAX];
+    size_t count = sender->places_count < AB_CHANNELS_MAX ? sender->places_count : AB_CHANNELS_MAX;
+    struct ab_answer answer = {0};
+    size_t which = 0;
+    for (size_t i = 0; i < count; i++) {
+        places[i] = (sender->listened + i) % sender->places_count;
+        channels[i] = sender->places[places[i]].channel;
+    }
+    sender->listened = count < sender->places_count ? (sender->listened + count) % sender->places_count : 0;
+    if (count == 0) {
+        ab_time_sleep_us(sender->pending_count > 0 ? wait_ms * AB_US_PER_MS : 0);
+        return;
+    }
+    while (sender->pending_count > 0 && ab_channel_receive_any(channels, count, wait_ms, &which, &answer) == AB_OK) {
+        answer_take_in(sender, &answer);
+        ab_answer_free(&answer);
+        sender->places[places[which]].heard_us = ab_time_monotonic_us();
+        wait_ms = 0;
+    }
+}
+
+/* True when blocks wait for a place that says nothing: long before a block's own time to go again may have come. */
+static bool sender_is_left_alone(const struct client_sender *sender)
+{
+    int64_t now = ab_time_monotonic_us();
+    for (size_t i = 0; i < sender->places_count; i++) {
+        if (sender->places[i].pending_count > 0 && now - sender->places[i].heard_us > QUIET_US) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void client_sender_step(struct client_sender *sender, int wait_ms)
 {
     int64_t now = ab_time_monotonic_us();
     for (uint32_t p = 0; p < sender->partitions_count; p++) {
         queue_step(sender, &sender->queues[p], now);
     }
-    struct ab_answer answer = {0};
-    while (sender->pending_count > 0 && ab_channel_receive(sender->channel, wait_ms, &answer) == AB_OK) {
-        answer_take_in(sender, &answer);
-        ab_answer_free(&answer);
-        sender->heard_us = ab_time_monotonic_us();
-        wait_ms = 0;
-    }
-    if (sender->pending_count > 0 && ab_time_monotonic_us() - sender->heard_us > QUIET_US) {
-        client_sender_refresh(sender); /* long before a block's own time to go again may have come */
+    sender_listen(sender, wait_ms);
+    if (sender->pending_count > 0 && (sender->is_lost || sender_is_left_alone(sender))) {
+        client_sender_refresh(sender);
     }
 }

@@ -2,8 +2,9 @@
 #ifndef ANABRANCH_COMMON_COORDINATION_CONFIGURED_H
 #define ANABRANCH_COMMON_COORDINATION_CONFIGURED_H
 
-#include "common/config/config.h"
 #include "common/coordination/coordination.h"
+
+#include "common/config/config.h"
 
 /* Opens a session at the address of `config` with its credential, or at local:<directory>/coordination when it names
  * none. Errors of ab_coordination_open_with and ab_coordination_credential_read. */

@@ -7,11 +7,13 @@
  *                                              "starts":"7","endpoints":{...},"damaged":[5,9]}
  *
  * Three numbers tell processes and disks apart (REPLICATION R10, H6, F16, F17). A disk id is made once, with the disk.
- * `starts` counts the processes that this disk has seen: the disk is written first, then /nodes/<node>, then /live is
- * created; an image of the disk that was taken earlier and put back is behind what /nodes says and is refused. An
- * incarnation is random and new at every process start. `damaged` names the partitions whose log has lost something it
- * had acknowledged and is being refetched: a process registers after it has recovered its logs, and a partition stays
- * in the list (over restarts too) until its log is whole again.
+ * `starts` counts the processes that this disk has seen: /nodes/<node> is read and must admit one more, then the disk
+ * is written, then /nodes/<node> (at the version that was read), then /live is created. An image of the disk that was
+ * taken before the last start and put back is behind what /nodes says and is refused; a refused start is not counted,
+ * else an image would catch up by being started again and again. An image taken since the last start is not told
+ * apart. An incarnation is random and new at every process start. `damaged` names the partitions whose log has lost
+ * something it had acknowledged and is being refetched: a process registers after it has recovered its logs, and a
+ * partition stays in the list (over restarts too) until its log is whole again.
  *
  * A reader meets only format 1 and refuses a newer one; unknown members are corrupt, since a member that is not
  * understood may change what the others mean.

@@ -1,5 +1,6 @@
 #include "common/wire/client.h"
 
+#include "common/base/assert.h"
 #include "common/base/random.h"
 #include "common/base/time.h"
 
@@ -80,26 +81,46 @@ ab_err ab_channel_send(struct ab_channel *channel, struct ab_envelope *envelope,
     return err;
 }
 
-/* Waits for an answer until a monotonic time. AB_TIMEOUT; AB_DENIED when `stop_when_refused` and the handshake was. */
-static ab_err answer_wait(
-    struct ab_channel *channel, int64_t until_us, bool stop_when_refused, struct ab_answer *answer)
+/* The next answer that waits on one of the channels. AB_AGAIN. */
+static ab_err answer_take(
+    struct ab_channel *const *channels, size_t count, bool stop_when_refused, size_t *which, struct ab_answer *answer)
 {
-    for (;;) {
-        ab_err err = ab_client_take(&channel->client, answer);
+    for (size_t i = 0; i < count; i++) {
+        struct ab_client *client = &channels[i]->client;
+        ab_err err = ab_client_take(client, answer);
         if (err != AB_AGAIN) {
+            *which = i;
             return err;
         }
-        ab_client_watch(&channel->client);
-        if (stop_when_refused && channel->client.handshakes.is_refused) {
+        ab_client_watch(client);
+        if (stop_when_refused && client->handshakes.is_refused) {
             return AB_DENIED;
+        }
+    }
+    return AB_AGAIN;
+}
+
+/* Waits for an answer on any of the channels until a monotonic time. AB_TIMEOUT; AB_DENIED when `stop_when_refused` and
+ * a handshake was. */
+static ab_err answer_wait(struct ab_channel *const *channels, size_t count, int64_t until_us, bool stop_when_refused,
+    size_t *which, struct ab_answer *answer)
+{
+    zmq_pollitem_t items[2 * AB_CHANNELS_MAX];
+    for (size_t i = 0; i < count; i++) {
+        items[2 * i] = (zmq_pollitem_t){.socket = channels[i]->client.socket, .events = ZMQ_POLLIN};
+        items[2 * i + 1] = (zmq_pollitem_t){.socket = channels[i]->client.monitor, .events = ZMQ_POLLIN};
+    }
+    for (;;) {
+        ab_err err = answer_take(channels, count, stop_when_refused, which, answer);
+        if (err != AB_AGAIN) {
+            return err;
         }
         int64_t left_us = until_us - ab_time_monotonic_us();
         if (left_us <= 0) {
             return AB_TIMEOUT;
         }
-        zmq_pollitem_t items[2] = {{.socket = channel->client.socket, .events = ZMQ_POLLIN},
-            {.socket = channel->client.monitor, .events = ZMQ_POLLIN}};
-        if (zmq_poll(items, 2, (long)((left_us + AB_US_PER_MS - 1) / AB_US_PER_MS)) < 0 && zmq_errno() != EINTR) {
+        long left_ms = (long)((left_us + AB_US_PER_MS - 1) / AB_US_PER_MS);
+        if (zmq_poll(items, (int)(2 * count), left_ms) < 0 && zmq_errno() != EINTR) {
             return AB_NETWORK;
         }
     }
@@ -107,14 +128,23 @@ static ab_err answer_wait(
 
 ab_err ab_channel_receive(struct ab_channel *channel, int timeout_ms, struct ab_answer *answer)
 {
-    return answer_wait(channel, ab_time_monotonic_us() + timeout_ms * AB_US_PER_MS, false, answer);
+    size_t which = 0;
+    return ab_channel_receive_any(&channel, 1, timeout_ms, &which, answer);
+}
+
+ab_err ab_channel_receive_any(
+    struct ab_channel *const *channels, size_t count, int timeout_ms, size_t *which, struct ab_answer *answer)
+{
+    AB_ASSERT(count >= 1 && count <= AB_CHANNELS_MAX);
+    return answer_wait(channels, count, ab_time_monotonic_us() + timeout_ms * AB_US_PER_MS, false, which, answer);
 }
 
 /* Waits for the answer to one request; answers to others are discarded. */
 static ab_err answer_await(struct ab_channel *channel, uint64_t request_id, int64_t until_us, struct ab_answer *answer)
 {
+    size_t which = 0;
     for (;;) {
-        AB_TRY(answer_wait(channel, until_us, true, answer));
+        AB_TRY(answer_wait(&channel, 1, until_us, true, &which, answer));
         if (answer->envelope.request_id == request_id) {
             return AB_OK;
         }

@@ -9,6 +9,8 @@ void ab_wire_query_encode(const struct ab_wire_query *query, struct ab_buffer *o
     message.sql = ab_codec_text(&arena, query->sql, out);
     message.rows_max = query->rows_max;
     message.allow_partial = query->allow_partial;
+    message.n_offsets = query->offsets_count;
+    message.offsets = (uint64_t *)(uintptr_t)query->offsets;
     ab_codec_pack(&message.base, out);
     ab_arena_fini(&arena);
 }
@@ -22,6 +24,8 @@ ab_err ab_wire_query_decode(struct ab_bytes bytes, struct ab_arena *arena, struc
         .sql = ab_bytes_of_text(message->sql),
         .rows_max = message->rows_max,
         .allow_partial = message->allow_partial,
+        .offsets = message->offsets,
+        .offsets_count = message->n_offsets,
     };
     return AB_OK;
 }
@@ -101,6 +105,8 @@ void ab_wire_state_query_encode(const struct ab_wire_state_query *query, struct 
     message.cut = query->cut;
     message.n_partitions = query->partitions_count;
     message.partitions = (uint32_t *)(uintptr_t)query->partitions;
+    message.n_offsets = query->offsets == NULL ? 0 : query->partitions_count;
+    message.offsets = (uint64_t *)(uintptr_t)query->offsets;
     ab_codec_pack(&message.base, out);
     ab_arena_fini(&arena);
 }
@@ -115,7 +121,11 @@ ab_err ab_wire_state_query_decode(struct ab_bytes bytes, struct ab_arena *arena,
         .cut = message->cut,
         .partitions = message->partitions,
         .partitions_count = message->n_partitions,
+        .offsets = message->n_offsets == 0 ? NULL : message->offsets,
     };
+    if (message->n_offsets != 0 && message->n_offsets != message->n_partitions) {
+        return AB_INVALID;
+    }
     if (!ab_codec_take_hash(message->catalog_hash, &decoded.catalog_hash)) {
         return AB_INVALID;
     }

@@ -91,6 +91,8 @@ struct ab_wire_query {
     struct ab_bytes sql;
     uint32_t rows_max;
     bool allow_partial;
+    const uint64_t *offsets; /* by partition: what the answer has to include */
+    size_t offsets_count;
 };
 void ab_wire_query_encode(const struct ab_wire_query *query, struct ab_buffer *out);
 AB_MUST_USE ab_err ab_wire_query_decode(struct ab_bytes bytes, struct ab_arena *arena, struct ab_wire_query *query);
@@ -124,8 +126,10 @@ struct ab_wire_state_query {
     uint64_t cut;
     const uint32_t *partitions;
     size_t partitions_count;
+    const uint64_t *offsets; /* of the partitions as listed: to be applied first; NULL = none asked for */
 };
 void ab_wire_state_query_encode(const struct ab_wire_state_query *query, struct ab_buffer *out);
+/* AB_INVALID also for offsets that are not as many as the partitions, unless there are none. */
 AB_MUST_USE ab_err ab_wire_state_query_decode(
     struct ab_bytes bytes, struct ab_arena *arena, struct ab_wire_state_query *query);
 

@@ -20,6 +20,7 @@
 
 #define AB_WIRE_KEY_BYTES 32
 #define AB_WIRE_MESSAGE_BYTES_MAX (16u << 20)
+#define AB_CHANNELS_MAX 128u /* that one call waits for: several nodes' */
 
 /* A Curve25519 key pair, raw bytes. */
 struct ab_wire_keys {
@@ -138,6 +139,11 @@ AB_MUST_USE ab_err ab_channel_send(struct ab_channel *channel, struct ab_envelop
 
 /* Waits up to timeout_ms (0 = poll) for the next answer. AB_TIMEOUT. Malformed answers are dropped and counted. */
 AB_MUST_USE ab_err ab_channel_receive(struct ab_channel *channel, int timeout_ms, struct ab_answer *answer);
+
+/* The same for the next answer on any of `count` channels (1..AB_CHANNELS_MAX), the first ones before later ones;
+ * *which is the index of its channel. */
+AB_MUST_USE ab_err ab_channel_receive_any(
+    struct ab_channel *const *channels, size_t count, int timeout_ms, size_t *which, struct ab_answer *answer);
 
 /* Frees an answer; zeroed memory is legal. */
 void ab_answer_free(struct ab_answer *answer);

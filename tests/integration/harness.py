@@ -252,6 +252,29 @@ class Imported:
 # ---- clusters ----
 
 
+def check_logs(directory):
+    """No daemon and no job fell over something that a restart has covered up."""
+    for folder in ("logs", "jobs"):
+        for place, _, names in os.walk(os.path.join(directory, folder)):
+            for name in names:
+                with open(os.path.join(place, name), encoding="utf-8", errors="replace") as file:
+                    for line in file:
+                        check(
+                            not any(word in line for word in CRASH_WORDS),
+                            f"{place}/{name}: {line}{file.read(3000)}",
+                        )
+
+
+def show_logs(directory):
+    for folder in ("logs", "jobs"):
+        for place, _, names in sorted(os.walk(os.path.join(directory, folder))):
+            for name in sorted(name for name in names if name == "log" or name.endswith(".log")):
+                with open(os.path.join(place, name), "rb") as file:
+                    file.seek(max(0, os.path.getsize(file.name) - 3000))
+                    text = file.read().decode(errors="replace")
+                    print(f"--- {file.name}\n{text}", flush=True)
+
+
 class Cluster:
     """One cluster of one machine. Use as a context: at the end nothing of it runs."""
 
@@ -276,25 +299,10 @@ class Cluster:
         kill_all(self.directory)
 
     def check_logs(self):
-        """No daemon and no job fell over something that a restart has covered up."""
-        for folder in ("logs", "jobs"):
-            for place, _, names in os.walk(os.path.join(self.directory, folder)):
-                for name in names:
-                    with open(os.path.join(place, name), encoding="utf-8", errors="replace") as file:
-                        for line in file:
-                            check(
-                                not any(word in line for word in CRASH_WORDS),
-                                f"{place}/{name}: {line}{file.read(3000)}",
-                            )
+        check_logs(self.directory)
 
     def show_logs(self):
-        for folder in ("logs", "jobs"):
-            for place, _, names in sorted(os.walk(os.path.join(self.directory, folder))):
-                for name in sorted(name for name in names if name == "log" or name.endswith(".log")):
-                    with open(os.path.join(place, name), "rb") as file:
-                        file.seek(max(0, os.path.getsize(file.name) - 3000))
-                        text = file.read().decode(errors="replace")
-                        print(f"--- {os.path.relpath(file.name, self.directory)}\n{text}", flush=True)
+        show_logs(self.directory)
 
     def command(self, *arguments, **options):
         return run([command("anabranch"), *arguments, "--data", self.directory], **options)
@@ -358,6 +366,62 @@ class Cluster:
 
     def pids(self, program):
         return processes_of(self.directory, program)
+
+
+class Nodes(Cluster):
+    """A cluster of several nodes on this machine, with its ZooKeeper."""
+
+    def __init__(self, directory, catalog, nodes=3, **options):
+        super().__init__(directory, catalog, **options)
+        self.nodes = range(1, nodes + 1)
+
+    def up(self, *extra, **options):
+        options.setdefault("timeout", 120)
+        return super().up("--nodes", str(len(self.nodes)), *extra, **options)
+
+    def node_directory(self, node):
+        return os.path.join(self.directory, f"node-{node}")
+
+    def check_logs(self):
+        for node in self.nodes:
+            check_logs(self.node_directory(node))
+
+    def show_logs(self):
+        show_logs(self.directory)
+        for node in self.nodes:
+            show_logs(self.node_directory(node))
+
+    def query_at(self, node, sql, timeout=60):
+        """Rows of an answer that a node gives."""
+        words = ["query", sql, "--format", "csv", "--data", self.node_directory(node)]
+        return parse_csv(run([command("anabranch"), *words], timeout=timeout).out)[1]
+
+    def kill_node(self, node):
+        """Ends all processes of a node, as a crash would."""
+        return self.command("node", "kill", str(node))
+
+    def start_node(self, node):
+        return self.command("up", "--node", str(node), timeout=120)
+
+    def acting_node(self):
+        """The node whose controller acts; None while nobody does."""
+        return (self.status()["cluster"]["controller"] or {}).get("node")
+
+    def wait_in_sync(self, timeout=60):
+        """Until every partition has a live leader and all of its replicas in sync."""
+
+        def is_whole():
+            cluster = self.status()["cluster"]
+            return all(cluster.get(key) == 0 for key in ("leaderless", "under_replicated", "not_created"))
+
+        wait_until(is_whole, "all replicas in sync", timeout, pause=0.2)
+
+
+def need_zookeeper():
+    """Skips where there is no ZooKeeper server, or no Java for it."""
+    for path in ("/usr/bin/java", "/usr/share/java/zookeeper.jar"):
+        if not os.path.exists(path):
+            skip(f"no {path}; cluster/install-packages --cluster installs it")
 
 
 def drifts(report):

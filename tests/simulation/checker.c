@@ -68,8 +68,8 @@ static void history_add(struct sim_world *world, struct history *history, const 
     history->folds[history->count] = sim_fold(history->folds[history->count - 1], record);
     if (record->kind == SIM_CUT) {
         if (record->sequence <= history->last_cut) {
-            sim_violate(world, "H34: cut %" PRIu64 " is in the log twice, again at %" PRIu64, record->sequence,
-                record->offset);
+            sim_violate(
+                world, "H34: cut %" PRIu64 " is in the log twice, again at %" PRIu64, record->sequence, record->offset);
         }
         history->last_cut = record->sequence;
     }
@@ -124,8 +124,9 @@ void sim_check_commit(struct sim_world *world, const struct sim_replica *replica
     }
     struct ab_hash128 last = history->count == 0 ? (struct ab_hash128){0} : history->records[history->count - 1].chain;
     if (history->count < log->start || !ab_hash128_equal(sim_log_chain_before(log, history->count), last)) {
-        sim_violate(world, "S1: node %u p%u: commits up to %" PRIu64 ", but not on top of the %" PRIu64
-            " records that were committed", replica->node, replica->partition, offset, history->count);
+        sim_violate(world,
+            "S1: node %u p%u: commits up to %" PRIu64 ", but not on top of the %" PRIu64 " records that were committed",
+            replica->node, replica->partition, offset, history->count);
         return;
     }
     while (history->count < offset && !sim_is_violated(world)) {
@@ -137,7 +138,8 @@ void sim_check_commit(struct sim_world *world, const struct sim_replica *replica
 void sim_check_fold(struct sim_world *world, const struct sim_replica *replica)
 {
     const struct history *history = &world->checker->histories[replica->partition];
-    if (!is_unchecked(world) && (replica->applied > history->count || replica->fold != history->folds[replica->applied])) {
+    if (!is_unchecked(world) &&
+        (replica->applied > history->count || replica->fold != history->folds[replica->applied])) {
         sim_violate(world, "S7: node %u p%u: the state at %" PRIu64 " is not the fold of the history", replica->node,
             replica->partition, replica->applied);
     }
@@ -161,8 +163,10 @@ static void member_check(
                    (history->count <= log->start || ab_hash128_equal(sim_log_chain_before(log, history->count),
                                                         history->records[history->count - 1].chain));
     if (!has_all) {
-        sim_violate(world, "S3: p%u: after %s node %u is in the in-sync set or the ELR, has synced %" PRIu64
-            ", %" PRIu64 " records are committed", partition, after, member->node, durable, history->count);
+        sim_violate(world,
+            "S3: p%u: after %s node %u is in the in-sync set or the ELR, has synced %" PRIu64 ", %" PRIu64
+            " records are committed",
+            partition, after, member->node, durable, history->count);
     }
 }
 
@@ -219,8 +223,9 @@ void sim_check_step(struct sim_world *world, struct sim_replica *replica)
     struct ab_replica_view view;
     ab_replica_look(replica->core, &view);
     if (view.epoch < replica->last_epoch || view.high_watermark < replica->committed) {
-        sim_violate(world, "S5: node %u p%u: epoch %" PRIu64 " after %" PRIu64 ", or high watermark %" PRIu64
-            " after %" PRIu64, replica->node, replica->partition, view.epoch, replica->last_epoch, view.high_watermark,
+        sim_violate(world,
+            "S5: node %u p%u: epoch %" PRIu64 " after %" PRIu64 ", or high watermark %" PRIu64 " after %" PRIu64,
+            replica->node, replica->partition, view.epoch, replica->last_epoch, view.high_watermark,
             replica->committed);
     }
     replica->last_epoch = view.epoch;
@@ -277,9 +282,10 @@ void sim_check_done(struct sim_world *world, const struct sim_request *request, 
         return;
     }
     if (!history_has(history, request, offset)) {
-        sim_violate(world, "S1: p%u: %s %" PRIu64 " is called done at offset %" PRIu64
-            ", which is not committed, or is something else", request->partition,
-            request->kind == SIM_ASK_CUT ? "cut" : "sequence", request->sequence, offset);
+        sim_violate(world,
+            "S1: p%u: %s %" PRIu64 " is called done at offset %" PRIu64
+            ", which is not committed, or is something else",
+            request->partition, request->kind == SIM_ASK_CUT ? "cut" : "sequence", request->sequence, offset);
     }
 }
 
@@ -311,8 +317,10 @@ void sim_check_other_bytes(
     struct sim_world *world, const struct sim_replica *replica, const struct sim_request *request)
 {
     if (!is_unchecked(world)) {
-        sim_violate(world, "S14: node %u p%u: sequence %" PRIu64 " of producer %u is in the log with a block that was "
-            "called failed", replica->node, replica->partition, request->sequence, request->client);
+        sim_violate(world,
+            "S14: node %u p%u: sequence %" PRIu64 " of producer %u is in the log with a block that was "
+            "called failed",
+            replica->node, replica->partition, request->sequence, request->client);
     }
 }
 
@@ -332,8 +340,10 @@ void sim_check_read(struct sim_world *world, const struct sim_reply *reply, uint
         sim_violate(world, "I3: p%u: a read has seen what is not committed, at %" PRIu64, reply->request.partition,
             reply->offset);
     } else if (reply->offset < floor && world->now_us >= world->no_lease_until_us) {
-        sim_violate(world, "H19: p%u: a read of the newest state saw %" PRIu64 " records, %" PRIu64
-            " were acknowledged or read before it began", reply->request.partition, reply->offset, floor);
+        sim_violate(world,
+            "H19: p%u: a read of the newest state saw %" PRIu64 " records, %" PRIu64
+            " were acknowledged or read before it began",
+            reply->request.partition, reply->offset, floor);
     }
     seen(history, reply->offset);
 }
@@ -419,10 +429,11 @@ void sim_check_regress(struct sim_world *world)
             const struct sim_node *node = &world->nodes[n];
             const struct sim_replica *replica = &node->replicas[p];
             bool has_followed = node->disk.partitions[p].epoch > world->coordination->states[p].set.leader_epoch;
-            if (node->status == SIM_UP && replica->core != NULL && has_followed &&
-                replica->role != AB_REPLICA_FAILED) {
-                sim_violate(world, "H55: node %u p%u is %s, although it has followed a newer epoch than the service "
-                    "knows", n, p, ab_replica_role_name(replica->role));
+            if (node->status == SIM_UP && replica->core != NULL && has_followed && replica->role != AB_REPLICA_FAILED) {
+                sim_violate(world,
+                    "H55: node %u p%u is %s, although it has followed a newer epoch than the service "
+                    "knows",
+                    n, p, ab_replica_role_name(replica->role));
             }
         }
     }

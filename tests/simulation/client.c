@@ -76,8 +76,8 @@ static void attempt(struct sim_world *world, struct sim_client *client, struct o
         leader_learn(world, client, partition);
     }
     operation->request.attempt = ++world->checker_attempts;
-    sim_trace(world, "  client %u p%u asks node %u: kind %d sequence %" PRIu64 " block %" PRIu64, client->client, partition,
-        client->leaders[partition], (int)operation->request.kind, operation->request.sequence,
+    sim_trace(world, "  client %u p%u asks node %u: kind %d sequence %" PRIu64 " block %" PRIu64, client->client,
+        partition, client->leaders[partition], (int)operation->request.kind, operation->request.sequence,
         operation->request.payload);
     operation->is_waiting = true;
     operation->until_us = world->now_us + PATIENCE_US;

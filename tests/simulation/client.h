@@ -34,5 +34,4 @@ void sim_client_reply(struct sim_world *world, const struct sim_reply *reply);
 /* Operations that wait for an end. */
 size_t sim_clients_open(const struct sim_world *world);
 
-
 #endif

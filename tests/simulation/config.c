@@ -89,10 +89,11 @@ void sim_config_print(const struct sim_config *config)
         (double)config->link_us / 1e3, (double)config->client_us / 1e3, (double)config->sync_us / 1e3,
         (double)config->coordination_us / 1e3, (double)config->watch_us / 1e3, (double)config->session_us / 1e3,
         (double)config->lag_us / 1e3, (double)config->patience_us / 1e3);
-    printf("  loss %.2f, replay %.2f, damage %.3f, clients' loss %.2f, service's loss %.2f, stale reads %.2f, held %.1f s\n",
+    printf("  loss %.2f, replay %.2f, damage %.3f, clients' loss %.2f, service's loss %.2f, stale reads %.2f, held "
+           "%.1f s\n",
         config->loss, config->replay, config->damage, config->client_loss, config->coordination_loss,
         config->stale_reads, (double)config->hold_us / 1e6);
     printf("  crash in a step %.5f, moves %.2f, trim %.2f%s%s%s\n", config->crash_in_step, config->moves, config->trim,
-        config->is_trim_far ? " far" : "",
-        config->has_skew ? ", clocks differ" : "", config->is_lying ? ", disks lie" : "");
+        config->is_trim_far ? " far" : "", config->has_skew ? ", clocks differ" : "",
+        config->is_lying ? ", disks lie" : "");
 }

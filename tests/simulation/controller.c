@@ -66,10 +66,8 @@ static void plan(struct sim_world *world, uint32_t index)
         facts[p] = (struct ab_partition_fact){
             .state = &world->coordination->states[p].set, .version = world->coordination->states[p].version};
     }
-    struct ab_election_input input = {.live = live,
-        .live_count = live_count,
-        .partitions = facts,
-        .partitions_count = world->config.partitions};
+    struct ab_election_input input = {
+        .live = live, .live_count = live_count, .partitions = facts, .partitions_count = world->config.partitions};
     struct ab_partition_plan wanted;
     ab_partition_plan_init(&wanted, SIM_PARTITIONS_MAX, SIM_PARTITIONS_MAX);
     if (ab_election_plan(&input, &wanted) != AB_OK) {
@@ -81,8 +79,7 @@ static void plan(struct sim_world *world, uint32_t index)
     if (!world->is_healing && sim_chance(&world->coordination_random, world->config.moves)) {
         struct ab_live_set set;
         ab_live_set_init(&set, live, live_count);
-        move_one(
-            world, index, &set, &facts[ab_random_below(&world->coordination_random, world->config.partitions)]);
+        move_one(world, index, &set, &facts[ab_random_below(&world->coordination_random, world->config.partitions)]);
         ab_live_set_fini(&set);
     }
     ab_partition_plan_fini(&wanted);

@@ -149,10 +149,8 @@ static void watches_fire(struct sim_world *world, uint32_t partition)
             continue;
         }
         session->watches &= ~(1u << partition);
-        struct sim_event event = {.kind = SIM_EVENT_WATCH,
-            .node = session->node,
-            .process = session->process,
-            .partition = partition};
+        struct sim_event event = {
+            .kind = SIM_EVENT_WATCH, .node = session->node, .process = session->process, .partition = partition};
         sim_world_post(world, notice_us(world), &event);
     }
 }
@@ -169,8 +167,9 @@ static void state_write(struct sim_world *world, uint32_t partition, const struc
         (struct sim_past){.set = state->set, .version = state->version, .until_us = world->now_us};
     state->set = *set;
     state->version++;
-    sim_trace(world, "service: %s writes p%u version %" PRIu64 ": leader %u epoch %" PRIu64 ", isr %u (%u %u %u), elr %u (%u)",
-        by, partition, state->version, set->leader, set->leader_epoch, set->isr.count, set->isr.items[0].node,
+    sim_trace(world,
+        "service: %s writes p%u version %" PRIu64 ": leader %u epoch %" PRIu64 ", isr %u (%u %u %u), elr %u (%u)", by,
+        partition, state->version, set->leader, set->leader_epoch, set->isr.count, set->isr.items[0].node,
         set->isr.count > 1 ? set->isr.items[1].node : 0, set->isr.count > 2 ? set->isr.items[2].node : 0,
         set->elr.count, set->elr.items[0].node);
     sim_check_state(world, partition);
@@ -290,8 +289,8 @@ static void do_propose(struct sim_world *world, struct sim_operation *operation)
     if (operation->joining != AB_NODE_NONE) {
         uint32_t place = ab_replica_members_find(&operation->set.isr, operation->joining);
         AB_ASSERT(place != UINT32_MAX);
-        if (sim_coordination_live(
-                coordination, operation->joining, operation->set.isr.items[place].incarnation) == NULL) {
+        if (sim_coordination_live(coordination, operation->joining, operation->set.isr.items[place].incarnation) ==
+            NULL) {
             sim_mark(world, SIM_MARK_H6);
             return;
         }
@@ -341,7 +340,6 @@ static void operation_do(struct sim_world *world, struct sim_operation *operatio
     case SIM_PING:
     case SIM_READ:
     case SIM_PROPOSE:
-    case SIM_WHOLE:
         break;
     }
     if (session == NULL) {
@@ -351,12 +349,11 @@ static void operation_do(struct sim_world *world, struct sim_operation *operatio
     }
     if (operation->kind == SIM_PING) {
         session->heard_us = world->now_us;
+        session->damaged = operation->damaged; /* what has become whole is told until it was heard */
     } else if (operation->kind == SIM_READ) {
         do_read(world, operation, session);
-    } else if (operation->kind == SIM_PROPOSE) {
-        do_propose(world, operation);
     } else {
-        session->damaged = operation->damaged;
+        do_propose(world, operation);
     }
 }
 

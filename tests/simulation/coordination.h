@@ -14,11 +14,10 @@
 enum sim_operation_kind {
     SIM_ADMIT,    /* may this disk be this node? */
     SIM_REGISTER, /* a session begins, the process is live */
-    SIM_PING,
-    SIM_READ,    /* a partition's state; sets a watch */
-    SIM_PROPOSE, /* of a leader */
-    SIM_WHOLE,   /* a partition of this process is damaged no more */
-    SIM_ELECT,   /* of a controller */
+    SIM_PING,     /* the session lives; and which partitions are damaged (still) */
+    SIM_READ,     /* a partition's state; sets a watch */
+    SIM_PROPOSE,  /* of a leader */
+    SIM_ELECT,    /* of a controller */
 };
 
 struct sim_operation {

@@ -73,32 +73,45 @@ void sim_faults_post(struct sim_world *world)
 
 /* ---- disks ---- */
 
-/* One disk at a time may go, and only while another one holds everything: more is not promised (I1). */
+/* True when every member of the lists but `node` is on the disk that the state names. */
+static bool members_are_there(
+    const struct sim_world *world, const struct ab_replica_set *set, uint32_t node, bool *is_spared)
+{
+    const struct ab_replica_members *const lists[] = {&set->isr, &set->elr};
+    for (size_t l = 0; l < 2; l++) {
+        for (uint32_t i = 0; i < lists[l]->count; i++) {
+            const struct ab_replica_member *member = &lists[l]->items[i];
+            if (member->node == node) {
+                continue;
+            }
+            if (!ab_hash128_equal(member->disk_id, world->nodes[member->node].disk.disk_id)) {
+                return false;
+            }
+            *is_spared = true;
+        }
+    }
+    return true;
+}
+
+/* One disk of a partition's in-sync set and ELR may be lost at a time, and only while another one is there: with a
+ * minimum of two more is not promised (I1). */
 static bool disk_may_go(const struct sim_world *world, uint32_t node)
 {
     if (world->config.min_isr < 2 || world->nodes[node].status == SIM_STRANGER) {
         return false;
     }
     for (uint32_t p = 0; p < world->config.partitions; p++) {
-        const struct ab_replica_set *set = &world->coordination->states[p].set;
-        bool is_spared = false;
         for (uint32_t n = 1; n <= world->config.nodes; n++) {
             const struct sim_node *other = &world->nodes[n];
-            if (n == node) {
-                continue;
-            }
             bool is_old = other->disk.starts < world->coordination->registered[n].starts;
-            if (is_old || other->status == SIM_STRANGER || other->disk.partitions[p].damaged_until > 0) {
+            bool is_lost = is_old || other->status == SIM_STRANGER || other->disk.partitions[p].damaged_until > 0;
+            if (n != node && is_lost) {
                 return false;
             }
-            const struct ab_replica_members *lists[] = {&set->isr, &set->elr};
-            for (size_t l = 0; l < 2; l++) {
-                uint32_t place = ab_replica_members_find(lists[l], n);
-                is_spared = is_spared || (place != UINT32_MAX && ab_hash128_equal(lists[l]->items[place].disk_id,
-                                                                     other->disk.disk_id));
-            }
         }
-        if (sim_node_holds(world, node, p) && !is_spared) {
+        bool is_spared = false;
+        bool is_there = members_are_there(world, &world->coordination->states[p].set, node, &is_spared);
+        if (sim_node_holds(world, node, p) && (!is_there || !is_spared)) {
             return false;
         }
     }
@@ -240,8 +253,9 @@ static void node_fault_begin(struct sim_world *world, const struct sim_fault *fa
         }
         break;
     case SIM_FAULT_PAUSE:
-        node->paused_until_us = world->now_us + fault->lasts_us < world->config.safety_us ? world->now_us + fault->lasts_us
-                                                                                          : world->config.safety_us;
+        node->paused_until_us = world->now_us + fault->lasts_us < world->config.safety_us
+                                    ? world->now_us + fault->lasts_us
+                                    : world->config.safety_us;
         break;
     case SIM_FAULT_FSYNC_ERROR:
         node->has_sync_error = true;
@@ -283,8 +297,7 @@ static void service_fault_begin(struct sim_world *world, const struct sim_fault 
     case SIM_FAULT_EXPIRE:
         if (coordination->sessions_count > 0) {
             world->no_lease_until_us = world->now_us + 2 * world->config.session_us;
-            sim_coordination_expire(
-                world, coordination->sessions[fault->number % coordination->sessions_count].id);
+            sim_coordination_expire(world, coordination->sessions[fault->number % coordination->sessions_count].id);
         }
         break;
     case SIM_FAULT_HOLD:

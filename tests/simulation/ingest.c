@@ -4,6 +4,8 @@
 
 #include "common/base/assert.h"
 
+#include <inttypes.h>
+
 static void answer(struct sim_world *world, const struct sim_replica *replica, const struct sim_request *request,
     enum sim_answer what, uint64_t offset)
 {
@@ -26,6 +28,73 @@ static bool wait_for(struct sim_replica *replica, const struct sim_request *requ
     return true;
 }
 
+/* ---- repeated blocks: the product's table, held against the model's ---- */
+
+static struct ab_hash128 block_hash(uint64_t payload)
+{
+    return (struct ab_hash128){.low = payload, .high = ~payload};
+}
+
+static void block_note(struct ab_dedup *blocks, uint32_t producer, uint64_t sequence, uint64_t payload, uint64_t offset)
+{
+    struct ab_outcome outcome = {.offset = offset, .accepted = 1};
+    ab_dedup_note(blocks, producer + 1, sequence, block_hash(payload), &outcome);
+    ab_dedup_commit(blocks, offset + 1);
+}
+
+void sim_ingest_note(struct sim_replica *replica, const struct sim_record *record)
+{
+    sim_dedup_note(&replica->dedup, record);
+    if (record->kind == SIM_DATA) {
+        block_note(replica->blocks, record->producer, record->sequence, record->payload, record->offset);
+    }
+}
+
+void sim_ingest_rebuild(struct sim_world *world, struct sim_replica *replica)
+{
+    const struct sim_log *log = &sim_replica_disk(world, replica)->log;
+    ab_dedup_destroy(replica->blocks);
+    replica->blocks = ab_dedup_create(SIM_PRODUCERS_MAX, 1, NULL);
+    replica->dedup = (struct sim_dedup){0};
+    if (sim_shell_mutant == SIM_MUTANT_DEDUP_FORGOTTEN) {
+        return;
+    }
+    replica->dedup = log->start_dedup;
+    for (uint32_t i = 0; i < SIM_PRODUCERS_MAX; i++) {
+        const struct sim_producer_state *state = &log->start_dedup.producers[i];
+        uint64_t first = state->last > SIM_DEDUP_WINDOW ? state->last - SIM_DEDUP_WINDOW + 1 : 1;
+        for (uint64_t s = first; s <= state->last; s++) {
+            block_note(
+                replica->blocks, i, s, state->payloads[s % SIM_DEDUP_WINDOW], state->offsets[s % SIM_DEDUP_WINDOW]);
+        }
+    }
+    for (uint64_t offset = log->start; offset < log->end; offset++) {
+        sim_ingest_note(replica, sim_log_at(log, offset));
+    }
+}
+
+static enum sim_judgement judge(
+    struct sim_world *world, const struct sim_replica *replica, const struct sim_request *request, uint64_t *offset)
+{
+    struct ab_outcome outcome = {0};
+    ab_err err = ab_dedup_check(
+        replica->blocks, request->client + 1, request->sequence, block_hash(request->payload), &outcome, NULL);
+    enum sim_judgement model =
+        sim_dedup_judge(&replica->dedup, request->client, request->sequence, request->payload, offset);
+    bool is_same = (model == SIM_NEXT && err == AB_OK) || (model == SIM_OTHER_BYTES && err == AB_MISMATCH) ||
+                   (model == SIM_REPEATED && err == AB_EXISTS && outcome.offset == *offset) ||
+                   ((model == SIM_GAP || model == SIM_TOO_OLD) && err == AB_SEQUENCE);
+    if (!is_same) {
+        sim_violate(world,
+            "H24: node %u p%u: the table of repeated blocks says %d of sequence %" PRIu64
+            " of producer %u, the model %d",
+            replica->node, replica->partition, (int)err, request->sequence, request->client, (int)model);
+    }
+    return model;
+}
+
+/* ---- blocks, cuts, reads ---- */
+
 static void append(struct sim_world *world, struct sim_replica *replica, struct sim_record record)
 {
     struct sim_log *log = &sim_replica_disk(world, replica)->log;
@@ -33,7 +102,7 @@ static void append(struct sim_world *world, struct sim_replica *replica, struct 
     ab_replica_look(replica->core, &view);
     record.epoch = view.epoch;
     sim_log_append(log, record);
-    sim_dedup_note(&replica->dedup, sim_log_at(log, log->end - 1));
+    sim_ingest_note(replica, sim_log_at(log, log->end - 1));
     sim_replica_sync(world, replica);
     struct ab_replica_event changed = {.kind = AB_REPLICA_LOG_CHANGED};
     sim_replica_step(world, replica, &changed);
@@ -53,9 +122,7 @@ static void on_write(struct sim_world *world, struct sim_replica *replica, const
 {
     const struct sim_log *log = &sim_replica_disk(world, replica)->log;
     uint64_t offset = 0;
-    enum sim_judgement judgement =
-        sim_dedup_judge(&replica->dedup, request->client, request->sequence, request->payload, &offset);
-    switch (judgement) {
+    switch (judge(world, replica, request, &offset)) {
     case SIM_NEXT:
         if (!wait_for(replica, request, log->end)) {
             answer(world, replica, request, SIM_REFUSED, 0);

@@ -220,8 +220,8 @@ void sim_disk_copy(struct sim_disk *to, const struct sim_disk *from)
         struct sim_log *log = &to->partitions[p].log;
         if (log->capacity > 0) {
             log->records = ab_new_array(struct sim_record, log->capacity);
-            memcpy(log->records, from->partitions[p].log.records,
-                (size_t)(log->end - log->start) * sizeof *log->records);
+            memcpy(
+                log->records, from->partitions[p].log.records, (size_t)(log->end - log->start) * sizeof *log->records);
         }
     }
 }

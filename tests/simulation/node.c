@@ -187,6 +187,10 @@ static void admitted(struct sim_world *world, struct sim_node *node, const struc
         sim_mark(world, is_other ? SIM_MARK_F17 : SIM_MARK_F16);
         sim_trace(world, "node %u: its disk is refused: %s", node->node, is_other ? "another one" : "an old image");
         node->status = SIM_STRANGER;
+        if (sim_shell_mutant == SIM_MUTANT_REFUSED_START_COUNTS && !is_other) {
+            node->disk.starts++;
+            sim_node_kill(world, node->node, false, AB_US_PER_SECOND); /* its supervisor starts it again */
+        }
         return;
     }
     node->status = SIM_REGISTERING;

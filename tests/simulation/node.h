@@ -6,6 +6,8 @@
 #include "tests/simulation/client.h"
 #include "tests/simulation/coordination.h"
 
+#include "speed/dedup.h"
+
 #define SIM_PROPOSALS_MAX 32u
 
 /* Somebody who waits until an offset is committed. */
@@ -24,22 +26,24 @@ struct sim_replica {
     struct ab_replica *core; /* NULL while the process is not up */
     uint32_t node, partition;
     enum ab_replica_role role;
-    struct sim_dedup dedup; /* of everything in the log */
+    struct sim_dedup dedup;  /* of everything in the log */
+    struct ab_dedup *blocks; /* owned; the same, by the product's own table */
     uint64_t committed, applied, fold;
     struct sim_waiter waiters[SIM_WAITERS_MAX];
     size_t waiters_count;
     bool is_syncing;
     uint64_t sync_end;
     int64_t sync_began_us;
-    uint64_t epoch_pending; /* being persisted; 0 = none */
-    bool is_read_wanted;
+    uint64_t epoch_pending;              /* being persisted; 0 = none */
+    bool is_read_wanted, is_read_synced; /* until an answer to what was asked since then */
+    int64_t read_wanted_us;
     uint64_t read_epoch;
     int64_t read_until_us;
     struct sim_pending_proposal proposals[SIM_PROPOSALS_MAX];
     uint64_t last_epoch; /* highest seen by the core, for S5 */
     bool is_log_changed, is_copy_refused;
-    bool is_packet_damaged;  /* the message being stepped is */
-    uint32_t truncations;    /* since it began to truncate */
+    bool is_packet_damaged;          /* the message being stepped is */
+    uint32_t truncations;            /* since it began to truncate */
     struct ab_hash128 unknown_token; /* of the last proposal without an end */
 };
 
@@ -94,8 +98,7 @@ void sim_replica_on_synced(struct sim_world *world, struct sim_replica *replica,
 void sim_replica_on_epoch_persisted(
     struct sim_world *world, struct sim_replica *replica, const struct sim_event *event);
 void sim_replica_on_install(struct sim_world *world, struct sim_replica *replica, const struct sim_event *event);
-void sim_replica_on_result(
-    struct sim_world *world, struct sim_replica *replica, const struct sim_operation *operation);
+void sim_replica_on_result(struct sim_world *world, struct sim_replica *replica, const struct sim_operation *operation);
 
 /* Reads the state again, not synced. */
 void sim_replica_read(struct sim_world *world, struct sim_replica *replica);
@@ -108,6 +111,9 @@ struct sim_disk_partition *sim_replica_disk(struct sim_world *world, const struc
 /* ---- ingest.c: what clients ask of a replica ---- */
 
 void sim_ingest_on_request(struct sim_world *world, struct sim_replica *replica, const struct sim_request *request);
+/* Makes the table of repeated blocks anew from what the log begins with and holds; notes one more record. */
+void sim_ingest_rebuild(struct sim_world *world, struct sim_replica *replica);
+void sim_ingest_note(struct sim_replica *replica, const struct sim_record *record);
 /* Records up to `committed` are: who waited for them is told. */
 void sim_ingest_on_commit(struct sim_world *world, struct sim_replica *replica);
 /* The office is lost: who waits is told that the end is unknown. */

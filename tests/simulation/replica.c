@@ -53,10 +53,7 @@ void sim_replica_open(struct sim_world *world, struct sim_replica *replica)
         .committed = disk->flushed_applied,
         .applied = disk->flushed_applied,
         .fold = disk->flushed_fold};
-    sim_log_dedup_at(&disk->log, disk->log.end, &replica->dedup);
-    if (sim_shell_mutant == SIM_MUTANT_DEDUP_FORGOTTEN) {
-        replica->dedup = (struct sim_dedup){0};
-    }
+    sim_ingest_rebuild(world, replica);
     if (disk->flushed_applied > disk->log.end) {
         sim_mark(world, SIM_MARK_H18);
     }
@@ -79,6 +76,7 @@ void sim_replica_open(struct sim_world *world, struct sim_replica *replica)
 void sim_replica_close(struct sim_replica *replica)
 {
     ab_replica_destroy(replica->core);
+    ab_dedup_destroy(replica->blocks);
     *replica = (struct sim_replica){.node = replica->node, .partition = replica->partition};
 }
 
@@ -139,7 +137,7 @@ static void log_truncate(struct sim_world *world, struct sim_replica *replica, u
     disk->really_durable = disk->really_durable < offset ? disk->really_durable : offset;
     replica->sync_end = replica->sync_end < offset ? replica->sync_end : offset;
     if (sim_shell_mutant != SIM_MUTANT_DEDUP_NOT_ROLLED_BACK) {
-        sim_log_dedup_at(&disk->log, offset, &replica->dedup);
+        sim_ingest_rebuild(world, replica);
     }
     replica->is_log_changed = true;
     sim_check_members(world, replica->partition, "a truncation");
@@ -155,7 +153,7 @@ static void log_copy(struct sim_world *world, struct sim_replica *replica, const
         if (!sim_log_append_copy(&disk->log, &records[i])) {
             break;
         }
-        sim_dedup_note(&replica->dedup, &records[i]);
+        sim_ingest_note(replica, &records[i]);
         replica->is_log_changed = true;
         replica->is_copy_refused = false;
     }
@@ -225,10 +223,8 @@ static void propose(struct sim_world *world, struct sim_replica *replica, const 
     sim_coordination_submit(world, &operation);
 }
 
-static void state_ask(struct sim_world *world, struct sim_replica *replica, uint64_t epoch, bool is_synced)
+static void state_ask(struct sim_world *world, struct sim_replica *replica)
 {
-    replica->is_read_wanted = replica->is_read_wanted || is_synced;
-    replica->read_epoch = is_synced ? epoch : replica->read_epoch;
     replica->read_until_us = clock_of(world, replica) + READ_AGAIN_US;
     struct sim_operation operation = {.kind = SIM_READ,
         .node = replica->node,
@@ -236,16 +232,24 @@ static void state_ask(struct sim_world *world, struct sim_replica *replica, uint
         .session = world->nodes[replica->node].session,
         .partition = replica->partition,
         .asked_us = clock_of(world, replica),
-        .epoch = epoch,
-        .is_synced = is_synced};
+        .epoch = replica->is_read_synced ? replica->read_epoch : 0,
+        .is_synced = replica->is_read_synced};
     sim_coordination_submit(world, &operation);
+}
+
+static void state_ask_synced(struct sim_world *world, struct sim_replica *replica, uint64_t epoch)
+{
+    replica->is_read_wanted = replica->is_read_synced = true;
+    replica->read_wanted_us = clock_of(world, replica);
+    replica->read_epoch = epoch;
+    state_ask(world, replica);
 }
 
 void sim_replica_read(struct sim_world *world, struct sim_replica *replica)
 {
-    replica->is_read_wanted = true; /* until an answer comes: the watch is gone */
-    replica->read_epoch = 0;
-    state_ask(world, replica, 0, false);
+    replica->is_read_wanted = true; /* the watch is gone: a read that is on its way may have come too early */
+    replica->read_wanted_us = clock_of(world, replica);
+    state_ask(world, replica);
 }
 
 static void change_role(struct sim_world *world, struct sim_replica *replica, enum ab_replica_role role)
@@ -306,7 +310,7 @@ static void act(struct sim_world *world, struct sim_replica *replica, const stru
         propose(world, replica, action);
         break;
     case AB_REPLICA_DO_READ_STATE:
-        state_ask(world, replica, action->epoch, true);
+        state_ask_synced(world, replica, action->epoch);
         break;
     case AB_REPLICA_DO_CHANGE_ROLE:
         change_role(world, replica, action->role);
@@ -366,7 +370,8 @@ void sim_replica_on_message(struct sim_world *world, struct sim_replica *replica
         bool is_same = ab_hash128_equal(sim_log_chain_before(log, message->offset), message->chain);
         stepped.check = is_same ? AB_REPLICA_SAME : AB_REPLICA_OTHER;
     }
-    sim_trace(world, "  node %u p%u <- node %u: kind %d status %d request %" PRIu64 " epoch %" PRIu64 " offset %" PRIu64
+    sim_trace(world,
+        "  node %u p%u <- node %u: kind %d status %d request %" PRIu64 " epoch %" PRIu64 " offset %" PRIu64
         " durable %" PRIu64 " mark %" PRIu64 " bytes %zu (log [%" PRIu64 ", %" PRIu64 ") synced %" PRIu64 ")",
         replica->node, replica->partition, message->from, (int)message->kind, (int)message->status, message->request,
         message->leader_epoch, message->offset, message->durable, message->high_watermark, message->records.bytes,
@@ -387,8 +392,7 @@ void sim_replica_on_message(struct sim_world *world, struct sim_replica *replica
     }
 }
 
-void sim_replica_on_epoch_persisted(
-    struct sim_world *world, struct sim_replica *replica, const struct sim_event *event)
+void sim_replica_on_epoch_persisted(struct sim_world *world, struct sim_replica *replica, const struct sim_event *event)
 {
     struct sim_disk_partition *disk = sim_replica_disk(world, replica);
     disk->epoch = event->number > disk->epoch ? event->number : disk->epoch;
@@ -439,7 +443,7 @@ void sim_replica_on_install(struct sim_world *world, struct sim_replica *replica
         replica->applied = disk->flushed_applied;
         replica->fold = disk->flushed_fold;
     }
-    replica->dedup = disk->log.start_dedup;
+    sim_ingest_rebuild(world, replica);
     replica->is_syncing = false;
     replica->sync_end = disk->log.end;
     struct ab_replica_event changed = {.kind = AB_REPLICA_LOG_CHANGED};
@@ -461,26 +465,16 @@ static void proposal_end(struct sim_world *world, struct sim_replica *replica, s
     }
 }
 
+/* The leader took it in: it holds everything committed. */
 static void whole(struct sim_world *world, struct sim_replica *replica, const struct ab_replica_set *set)
 {
-    struct sim_node *node = &world->nodes[replica->node];
     struct sim_disk_partition *disk = sim_replica_disk(world, replica);
     uint32_t place = ab_replica_members_find(&set->isr, replica->node);
-    if (disk->damaged_until == 0 || place == UINT32_MAX || set->leader == replica->node ||
-        !ab_hash128_equal(set->isr.items[place].incarnation, node->incarnation)) {
-        return;
+    if (disk->damaged_until > 0 && place != UINT32_MAX && set->leader != replica->node &&
+        ab_hash128_equal(set->isr.items[place].incarnation, world->nodes[replica->node].incarnation)) {
+        sim_mark(world, SIM_MARK_H9);
+        disk->damaged_until = 0;
     }
-    sim_mark(world, SIM_MARK_H9);
-    disk->damaged_until = 0; /* the leader says that it holds everything committed */
-    struct sim_operation operation = {.kind = SIM_WHOLE,
-        .node = replica->node,
-        .process = node->process,
-        .session = node->session,
-        .asked_us = clock_of(world, replica)};
-    for (uint32_t p = 0; p < world->config.partitions; p++) {
-        operation.damaged |= node->disk.partitions[p].damaged_until > 0 ? 1u << p : 0;
-    }
-    sim_coordination_submit(world, &operation);
 }
 
 void sim_replica_on_result(struct sim_world *world, struct sim_replica *replica, const struct sim_operation *operation)
@@ -501,9 +495,8 @@ void sim_replica_on_result(struct sim_world *world, struct sim_replica *replica,
         sim_mark(world, SIM_MARK_H52);
         replica->unknown_token = (struct ab_hash128){0};
     }
-    if (operation->is_synced ? operation->epoch >= replica->read_epoch : replica->read_epoch == 0) {
-        replica->is_read_wanted = false;
-        replica->read_epoch = 0;
+    if (operation->asked_us >= replica->read_wanted_us && (operation->is_synced || !replica->is_read_synced)) {
+        replica->is_read_wanted = replica->is_read_synced = false;
     }
     whole(world, replica, &operation->set);
     uint32_t process = world->nodes[replica->node].process;
@@ -577,7 +570,7 @@ void sim_replica_tick(struct sim_world *world, struct sim_replica *replica)
         return;
     }
     if (replica->is_read_wanted && clock_of(world, replica) >= replica->read_until_us) {
-        state_ask(world, replica, replica->read_epoch, replica->read_epoch > 0);
+        state_ask(world, replica);
     }
     struct ab_replica_event event = {.kind = AB_REPLICA_TICK};
     sim_replica_step(world, replica, &event);

@@ -38,15 +38,13 @@ struct mutant {
     const char *name, *text;
 };
 
-static const struct mutant core_mutants[] = {
-    {"NONE", ""},
+static const struct mutant core_mutants[] = {{"NONE", ""},
 #define CORE_MUTANT(name, text) {#name, text},
     AB_REPLICATION_MUTANTS(CORE_MUTANT)
 #undef CORE_MUTANT
 };
 
-static const struct mutant shell_mutants[] = {
-    {"NONE", ""},
+static const struct mutant shell_mutants[] = {{"NONE", ""},
 #define SHELL_MUTANT(name, text) {#name, text},
     SIM_SHELL_MUTANTS(SHELL_MUTANT)
 #undef SHELL_MUTANT

@@ -37,8 +37,7 @@ int64_t sim_delay(struct ab_random *random, int64_t mean_us)
 
 struct ab_hash128 sim_id(struct sim_world *world)
 {
-    return (struct ab_hash128){
-        .low = ab_random_u64(&world->id_random) | 1, .high = ab_random_u64(&world->id_random)};
+    return (struct ab_hash128){.low = ab_random_u64(&world->id_random) | 1, .high = ab_random_u64(&world->id_random)};
 }
 
 /* ---- what is told ---- */

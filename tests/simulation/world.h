@@ -31,7 +31,7 @@ struct sim_config {
     bool is_trim_far; /* trims what an installation can bring, not only what all have */
     bool is_lying;    /* disks lose what they called synced: losses are not checked */
     bool has_skew;
-    double moves; /* of leaders, a round of the controller */
+    double moves;                    /* of leaders, a round of the controller */
     double rates[SIM_NODES_MAX + 1]; /* of the nodes' clocks */
 };
 
@@ -88,10 +88,11 @@ const char *sim_fault_name(enum sim_fault_kind kind);
     X(DEDUP_FORGOTTEN, "the table of repeated blocks is empty after a restart (H24)")                                  \
     X(CUT_TWICE, "a cut that is asked for again is appended again (H34)")                                              \
     X(UNKNOWN_IS_REFUSED, "a leader that loses its office says that what it appended was refused (H30)")               \
-    X(EMPTIED_DISK_KEEPS_ID, "a disk that lost everything keeps its id (R10, F17)")                                     \
+    X(EMPTIED_DISK_KEEPS_ID, "a disk that lost everything keeps its id (R10, F17)")                                    \
     X(OLD_IMAGE_ADMITTED, "an older image of a disk joins as if nothing had happened (F16)")                           \
     X(DAMAGE_HIDDEN, "a log that lost a synced record says nothing (H9)")                                              \
     X(EARLY_TRIM, "the log goes before its state is flushed (S12)")                                                    \
+    X(REFUSED_START_COUNTS, "a start that is refused counts on the disk: an old image catches up (F16)")               \
     X(SYNC_ERROR_IGNORED, "a failed sync counts as done (H8)")
 
 enum sim_shell_mutant {
@@ -153,8 +154,8 @@ struct sim_world {
     uint64_t hash; /* of everything that happened */
     uint64_t steps;
     bool is_verbose;
-    bool is_healing;   /* no faults any more */
-    bool is_regressed; /* the coordination service went back on purpose */
+    bool is_healing;           /* no faults any more */
+    bool is_regressed;         /* the coordination service went back on purpose */
     int64_t no_lease_until_us; /* a session was ended before its time: nothing is promised of reads */
     struct sim_event *heap;
     size_t heap_count, heap_capacity;
@@ -170,7 +171,7 @@ struct sim_world {
     uint64_t marks[SIM_MARKS_COUNT];
     int64_t recovered_us; /* how long after the last fault everything had converged */
     uint64_t acknowledged, refused, reads, elections;
-    uint64_t checker_attempts; /* of clients, ever */
+    uint64_t checker_attempts;         /* of clients, ever */
     struct ab_replica_actions actions; /* of the step being done */
 };
 

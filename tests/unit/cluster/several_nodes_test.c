@@ -18,7 +18,7 @@ struct player {
     struct ab_server *server;
     atomic_uint asked;
     atomic_uint led; /* a bit a partition: those that it answers a cut for */
-    bool is_refusing;
+    atomic_bool is_refusing;
     atomic_uint retired; /* how often it was told what may go, */
     atomic_uint trimmed; /* and how often records of the log too */
 };

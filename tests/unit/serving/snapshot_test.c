@@ -69,7 +69,10 @@ static void version_publish(struct world *world, uint64_t cut)
 
 static ab_err source_open(struct world *world, struct ab_error *error)
 {
-    return ab_snapshot_source_open(world->directory, 4, world->versions, &world->source, error);
+    static const struct ab_config config; /* the only node */
+    const struct ab_snapshot_options options = {
+        .directory = world->directory, .config = &config, .partitions_count = 4, .versions = world->versions};
+    return ab_snapshot_source_open(&options, &world->source, error);
 }
 
 /* A cluster's directory with an empty coordination tree; no source yet. */

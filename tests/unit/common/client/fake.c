@@ -39,6 +39,22 @@ static void endpoint_write(struct fake *fake, const char *daemon, const struct a
 
 /* ---- serving ---- */
 
+static void leaders_put(const struct fake *fake, const char *key, struct ab_buffer *text)
+{
+    const char *comma = "";
+    ab_buffer_put_format(text, ",\"leaders\":[");
+    for (uint32_t p = 0; p < fake->partitions_count; p++) {
+        const struct ab_server *server = fake->leaders[p] == FAKE_SECOND ? fake->second : fake->speed;
+        if (fake->leaders[p] != FAKE_NOBODY) {
+            ab_buffer_put_format(text, "%s{\"partition\":%u,\"node\":%d,\"address\":\"%s\",\"key\":\"%s\"}", comma, p,
+                (int)fake->leaders[p], ab_server_address(server), key);
+            comma = ",";
+        }
+    }
+    ab_buffer_put_format(
+        text, "],\"serving\":[{\"node\":1,\"address\":\"%s\",\"key\":\"%s\"}]", ab_server_address(fake->serving), key);
+}
+
 static void answer_catalog(struct fake *fake, struct ab_request *request)
 {
     struct ab_buffer encoded = {0};
@@ -51,7 +67,9 @@ static void answer_catalog(struct fake *fake, struct ab_request *request)
     ab_buffer_put_format(&text, "{\"cluster_id\":\"%s\",\"partitions\":%u,\"catalog\":\"", id, fake->partitions_count);
     ab_buffer_put_as_hex(&text, ab_buffer_view(&encoded));
     ab_buffer_put_format(&text, "\"");
-    if (fake->speed != NULL) {
+    if (fake->second != NULL) {
+        leaders_put(fake, key, &text);
+    } else if (fake->speed != NULL) {
         ab_buffer_put_format(
             &text, ",\"speed\":{\"address\":\"%s\",\"public_key\":\"%s\"}", ab_server_address(fake->speed), key);
     }
@@ -123,7 +141,7 @@ static void block_take(struct fake *fake, struct ab_request *request, struct fak
     ab_buffer_fini(&payload);
 }
 
-static void block_arrive(struct fake *fake, struct ab_request *request)
+static void block_arrive(struct fake *fake, struct ab_request *request, bool is_at_second)
 {
     struct fake_step step =
         fake->blocks_count < fake->script_count ? fake->script[fake->blocks_count] : fake->otherwise;
@@ -140,6 +158,7 @@ static void block_arrive(struct fake *fake, struct ab_request *request)
         ab_request_reply(request, AB_INVALID, error.text, (struct ab_bytes){0});
         return;
     }
+    arrived->is_at_second = is_at_second;
     fake->blocks_count++;
     switch (step.act) {
     case FAKE_LOSE_REQUEST:
@@ -159,16 +178,25 @@ static void block_arrive(struct fake *fake, struct ab_request *request)
     }
 }
 
-static void on_speed(struct ab_request *request, void *context)
+static void speed_take(struct fake *fake, struct ab_request *request, bool is_second)
 {
-    struct fake *fake = context;
     ab_lock_take(&fake->lock);
     if (request->envelope.verb == AB_VERB_PRODUCE) {
-        block_arrive(fake, request);
+        block_arrive(fake, request, is_second);
     } else {
         ab_request_reply(request, AB_OK, NULL, ab_bytes_of_text(fake->marks != NULL ? fake->marks : "{\"marks\":[]}"));
     }
     ab_lock_give(&fake->lock);
+}
+
+static void on_speed(struct ab_request *request, void *context)
+{
+    speed_take(context, request, false);
+}
+
+static void on_second(struct ab_request *request, void *context)
+{
+    speed_take(context, request, true);
 }
 
 static struct ab_server *server_open(struct fake *fake, ab_server_on_request_fn on_request)
@@ -239,6 +267,7 @@ void fake_fini(struct fake *fake)
     }
     ab_server_close(fake->serving);
     ab_server_close(fake->speed);
+    ab_server_close(fake->second);
     ab_wire_close(fake->wire);
     for (size_t i = 0; i < fake->blocks_count; i++) {
         ab_arena_fini(&fake->blocks[i].arena);
@@ -264,6 +293,15 @@ void fake_move_speed(struct fake *fake)
     fake->speed = moved;
     ab_lock_give(&fake->lock);
     ab_server_close(old);
+}
+
+void fake_lead(struct fake *fake, uint32_t partition, enum fake_leader leader)
+{
+    struct ab_server *opened = fake->second == NULL ? server_open(fake, on_second) : NULL;
+    ab_lock_take(&fake->lock);
+    fake->second = opened == NULL ? fake->second : opened;
+    fake->leaders[partition] = leader;
+    ab_lock_give(&fake->lock);
 }
 
 void fake_script(struct fake *fake, enum fake_act act, ab_err status)

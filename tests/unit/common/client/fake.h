@@ -1,4 +1,4 @@
-/* fake: a cluster of one machine as a client sees it: a directory, a serving and a speed node that do as they are told.
+/* fake: a cluster as a client sees it: a directory, a serving and one or two speed nodes that do as they are told.
  *
  * Speed keeps sequences as the real one does: the next one is taken, an old one is answered again, a later one is
  * AB_SEQUENCE. A script says what happens to the n-th block that arrives instead.
@@ -36,7 +36,11 @@ struct fake_block {
     struct ab_bytes bytes;
     struct ab_block block;
     bool was_taken;
+    bool is_at_second;
 };
+
+/* Who leads a partition, in a cluster of several nodes. */
+enum fake_leader { FAKE_NOBODY, FAKE_FIRST, FAKE_SECOND };
 
 struct fake_sequences {
     uint64_t producer_id[FAKE_PARTITIONS_MAX][8];
@@ -50,6 +54,7 @@ struct fake {
     struct ab_wire_keys keys, operator_keys, query_keys, stranger_keys;
     struct ab_wire *wire;
     struct ab_server *serving, *speed;
+    struct ab_server *second; /* NULL = a cluster of one node */
     struct ab_catalog *catalog;
     struct ab_lock lock; /* the tests' thread and two network threads */
     /* guarded by lock: */
@@ -60,7 +65,8 @@ struct fake {
     size_t blocks_count;
     struct ab_request *held[256];
     size_t held_count;
-    struct fake_sequences sequences;
+    struct fake_sequences sequences; /* of both speeds: what one has taken, the other has too */
+    enum fake_leader leaders[FAKE_PARTITIONS_MAX];
     uint32_t rejected_row; /* with rejected_reason: the row of every block that is a dead letter */
     const char *rejected_reason;
     const char *marks;          /* JSON of the answer to SOURCE_MARKS; NULL = none known */
@@ -78,6 +84,9 @@ void fake_fini(struct fake *fake);
 /* Stops a node and starts it again at another port; run/serving.json and the answer to CATALOG say where. */
 void fake_move_serving(struct fake *fake);
 void fake_move_speed(struct fake *fake);
+
+/* Makes it a cluster of two speeds; then, and whenever called: who leads a partition, as the answer to CATALOG says. */
+void fake_lead(struct fake *fake, uint32_t partition, enum fake_leader leader);
 
 /* What happens to the next block that has no step yet; and to all after the script. */
 void fake_script(struct fake *fake, enum fake_act act, ab_err status);

@@ -59,6 +59,39 @@ static void test_channel_call_gives_up_at_its_deadline(void **state)
     assert_int_equal(silent.left_us, 700 * AB_US_PER_MS);
 }
 
+static void test_channel_receive_any_takes_from_whoever_answers(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct ab_answer answer = {0};
+    struct ab_server_options options = {0}; /* echoes */
+    fixture_init(&fixture);
+    fixture_serve(&fixture, &options);
+    struct ab_wire *client = fixture_client(&fixture, FIXTURE_PRODUCER);
+    struct ab_channel *channels[3];
+    size_t which = 9;
+    for (size_t i = 0; i < 3; i++) {
+        channels[i] = fixture_channel(&fixture, client, 0);
+    }
+    int64_t start_us = ab_time_monotonic_us();
+    assert_int_equal(ab_channel_receive_any(channels, 3, 50, &which, &answer), AB_TIMEOUT);
+    assert_true(ab_time_monotonic_us() - start_us >= 50 * AB_US_PER_MS);
+    for (size_t i = 3; i > 0; i--) {
+        struct ab_envelope envelope = {.verb = AB_VERB_PING};
+        assert_int_equal(ab_channel_send(channels[i - 1], &envelope, text("hello")), AB_OK);
+        assert_int_equal(ab_channel_receive_any(channels, 3, CALL_MS, &which, &answer), AB_OK);
+        assert_int_equal(which, i - 1);
+        assert_true(answer.envelope.request_id == envelope.request_id);
+        ab_answer_free(&answer);
+    }
+    assert_int_equal(ab_channel_receive_any(channels, 3, 0, &which, &answer), AB_TIMEOUT);
+    for (size_t i = 0; i < 3; i++) {
+        ab_channel_close(channels[i]);
+    }
+    ab_wire_close(client);
+    fixture_fini(&fixture);
+}
+
 static void test_channel_call_without_a_server_times_out(void **state)
 {
     (void)state;
@@ -279,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_channel_call_gives_up_at_its_deadline),
+        cmocka_unit_test(test_channel_receive_any_takes_from_whoever_answers),
         cmocka_unit_test(test_channel_call_without_a_server_times_out),
         cmocka_unit_test(test_channel_send_full_queue_is_again),
         cmocka_unit_test(test_channel_knows_that_its_key_was_refused),

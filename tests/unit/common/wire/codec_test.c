@@ -119,7 +119,11 @@ static ab_err produce_decode(struct ab_bytes bytes, struct ab_arena *arena, bool
 
 static void query_encode(struct ab_buffer *out)
 {
-    struct ab_wire_query query = {.sql = ab_bytes_of_text("SELECT 1"), .rows_max = 10, .allow_partial = true};
+    struct ab_wire_query query = {.sql = ab_bytes_of_text("SELECT 1"),
+        .rows_max = 10,
+        .allow_partial = true,
+        .offsets = offsets,
+        .offsets_count = 3};
     ab_wire_query_encode(&query, out);
 }
 
@@ -130,6 +134,8 @@ static ab_err query_decode(struct ab_bytes bytes, struct ab_arena *arena, bool i
     if (is_whole) {
         assert_true(ab_bytes_equal(query.sql, ab_bytes_of_text("SELECT 1")));
         assert_true(query.rows_max == 10 && query.allow_partial);
+        assert_int_equal(query.offsets_count, 3);
+        assert_memory_equal(query.offsets, offsets, sizeof offsets);
     }
     return AB_OK;
 }
@@ -174,7 +180,8 @@ static void state_query_encode(struct ab_buffer *out)
         .catalog_hash = {.low = 7, .high = 8},
         .cut = 12,
         .partitions = partitions,
-        .partitions_count = 3};
+        .partitions_count = 3,
+        .offsets = offsets};
     ab_wire_state_query_encode(&query, out);
 }
 
@@ -186,6 +193,7 @@ static ab_err state_query_decode(struct ab_bytes bytes, struct ab_arena *arena, 
         assert_true(query.cut == 12 && query.catalog_hash.low == 7 && query.catalog_hash.high == 8);
         assert_int_equal(query.partitions_count, 3);
         assert_memory_equal(query.partitions, partitions, sizeof partitions);
+        assert_memory_equal(query.offsets, offsets, sizeof offsets);
     }
     return AB_OK;
 }
