@@ -2,6 +2,7 @@
 
 #include "batch/sealed.h"
 #include "common/base/file.h"
+#include "common/base/logging.h"
 #include "common/history/layout.h"
 #include "common/store/version.h"
 
@@ -89,6 +90,39 @@ static uint64_t shard_look(const char *directory, const struct ab_copy_unit *uni
     ab_err err = ab_version_summary_read(path, &summary, NULL);
     ab_delete(path);
     return err == AB_OK && summary.rows_count == unit->rows_count && ab_hash128_equal(summary.content, unit->content);
+}
+
+/* ---- leftovers ---- */
+
+/* Removes arrivals from the folders `depth` levels below one; other files are not looked at. */
+static void folder_sweep(const char *folder, uint32_t depth)
+{
+    char **names = NULL;
+    size_t count = 0;
+    struct ab_error error = {0};
+    if (ab_file_list(folder, &names, &count, &error) != AB_OK) {
+        return; /* not there, or no folder */
+    }
+    for (size_t i = 0; i < count; i++) {
+        char *path = ab_new_format("%s/%s", folder, names[i]);
+        if (depth > 0) {
+            folder_sweep(path, depth - 1);
+        } else if (strstr(names[i], AB_COPY_ARRIVING) != NULL && ab_file_remove_tree(path, &error) != AB_OK) {
+            ab_warn("leftover stays", "%s", error.text);
+        }
+        ab_delete(path);
+    }
+    ab_file_names_free(names, count);
+}
+
+void ab_copy_sweep(const char *directory)
+{
+    static const char *const folders[] = {"history", "history/_dead_letters", "versions"};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        char *folder = ab_new_format("%s/%s", directory, folders[i]);
+        folder_sweep(folder, 2); /* stream and partition, or view and version */
+        ab_delete(folder);
+    }
 }
 
 /* ---- both ---- */

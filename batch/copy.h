@@ -18,6 +18,7 @@
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
 
+#define AB_COPY_ARRIVING ".arriving-" /* in the names of what is not whole yet; the attempt's number follows */
 #define AB_COPY_PIECE_BYTES (256u << 10)
 
 enum ab_copy_kind { AB_COPY_SPAN, AB_COPY_SHARD };
@@ -39,6 +40,9 @@ uint64_t ab_copy_look(const char *directory, const struct ab_copy_unit *unit, bo
  * AB_CORRUPT. */
 AB_MUST_USE ab_err ab_copy_files(
     const char *directory, const struct ab_copy_unit *unit, char ***paths, size_t *count, struct ab_error *error);
+
+/* Removes what copies that died left below a node's directory. What cannot be removed stays: nobody asks for it. */
+void ab_copy_sweep(const char *directory);
 
 /* ---- source ---- */
 

@@ -63,7 +63,7 @@ static char *shard_path(const struct ab_copy_receiver *receiver, bool is_arrivin
     const struct ab_copy_unit *unit = &receiver->units[receiver->unit];
     char suffix[32] = "";
     if (is_arriving) {
-        (void)snprintf(suffix, sizeof suffix, ".arriving-%" PRIu32, receiver->attempt);
+        (void)snprintf(suffix, sizeof suffix, AB_COPY_ARRIVING "%" PRIu32, receiver->attempt);
     }
     return ab_new_format("%s/%s/shard-%" PRIu32 "%s", receiver->directory, unit->path, unit->partition, suffix);
 }
@@ -72,7 +72,7 @@ static char *shard_path(const struct ab_copy_receiver *receiver, bool is_arrivin
 static char *arriving_path(const struct ab_copy_receiver *receiver, const char *relative)
 {
     if (receiver->units[receiver->unit].kind == AB_COPY_SPAN) {
-        return ab_new_format("%s/%s.arriving-%" PRIu32, receiver->directory, relative, receiver->attempt);
+        return ab_new_format("%s/%s" AB_COPY_ARRIVING "%" PRIu32, receiver->directory, relative, receiver->attempt);
     }
     char *folder = shard_path(receiver, true);
     char *path = ab_new_format("%s/%s", folder, strrchr(relative, '/') + 1);
@@ -350,7 +350,7 @@ static ab_err place_prepare(const char *path, struct ab_error *error)
     char **names = NULL;
     size_t count = 0;
     *name++ = 0;
-    char *prefix = ab_new_format("%s.arriving-", name);
+    char *prefix = ab_new_format("%s" AB_COPY_ARRIVING, name);
     ab_err err = ab_file_make_directory(folder, 0750, error);
     if (err == AB_OK) {
         err = ab_file_list(folder, &names, &count, error);

@@ -1,5 +1,6 @@
 #include "batch/program.h"
 
+#include "batch/copy.h"
 #include "batch/exchange.h"
 #include "batch/history_spans.h"
 #include "batch/job.h"
@@ -156,7 +157,13 @@ static ab_err plan_take(
     AB_TRY(ab_plan_decode(answer, options->is_full, &job->plan, error));
     job->work = ab_workspace_path(job->directory, job->plan.job);
     ab_job_prepare(job);
-    return is_first_of_directory(job) ? ab_workspace_prepare(job->directory, &job->plan, error) : AB_OK;
+    if (!is_first_of_directory(job)) {
+        return AB_OK;
+    }
+    if (job->places.count > 0) {
+        ab_copy_sweep(job->directory);
+    }
+    return ab_workspace_prepare(job->directory, &job->plan, error);
 }
 
 /* Collective: rank 0's text to all, parsed; *message is the caller's. */

@@ -86,7 +86,9 @@ ab_err ab_controller_open(const char *directory, struct ab_controller *controlle
     AB_TRY(ab_node_open(&options, &controller->node, error));
     AB_TRY(lock_take(controller, directory, error));
     AB_TRY(ab_controller_session_open(controller, error));
-    if (!ab_controller_is_of_several(controller)) {
+    if (ab_controller_is_of_several(controller)) {
+        ab_job_leftover_end(controller);
+    } else {
         AB_TRY(ab_job_runner_open(controller, error)); /* else when it begins to act */
     }
     ab_daemons_open(controller);

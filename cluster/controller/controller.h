@@ -116,6 +116,8 @@ void ab_daemons_stop(struct ab_controller *controller);
  * the queue. Among several nodes tick does it whenever this controller begins to act: a process on another node is kept
  * from publishing by its attempt's number. */
 AB_MUST_USE ab_err ab_job_runner_open(struct ab_controller *controller, struct ab_error *error);
+/* One of several nodes: ends the job's process that an earlier controller of this node left. */
+void ab_job_leftover_end(struct ab_controller *controller);
 /* Reaps the running job's process, starts the next one. Among several nodes only while this controller acts; when it
  * acts no more, its jobs' processes are ended and the jobs forgotten. */
 void ab_job_runner_tick(struct ab_controller *controller);

@@ -35,10 +35,9 @@ ab_err ab_job_nodes_register(struct ab_controller *controller, struct ab_error *
 {
     char path[PATH_BYTES];
     char host[HOST_BYTES] = "";
-    char *directory = realpath(controller->node.directory, NULL);
+    char directory[PATH_MAX];
     uint32_t node = controller->node.config.cluster.node;
-    if (directory == NULL || gethostname(host, sizeof host - 1) != 0) {
-        free(directory);
+    if (realpath(controller->node.directory, directory) == NULL || gethostname(host, sizeof host - 1) != 0) {
         return ab_error_set(error, AB_IO, "%s: where it is cannot be found out", controller->node.directory);
     }
     struct ab_json *place = ab_json_object();
@@ -52,7 +51,6 @@ ab_err ab_job_nodes_register(struct ab_controller *controller, struct ab_error *
     ab_err err = ab_coordination_store(controller->coordination, path, ab_buffer_view(&text), error);
     ab_buffer_fini(&text);
     ab_json_destroy(place);
-    free(directory);
     return err;
 }
 
@@ -280,7 +278,9 @@ static ab_err partition_hold(
     for (uint32_t i = 0; i < state->replicas.count; i++) {
         count += is_holder(holders, state->replicas.items[i]);
     }
-    *is_everywhere = *is_everywhere && count == state->replicas.count;
+    /* One that is not in sync still wants records from the leader's log, whatever files it has (H44). */
+    bool is_in_sync = state->isr.count == state->replicas.count;
+    *is_everywhere = *is_everywhere && is_in_sync && count == state->replicas.count;
     return count >= state->min_isr
                ? AB_OK
                : ab_error_set(error, AB_INVALID,

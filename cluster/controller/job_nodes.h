@@ -42,7 +42,7 @@ AB_MUST_USE ab_err ab_job_nodes_tell(struct ab_controller *controller, struct ab
 
 /* Whether what a job publishes is where it has to be: of every partition at least the in-sync minimum of replicas is
  * among the "holders" of the payload (numbers of nodes); else AB_INVALID, which says which. *is_own_holder: this node
- * is one. *is_everywhere: so are all replicas of all partitions. */
+ * is one. *is_everywhere: so are all replicas of all partitions, and they are in sync. */
 AB_MUST_USE ab_err ab_job_nodes_hold(struct ab_controller *controller, const struct ab_json *payload,
     bool *is_own_holder, bool *is_everywhere, struct ab_error *error);
 

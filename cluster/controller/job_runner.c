@@ -12,6 +12,7 @@
 
 #define CANCEL_PATIENCE_US (10 * AB_US_PER_SECOND)
 #define PATH_BYTES 128
+#define NOTE_BYTES_MAX 4096
 #define AGAIN_US AB_US_PER_SECOND /* after the jobs could not be read */
 
 bool ab_jobs_are_known(struct ab_controller *controller)
@@ -249,11 +250,55 @@ static ab_err job_spawn(
     return err;
 }
 
+/* ---- a process of one of several nodes ----
+ *
+ * The record of its job is the acting controller's, and says another process when that is another one by now. So the
+ * node itself notes, in run/job.json {"pid","start_ticks"}, what a controller of it that died may have left running. */
+
+static void process_note(const struct ab_controller *controller, const struct ab_process *process)
+{
+    struct ab_error error = {0};
+    struct ab_buffer text = {0};
+    struct ab_json *note = ab_json_object();
+    char *path = ab_layout_path(controller->node.directory, "run/job.json");
+    ab_json_set(note, "pid", ab_json_integer(process->pid));
+    ab_json_set_u64(note, "start_ticks", process->start_ticks);
+    ab_json_write(note, 0, &text);
+    if (ab_file_replace(path, ab_buffer_view(&text), 0600, &error) != AB_OK) {
+        ab_warn("process of a job not noted", "%s", error.text);
+    }
+    ab_delete(path);
+    ab_json_destroy(note);
+    ab_buffer_fini(&text);
+}
+
+void ab_job_leftover_end(struct ab_controller *controller)
+{
+    struct ab_buffer text = {0};
+    struct ab_json *note = NULL;
+    char *path = ab_layout_path(controller->node.directory, "run/job.json");
+    ab_buffer_init(&text, NULL, NOTE_BYTES_MAX);
+    if (ab_file_read_all(path, &text, NULL) == AB_OK && ab_json_parse(ab_buffer_view(&text), &note, NULL) == AB_OK) {
+        const struct ab_process process = {.pid = ab_json_integer_or(ab_json_get(note, "pid"), 0),
+            .start_ticks = ab_json_u64_or(ab_json_get(note, "start_ticks"), 0)};
+        if (process.pid > 0 && ab_process_group_is_alive(&process)) {
+            ab_warn("job found running", "process group %" PRId64 " of an earlier controller is ended", process.pid);
+            group_end(&process);
+        }
+    }
+    ab_json_destroy(note);
+    ab_buffer_fini(&text);
+    ab_delete(path);
+}
+
 static void job_start(struct ab_controller *controller, struct ab_job *job)
 {
     struct ab_error error = {0};
     struct ab_process process = {0};
     ab_err err = job_spawn(controller, job, &process, &error);
+    if (err == AB_OK && ab_controller_is_of_several(controller)) {
+        process_note(controller, &process);
+    }
     ab_lock_take(&controller->lock);
     if (err == AB_OK) {
         job->process = process;

@@ -300,6 +300,33 @@ static ab_err take(struct copying *copying, const struct ab_buffer *frames, uint
     return err;
 }
 
+static void test_copy_leftovers_are_swept(void **state)
+{
+    struct copying *copying = *state;
+    struct ab_error error = {0};
+    static const char *const leftovers[] = {
+        "history/s/partition-2", "history/_sealed/partition-2", "history/_dead_letters/s/partition-2", SHARD_PATH};
+    for (uint32_t u = 0; u < 2; u++) {
+        assert_int_equal(unit_send(copying, u, NULL, NULL), 0);
+    }
+    uint32_t before = leaves_count(copying->to);
+    for (size_t i = 0; i < sizeof leftovers / sizeof leftovers[0]; i++) {
+        char *folder = scratch_path(copying->to, leftovers[i]);
+        char *path = scratch_path(folder, "shard-3.arriving-2");
+        assert_ok(ab_file_make_directory(folder, 0700, &error));
+        scratch_write(path, bytes_of("half"), 0600);
+        ab_delete(path);
+        ab_delete(folder);
+    }
+    assert_int_equal(leaves_count(copying->to), before + 4);
+    ab_copy_sweep(copying->to);
+    assert_int_equal(leaves_count(copying->to), before);
+    for (uint32_t u = 0; u < 2; u++) {
+        assert_true(look(copying, u) != 0);
+    }
+    ab_copy_sweep("/nowhere");
+}
+
 static void test_copy_frames_that_make_no_sense_are_refused(void **state)
 {
     struct copying *copying = *state;
@@ -354,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_copy_that_the_source_lacks_is_given_up, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy_goes_on_after_any_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy_replaces_what_is_not_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_copy_leftovers_are_swept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy_frames_that_make_no_sense_are_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

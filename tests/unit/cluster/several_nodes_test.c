@@ -553,6 +553,29 @@ static void test_publications_trim_logs_only_when_every_replica_has_the_spans(vo
     assert_retired(several, 1, 0);
 }
 
+/* Nor while one is not in sync: it has the files, but wants records still. */
+static void test_publications_trim_no_logs_while_a_replica_is_behind(void **state)
+{
+    struct several *several = *state;
+    struct ab_error error = {0};
+    struct ab_json *reply = NULL;
+    struct ab_buffer text = {0};
+    struct ab_replica_set now;
+    uint64_t version = 0;
+    char path[AB_REGISTRATION_PATH_BYTES];
+    job_begin_first(several);
+    fixture_state(several->fixture, 5, &now, &version);
+    ab_replica_members_remove(&now.isr, now.leader == 3 ? 2 : 3);
+    ab_replica_set_path(5, path);
+    assert_ok(ab_replica_set_encode(&now, &text, &error));
+    assert_ok(ab_coordination_set(several->fixture->observer, path, ab_buffer_view(&text), version, &error));
+    ab_buffer_fini(&text);
+    assert_ok(job_publish(several, "[1,2,3]", true, &reply, &error));
+    ab_json_destroy(reply);
+    assert_true(is_published(several));
+    assert_retired(several, 1, 0);
+}
+
 static void test_publications_that_are_everywhere_trim_logs(void **state)
 {
     struct several *several = *state;
@@ -794,6 +817,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_publications_need_enough_verified_replicas, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_publications_trim_logs_only_when_every_replica_has_the_spans, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_publications_trim_no_logs_while_a_replica_is_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_publications_that_are_everywhere_trim_logs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_jobs_are_taken_up_by_who_acts_next, setup, teardown),
         cmocka_unit_test_setup_teardown(test_jobs_of_an_earlier_term_are_read_again, setup, teardown),
