@@ -5,7 +5,7 @@
 #ifndef ANABRANCH_BATCH_CONTROL_H
 #define ANABRANCH_BATCH_CONTROL_H
 
-#include "common/base/json.h"
+#include "batch/places.h"
 
 struct ab_control;
 
@@ -34,9 +34,10 @@ struct ab_control_progress {
 };
 void ab_control_progress(struct ab_control *control, const struct ab_control_progress *progress);
 
-/* Speed's digests of a view in a span. AB_NOT_FOUND when speed does not hold it. The answer is the caller's. */
-AB_MUST_USE ab_err ab_control_digest(
-    struct ab_control *control, uint64_t span, uint32_t view_uid, struct ab_json **answer, struct ab_error *error);
+/* Speed's digests of a view in a span: of each partition what the speed says that led it, as the places have it.
+ * AB_NOT_FOUND when one of them does not hold it. The answer is the caller's. */
+AB_MUST_USE ab_err ab_control_digest(struct ab_control *control, const struct ab_places *places, uint64_t span,
+    uint32_t view_uid, struct ab_json **answer, struct ab_error *error);
 
 /* Asks the controller to publish; takes neither argument. AB_OK when the version pointers moved. */
 AB_MUST_USE ab_err ab_control_publish(

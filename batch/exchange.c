@@ -6,10 +6,12 @@
 #include <mpi.h>
 
 #include <limits.h>
+#include <unistd.h>
 
 #define POLL_US 500
 #define POLLS_PER_WAIT 200
 #define NOTE_TAG 1
+#define HOST_BYTES 256
 #define NOTE_NUMBERS ((int)(sizeof(struct ab_exchange_note) / sizeof(uint64_t)))
 
 static int own_rank;
@@ -37,6 +39,15 @@ uint32_t ab_exchange_rank(void)
 uint32_t ab_exchange_ranks(void)
 {
     return (uint32_t)ranks_count;
+}
+
+const char *ab_exchange_host(void)
+{
+    static char host[HOST_BYTES];
+    if (gethostname(host, sizeof host - 1) != 0) {
+        host[0] = '\0';
+    }
+    return host;
 }
 
 void ab_exchange_on_wait(void (*on_wait)(void *context), void *context)

@@ -19,6 +19,9 @@ void ab_exchange_close(void);
 uint32_t ab_exchange_rank(void);
 uint32_t ab_exchange_ranks(void);
 
+/* Local. The name of the host that this rank runs on; static. */
+const char *ab_exchange_host(void);
+
 /* Local. Sets what is called while waiting for other ranks, about every 100 ms. */
 void ab_exchange_on_wait(void (*on_wait)(void *context), void *context);
 

@@ -56,26 +56,29 @@ static uint64_t name_span(const char *name)
     return strcmp(again, name) == 0 ? span : 0;
 }
 
-/* Lists a partition's markers up to the last span; none when there is no folder. */
-static ab_err markers_list(struct history *history, uint32_t partition, struct ab_error *error)
+ab_err ab_history_spans_list(const char *directory, uint32_t partition, uint64_t span_max, uint64_t **numbers,
+    size_t *numbers_count, struct ab_error *error)
 {
-    struct markers *markers = &history->partitions[partition];
-    char *folder = ab_history_marker_path(history->directory, partition, 1);
+    char *folder = ab_history_marker_path(directory, partition, 1);
     char **names = NULL;
     size_t count = 0;
     *strrchr(folder, '/') = 0;
     ab_err err = ab_file_exists(folder) ? ab_file_list(folder, &names, &count, error) : AB_OK;
-    markers->numbers = ab_new_array(uint64_t, count + 1);
+    ab_delete(folder);
+    AB_TRY(err);
+    uint64_t *made = ab_new_array(uint64_t, count + 1);
+    size_t made_count = 0;
     for (size_t i = 0; i < count; i++) {
         uint64_t span = name_span(names[i]);
-        if (span > 0 && span <= history->cut) {
-            markers->numbers[markers->count++] = span;
+        if (span > 0 && span <= span_max) {
+            made[made_count++] = span;
         }
     }
-    qsort(markers->numbers, markers->count, sizeof markers->numbers[0], number_order);
+    qsort(made, made_count, sizeof made[0], number_order);
     ab_file_names_free(names, count);
-    ab_delete(folder);
-    return err;
+    *numbers = made;
+    *numbers_count = made_count;
+    return AB_OK;
 }
 
 static ab_err missing(const struct history *history, uint32_t partition, uint64_t span, struct ab_error *error)
@@ -181,7 +184,8 @@ ab_err ab_history_spans_add(const char *directory, struct ab_json *answer, struc
     struct ab_json *spans = ab_json_array();
     ab_err err = AB_OK;
     for (uint32_t p = 0; err == AB_OK && p < history.partitions_count; p++) {
-        err = markers_list(&history, p, error);
+        struct markers *markers = &history.partitions[p];
+        err = ab_history_spans_list(directory, p, history.cut, &markers->numbers, &markers->count, error);
     }
     if (err == AB_OK) {
         err = spans_read(&history, spans, error);

@@ -13,6 +13,11 @@
 
 #include "common/base/json.h"
 
+/* Numbers of the spans up to span_max of which a partition has a marker, rising; none without a folder. *numbers is the
+ * caller's (ab_delete). AB_IO. */
+AB_MUST_USE ab_err ab_history_spans_list(const char *directory, uint32_t partition, uint64_t span_max,
+    uint64_t **numbers, size_t *numbers_count, struct ab_error *error);
+
 /* Adds "spans" to the "history" of a controller's answer (plan.h). `directory` is the cluster's. AB_CORRUPT with
  * partition, span and what to do when a marker is missing, damaged or does not follow the one before; AB_INVALID when
  * the answer is malformed. */

@@ -4,14 +4,15 @@
 #include "batch/shards.h"
 #include "batch/shuffle.h"
 #include "common/base/file.h"
+#include "common/base/logging.h"
 #include "common/base/time.h"
 #include "common/history/layout.h"
 
 #define TELL_INTERVAL_US (200 * AB_US_PER_MS)
 
-bool ab_job_owns(uint32_t partition)
+bool ab_job_owns(const struct ab_job *job, uint32_t partition)
 {
-    return ab_shuffle_owner(partition, ab_exchange_ranks()) == ab_exchange_rank();
+    return job->places.owners[partition] == ab_exchange_rank();
 }
 
 /* What all ranks told of this stage. */
@@ -48,7 +49,8 @@ void ab_job_tick(struct ab_job *job)
 
 void ab_job_stage_begin(struct ab_job *job, enum ab_job_stage stage, uint64_t total)
 {
-    static const char *const names[] = {"begin", "seal", "combine", "reconcile", "write", "publish"};
+    static const char *const names[] = {
+        "begin", "catch-up", "seal", "combine", "reconcile", "write", "replicate", "publish"};
     job->stage = stage;
     job->progress.stage = names[stage];
     job->progress.rows = 0;
@@ -76,7 +78,7 @@ static uint64_t own_partitions(const struct ab_job *job)
 {
     uint64_t count = 0;
     for (uint32_t p = 0; p < job->plan.partitions_count; p++) {
-        count += ab_job_owns(p);
+        count += ab_job_owns(job, p);
     }
     return count;
 }
@@ -90,6 +92,7 @@ void ab_job_prepare(struct ab_job *job)
         job->first_span = first < job->first_span ? first : job->first_span;
     }
     job->sealed = ab_new_array(struct ab_sealed_span, plan->spans_count * plan->partitions_count);
+    job->sealed_now = ab_new_array(uint64_t, plan->spans_count);
     job->kept = ab_new_array(uint32_t, plan->views_count + 1);
     job->heard = ab_new_array(struct ab_exchange_note, ab_exchange_ranks());
     job->progress.job = plan->job;
@@ -103,12 +106,15 @@ void ab_job_fini(struct ab_job *job)
         ab_sealed_span_fini(&job->sealed[i]);
     }
     ab_delete(job->sealed);
+    ab_delete(job->sealed_now);
+    ab_delete(job->holds);
     ab_delete(job->kept);
     ab_delete(job->work);
     ab_delete(job->heard);
     ab_buffer_fini(&job->results);
     ab_buffer_fini(&job->shards);
     ab_plan_fini(&job->plan);
+    ab_places_fini(&job->places);
     ab_control_close(job->control);
     *job = (struct ab_job){0};
 }
@@ -165,6 +171,7 @@ static ab_err partition_seal(struct ab_job *job, uint32_t partition, struct ab_e
             .on_record = on_record_sealed,
             .context = job};
         AB_TRY(ab_seal_run(&unit, sealed, &was_sealed, error));
+        job->sealed_now[s] += !was_sealed;
         if (was_sealed) {
             job->progress.done += sealed->until_offset - sealed->from_offset;
             ab_job_tick(job);
@@ -173,20 +180,71 @@ static ab_err partition_seal(struct ab_job *job, uint32_t partition, struct ab_e
     return AB_OK;
 }
 
-ab_err ab_job_seal(struct ab_job *job, struct ab_error *error)
+/* Forgets what was sealed of a partition that another rank takes on: it seals all of it from its own log. */
+static void partition_unseal(struct ab_job *job, uint32_t partition)
 {
-    ab_err err = AB_OK;
+    for (size_t s = 0; s < job->plan.spans_count; s++) {
+        ab_sealed_span_fini(&job->sealed[s * job->plan.partitions_count + partition]);
+    }
+}
+
+/* Seals own partitions that are due; due[p] becomes how many ranks failed at it, which is one or none. The first error
+ * of this rank, and its text, stay. */
+static ab_err round_seal(struct ab_job *job, uint64_t *due, struct ab_error *error)
+{
+    bool is_alone = job->places.count == 0; /* nobody else has the log */
     uint64_t records = 0;
+    ab_err first = AB_OK;
     for (uint32_t p = 0; p < job->plan.partitions_count; p++) {
-        records += ab_job_owns(p) ? seal_records(job, p) : 0;
+        records += due[p] > 0 && ab_job_owns(job, p) ? seal_records(job, p) : 0;
     }
     stage_begin(job, AB_STAGE_SEAL, records);
-    for (uint32_t p = 0; p < job->plan.partitions_count && err == AB_OK; p++) {
-        if (ab_job_owns(p)) {
-            err = partition_seal(job, p, error);
+    for (uint32_t p = 0; p < job->plan.partitions_count; p++) {
+        bool is_own = due[p] > 0 && ab_job_owns(job, p) && (first == AB_OK || !is_alone);
+        struct ab_error detail = {0};
+        ab_err err = is_own ? partition_seal(job, p, &detail) : AB_OK;
+        due[p] = err != AB_OK;
+        if (err != AB_OK) {
+            partition_unseal(job, p);
+        }
+        if (err != AB_OK && first == AB_OK) {
+            first = err;
+            *error = detail;
         }
     }
-    return ab_exchange_agree(err);
+    ab_exchange_sum(due, job->plan.partitions_count);
+    return first;
+}
+
+/* Gives failed partitions to the next nodes; false when one has been everywhere. */
+static bool failed_move(struct ab_job *job, const uint64_t *failed)
+{
+    bool can_go_on = true;
+    for (uint32_t p = 0; p < job->plan.partitions_count && can_go_on; p++) {
+        can_go_on = failed[p] == 0 || ab_places_move(&job->places, p);
+    }
+    return can_go_on;
+}
+
+ab_err ab_job_seal(struct ab_job *job, struct ab_error *error)
+{
+    uint64_t *due = ab_new_array(uint64_t, job->plan.partitions_count);
+    ab_err err = AB_OK;
+    bool can_go_on = true;
+    for (uint32_t p = 0; p < job->plan.partitions_count; p++) {
+        due[p] = 1;
+    }
+    do {
+        err = round_seal(job, due, error);
+        can_go_on = failed_move(job, due);
+        if (err != AB_OK && can_go_on) {
+            ab_warn("sealed from another replica", "%s", error->text);
+        }
+        err = ab_exchange_agree(err);
+    } while (err != AB_OK && can_go_on);
+    ab_exchange_sum(job->sealed_now, job->plan.spans_count);
+    ab_delete(due);
+    return err;
 }
 
 /* ---- combine ---- */
@@ -211,7 +269,7 @@ static uint64_t combine_rows(const struct ab_job *job)
     uint64_t rows = 0;
     for (size_t s = job->first_span; s < job->plan.spans_count; s++) {
         for (uint32_t p = 0; p < job->plan.partitions_count; p++) {
-            rows += ab_job_owns(p) ? unit_rows(job, &job->sealed[s * job->plan.partitions_count + p], s) : 0;
+            rows += ab_job_owns(job, p) ? unit_rows(job, &job->sealed[s * job->plan.partitions_count + p], s) : 0;
         }
     }
     return rows;
@@ -262,7 +320,7 @@ ab_err ab_job_combine(struct ab_job *job, struct ab_error *error)
     ab_err err = AB_OK;
     stage_begin(job, AB_STAGE_COMBINE, combine_rows(job));
     for (uint32_t p = 0; p < job->plan.partitions_count && err == AB_OK; p++) {
-        if (ab_job_owns(p)) {
+        if (ab_job_owns(job, p)) {
             err = partition_combine(job, p, error);
         }
     }
@@ -352,7 +410,7 @@ static ab_err aligned_write(struct ab_job *job, const struct ab_shards *shards, 
 {
     ab_err err = AB_OK;
     for (uint32_t s = 0; s < job->plan.partitions_count && err == AB_OK; s++) {
-        if (ab_job_owns(s)) {
+        if (ab_job_owns(job, s)) {
             err = aligned_shard_write(job, shards, s, error);
         }
     }
@@ -391,7 +449,7 @@ static ab_err windows_write(
     uint32_t numbers[AB_SHARDS_OPEN_MAX];
     size_t count = 0;
     for (uint32_t s = 0; s < job->plan.partitions_count; s++) {
-        if (ab_job_owns(s)) {
+        if (ab_job_owns(job, s)) {
             numbers[count++] = s;
         }
         if (count == AB_SHARDS_OPEN_MAX) {
@@ -406,6 +464,7 @@ static ab_err windows_write(
 static ab_err sharded_write(struct ab_job *job, const struct ab_shards *shards, struct ab_error *error)
 {
     struct ab_shuffle shuffle = {.plan = &job->plan,
+        .owners = job->places.owners,
         .view = shards->view,
         .work = job->work,
         .round_bytes = ab_shuffle_round_bytes(job->memory.limit_bytes, ab_exchange_ranks())};

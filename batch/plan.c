@@ -25,6 +25,7 @@ void ab_plan_fini(struct ab_plan *plan)
     ab_delete(plan->spans);
     ab_delete(plan->views);
     ab_json_destroy(plan->previous);
+    ab_json_destroy(plan->retained);
     ab_catalog_release(plan->catalog);
     *plan = (struct ab_plan){0};
 }
@@ -225,6 +226,21 @@ static ab_err view_plan(
     return AB_OK;
 }
 
+/* A copy of our own: the answer may go. */
+static ab_err member_copy(
+    const struct ab_json *member, const char *absent, struct ab_json **copy, struct ab_error *error)
+{
+    struct ab_buffer text = {0};
+    if (ab_json_is_object(member) || ab_json_is_array(member)) {
+        ab_json_write(member, 0, &text);
+    } else {
+        ab_buffer_put_format(&text, "%s", absent);
+    }
+    ab_err err = ab_json_parse(ab_buffer_view(&text), copy, error);
+    ab_buffer_fini(&text);
+    return err;
+}
+
 static ab_err plan_read(
     const struct ab_json *answer, struct reading *reading, struct ab_plan *plan, struct ab_error *error)
 {
@@ -248,17 +264,10 @@ static ab_err plan_read(
     if (ab_json_u64_or(ab_json_get(answer, "shards"), plan->partitions_count) != plan->partitions_count) {
         return ab_error_set(error, AB_UNSUPPORTED, "as many shards as partitions are expected");
     }
-    /* A copy of our own: the answer may go. */
-    struct ab_buffer text = {0};
-    const struct ab_json *previous = ab_json_get(answer, "previous");
-    if (ab_json_is_object(previous)) {
-        ab_json_write(previous, 0, &text);
-    } else {
-        ab_buffer_put_format(&text, "{}");
+    AB_TRY(member_copy(ab_json_get(answer, "previous"), "{}", &plan->previous, error));
+    if (ab_json_is_array(ab_json_get(answer, "retained"))) {
+        AB_TRY(member_copy(ab_json_get(answer, "retained"), "[]", &plan->retained, error));
     }
-    ab_err err = ab_json_parse(ab_buffer_view(&text), &plan->previous, error);
-    ab_buffer_fini(&text);
-    AB_TRY(err);
     plan->views = ab_new_array(struct ab_plan_view, plan->catalog->views_count + 1);
     for (uint32_t v = 0; v < plan->catalog->views_count; v++) {
         AB_TRY(view_plan(plan, &plan->catalog->views[v], reading, error));
@@ -351,4 +360,13 @@ bool ab_plan_is_referenced(const struct ab_plan *plan, const char *path)
         }
     }
     return false;
+}
+
+bool ab_plan_is_garbage(const struct ab_plan *plan, const char *path)
+{
+    bool is_garbage = plan->retained != NULL && !ab_plan_is_referenced(plan, path);
+    for (size_t i = 0; i < ab_json_count(plan->retained) && is_garbage; i++) {
+        is_garbage = strcmp(ab_json_text_or(ab_json_at(plan->retained, i), ""), path) != 0;
+    }
+    return is_garbage;
 }

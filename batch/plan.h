@@ -3,15 +3,15 @@
  * The controller's answer (JSON): {"job","attempt","cut","time_us","full","catalog"
  * (hex),"partitions":[{"partition","leader_epoch","offset","chain","accepted","rejected","duplicates"}],
  * "spans":[{"cut","offsets":[end per partition]}],"previous":{view: manifest or null},"shards",
- * "history":null or {"cut","offsets":[…],"chains":[…]}}.
+ * "history":null or {"cut","offsets":[…],"chains":[…]}}; over several nodes also what places.h says, and "retained":
+ * [directories that versions still name], since each node cleans up its own.
  *
  * "spans" are those whose cuts the controller still keeps. The ones before, up to "history"'s cut, are sealed, and only
  * their markers say where they end; "history" says where the last of them does. A job that builds some view from them
  * is told by ab_plan_needs_history, and adds "history"'s own "spans" (history_spans.h); a plan that lacks a span that
  * one of its views needs is never made.
  *
- * Work is placed by partition: rank = partition mod ranks, and rank = shard mod ranks, so that what is aligned never
- * travels.
+ * Work is placed by partition, and by the shard of the same number (places.h), so that what is aligned never travels.
  *
  * A new version is the version before and one more directory with the new spans. Directories at the end of the list are
  * merged into the new one while they are not AB_PLAN_GROWTH times larger than it, or while the list is longer than
@@ -65,6 +65,7 @@ struct ab_plan {
     struct ab_plan_view *views; /* owned; those that have something to do */
     size_t views_count;
     struct ab_json *previous; /* owned; manifests that stand, as told: what they name is never touched */
+    struct ab_json *retained; /* owned; directories that versions still name, an array; NULL = not told */
 };
 
 /* Whether some view is built from spans that the answer leaves to history. Otherwise like ab_plan_decode. */
@@ -92,5 +93,8 @@ bool ab_plan_is_expired(const struct ab_view *view, struct ab_bytes key, ab_time
 
 /* True when some manifest that stands names this directory. */
 bool ab_plan_is_referenced(const struct ab_plan *plan, const char *path);
+
+/* True when it was told which directories versions still name, and this one is not among them. */
+bool ab_plan_is_garbage(const struct ab_plan *plan, const char *path);
 
 #endif

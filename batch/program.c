@@ -1,5 +1,6 @@
 #include "batch/program.h"
 
+#include "batch/copy.h"
 #include "batch/exchange.h"
 #include "batch/history_spans.h"
 #include "batch/job.h"
@@ -7,6 +8,7 @@
 #include "batch/workspace.h"
 #include "common/base/logging.h"
 #include "common/base/time.h"
+#include "common/wire/node.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -69,11 +71,12 @@ static bool options_parse(int argc, char **argv, struct options *options, bool *
 }
 
 /* Adds the spans that only the markers know, when some view is built from them. */
-static ab_err answer_complete(const struct options *options, struct ab_json *answer, struct ab_error *error)
+static ab_err answer_complete(
+    const struct options *options, const char *directory, struct ab_json *answer, struct ab_error *error)
 {
     bool needs_history = false;
     AB_TRY(ab_plan_needs_history(answer, options->is_full, &needs_history, error));
-    return needs_history ? ab_history_spans_add(options->directory, answer, error) : AB_OK;
+    return needs_history ? ab_history_spans_add(directory, answer, error) : AB_OK;
 }
 
 /* Rank 0 reports for work; `text` becomes what the others have to know. */
@@ -83,11 +86,6 @@ static ab_err begin_on_rank_0(
     struct ab_json *answer = NULL;
     AB_TRY(ab_control_open(options->directory, &job->control, error));
     AB_TRY(ab_control_begin(job->control, options->job, options->is_full, ab_exchange_ranks(), &answer, error));
-    ab_err err = answer_complete(options, answer, error);
-    if (err != AB_OK) {
-        ab_json_destroy(answer);
-        return err;
-    }
     uint64_t memory = options->memory_mb > 0 ? options->memory_mb << 20 : ab_control_memory_bytes(job->control);
     struct ab_json *message = ab_json_object();
     ab_json_set_u64(message, "memory_bytes", memory);
@@ -97,20 +95,129 @@ static ab_err begin_on_rank_0(
     return ab_buffer_finish(text) == AB_OK ? AB_OK : ab_error_set(error, AB_TOO_LARGE, "the controller's answer");
 }
 
-static ab_err plan_take(struct ab_job *job, const struct options *options, struct ab_bytes text, struct ab_error *error)
+/* Collective: every rank says where it runs, and finds the directory that it works in. */
+static ab_err places_take(
+    struct ab_job *job, const struct options *options, const struct ab_json *answer, struct ab_error *error)
+{
+    struct ab_buffer own = {0};
+    struct ab_buffer all = {0};
+    uint32_t ranks_count = ab_exchange_ranks();
+    ab_buffer_put(&own, ab_exchange_host(), strlen(ab_exchange_host()) + 1);
+    ab_exchange_gather(ab_buffer_view(&own), &all);
+    ab_exchange_broadcast(&all);
+    const char **hosts = ab_new_array(const char *, ranks_count);
+    const char *at = (const char *)all.data;
+    for (uint32_t r = 0; r < ranks_count; r++) {
+        hosts[r] = at;
+        at += strlen(at) + 1;
+    }
+    ab_err err = ab_places_decode(answer, hosts, ranks_count, &job->places, error);
+    if (err == AB_OK) {
+        uint32_t place = ab_places_of_rank(&job->places, ab_exchange_rank());
+        job->directory = place == AB_PLACES_NONE ? options->directory : job->places.items[place].directory;
+    }
+    ab_delete((void *)hosts);
+    ab_buffer_fini(&all);
+    ab_buffer_fini(&own);
+    return err;
+}
+
+/* The directory of a node is that node's, and of this cluster: nothing is written into another one. */
+static ab_err directory_check(const struct ab_job *job, struct ab_error *error)
+{
+    uint32_t place = ab_places_of_rank(&job->places, ab_exchange_rank());
+    struct ab_cluster_identity identity;
+    struct ab_config config;
+    char cluster[33];
+    if (place == AB_PLACES_NONE) {
+        return AB_OK;
+    }
+    AB_TRY(ab_cluster_identity_read(job->directory, &identity, error));
+    ab_cluster_id_format(identity.cluster_id, cluster);
+    char *path = ab_new_format("%s/config/node.yaml", job->directory);
+    ab_err err = ab_config_load(path, &config, error);
+    ab_delete(path);
+    AB_TRY(err);
+    if (strcmp(cluster, job->places.cluster) != 0 || config.cluster.node != job->places.items[place].node) {
+        return ab_error_set(error, AB_MISMATCH, "%s is not the directory of node %" PRIu32 " of cluster %s",
+            job->directory, job->places.items[place].node, job->places.cluster);
+    }
+    return AB_OK;
+}
+
+/* True for the one rank that cleans up in its directory. */
+static bool is_first_of_directory(const struct ab_job *job)
+{
+    return job->places.count == 0 ? ab_exchange_rank() == 0 : ab_places_is_carrier(&job->places, ab_exchange_rank());
+}
+
+static ab_err plan_take(
+    struct ab_job *job, const struct options *options, const struct ab_json *answer, struct ab_error *error)
+{
+    AB_TRY(ab_plan_decode(answer, options->is_full, &job->plan, error));
+    job->work = ab_workspace_path(job->directory, job->plan.job);
+    ab_job_prepare(job);
+    if (!is_first_of_directory(job)) {
+        return AB_OK;
+    }
+    if (job->places.count > 0) {
+        ab_copy_sweep(job->directory);
+    }
+    return ab_workspace_prepare(job->directory, &job->plan, error);
+}
+
+/* Collective: rank 0's text to all, parsed; *message is the caller's. */
+static ab_err message_share(struct ab_buffer *text, struct ab_json **message, struct ab_error *error)
+{
+    ab_exchange_broadcast(text);
+    return ab_exchange_agree(ab_json_parse(ab_buffer_view(text), message, error));
+}
+
+/* Collective: the answer with what history says, which over several nodes every node has first. */
+static ab_err answer_share(struct ab_job *job, const struct options *options, struct ab_buffer *text,
+    struct ab_json **message, struct ab_error *error)
+{
+    struct ab_json *answer = ab_json_get(*message, "answer");
+    ab_err err = AB_OK;
+    if (job->places.count > 0) {
+        AB_TRY(ab_job_bring_history(job, ab_json_u64_or(ab_json_get(answer, "cut"), 0),
+            (uint32_t)ab_json_u64_or(ab_json_get(answer, "attempt"), 0), error));
+    }
+    if (ab_exchange_rank() == 0) {
+        err = answer_complete(options, job->directory, answer, error);
+        ab_buffer_clear(text);
+        ab_json_write(*message, 0, text);
+        err = err == AB_OK && ab_buffer_finish(text) != AB_OK
+                  ? ab_error_set(error, AB_TOO_LARGE, "the controller's answer")
+                  : err;
+    }
+    AB_TRY(ab_exchange_agree(err));
+    ab_json_destroy(*message);
+    *message = NULL;
+    return message_share(text, message, error);
+}
+
+/* Collective: what rank 0 was told becomes everybody's plan. */
+static ab_err plan_share(
+    struct ab_job *job, const struct options *options, struct ab_buffer *text, struct ab_error *error)
 {
     struct ab_json *message = NULL;
-    AB_TRY(ab_json_parse(text, &message, error));
-    ab_memory_init(&job->memory, (size_t)ab_json_u64_or(ab_json_get(message, "memory_bytes"), 0), NULL);
-    ab_err err = ab_plan_decode(ab_json_get(message, "answer"), options->is_full, &job->plan, error);
-    ab_json_destroy(message);
-    if (err != AB_OK) {
-        return err;
+    ab_err err = message_share(text, &message, error);
+    if (err == AB_OK) {
+        ab_memory_init(&job->memory, (size_t)ab_json_u64_or(ab_json_get(message, "memory_bytes"), 0), NULL);
+        err = ab_exchange_agree(places_take(job, options, ab_json_get(message, "answer"), error));
     }
-    job->directory = options->directory;
-    job->work = ab_workspace_path(options->directory, job->plan.job);
-    ab_job_prepare(job);
-    return ab_exchange_rank() == 0 ? ab_workspace_prepare(job->directory, &job->plan, error) : AB_OK;
+    if (err == AB_OK) {
+        err = ab_exchange_agree(directory_check(job, error));
+    }
+    if (err == AB_OK) {
+        err = answer_share(job, options, text, &message, error);
+    }
+    if (err == AB_OK) {
+        err = ab_exchange_agree(plan_take(job, options, ab_json_get(message, "answer"), error));
+    }
+    ab_json_destroy(message);
+    return err;
 }
 
 /* Collective: every rank knows the plan. */
@@ -121,8 +228,7 @@ static ab_err stage_begin(struct ab_job *job, const struct options *options, str
     ab_err err = ab_exchange_rank() == 0 ? begin_on_rank_0(job, options, &text, error) : AB_OK;
     err = ab_exchange_agree(err);
     if (err == AB_OK) {
-        ab_exchange_broadcast(&text);
-        err = ab_exchange_agree(plan_take(job, options, ab_buffer_view(&text), error));
+        err = plan_share(job, options, &text, error);
     }
     ab_buffer_fini(&text);
     if (err == AB_OK && ab_exchange_rank() == 0) {
@@ -153,8 +259,8 @@ static ab_err span_compare(struct ab_job *job, struct ab_reconcile *reconcile, c
     size_t count, struct ab_error *error)
 {
     struct ab_json *answer = NULL;
-    ab_err err = ab_control_digest(
-        job->control, job->plan.spans[results->span].cut, job->plan.views[results->view].view->uid, &answer, error);
+    ab_err err = ab_control_digest(job->control, &job->places, job->plan.spans[results->span].cut,
+        job->plan.views[results->view].view->uid, &answer, error);
     if (err == AB_NOT_FOUND) {
         ab_reconcile_not_held(reconcile);
         return AB_OK;
@@ -283,6 +389,21 @@ static ab_err manifests_make(
     return AB_OK;
 }
 
+/* The nodes that have all of it, verified. */
+static struct ab_json *holders_list(const struct ab_job *job)
+{
+    struct ab_json *list = ab_json_array();
+    for (uint32_t i = 0; i < job->places.count; i++) {
+        if (job->holds[i]) {
+            ab_json_append(list, ab_json_integer(job->places.items[i].node));
+        } else {
+            ab_warn("node lags", "node %" PRIu32 " does not have all of it; the next job brings the rest",
+                job->places.items[i].node);
+        }
+    }
+    return list;
+}
+
 /* Takes the report. */
 static ab_err publish_on_rank_0(
     struct ab_job *job, const struct ab_buffer *shards, struct ab_json *report, struct ab_error *error)
@@ -294,6 +415,9 @@ static ab_err publish_on_rank_0(
     ab_json_set(request, "cut", ab_json_integer((int64_t)job->plan.cut));
     ab_json_set(request, "views", manifests);
     ab_json_set(request, "report", report);
+    if (job->places.count > 0) {
+        ab_json_set(request, "holders", holders_list(job));
+    }
     ab_job_stage_begin(job, AB_STAGE_PUBLISH, 0);
     ab_err err = manifests_make(job, shards, manifests, error);
     if (err == AB_OK) {
@@ -301,10 +425,6 @@ static ab_err publish_on_rank_0(
     }
     ab_json_destroy(request);
     if (err == AB_OK) {
-        struct ab_error detail = {0};
-        if (ab_workspace_clean(job->directory, job->plan.job, &detail) != AB_OK) {
-            ab_warn("runs left behind", "%s: the next job removes them", detail.text); /* published all the same */
-        }
         ab_info("batch job published", "%s, cut %" PRIu64 ", %zu views", job->plan.job, job->plan.cut,
             job->plan.views_count);
     }
@@ -318,7 +438,14 @@ static ab_err stage_publish(struct ab_job *job, struct ab_json *report, struct a
     ab_exchange_gather(ab_buffer_view(&job->shards), &shards);
     ab_err err = ab_exchange_rank() == 0 ? publish_on_rank_0(job, &shards, report, error) : AB_OK;
     ab_buffer_fini(&shards);
-    return ab_exchange_agree(err);
+    err = ab_exchange_agree(err);
+    if (err == AB_OK && is_first_of_directory(job)) {
+        struct ab_error detail = {0};
+        if (ab_workspace_clean(job->directory, job->plan.job, &detail) != AB_OK) {
+            ab_warn("runs left behind", "%s: the next job removes them", detail.text); /* published all the same */
+        }
+    }
+    return err;
 }
 
 static void on_wait(void *context)
@@ -330,11 +457,15 @@ static ab_err job_run(struct ab_job *job, const struct options *options, struct 
 {
     struct ab_json *report = NULL;
     AB_TRY(stage_begin(job, options, error));
+    AB_TRY(ab_job_catch_up(job, error));
     AB_TRY(ab_job_seal(job, error));
     AB_TRY(ab_job_combine(job, error));
     ab_err err = stage_reconcile(job, &report, error);
     if (err == AB_OK) {
         err = ab_job_write(job, error);
+    }
+    if (err == AB_OK) {
+        err = ab_job_replicate(job, error);
     }
     if (err != AB_OK) {
         ab_json_destroy(report);

@@ -71,7 +71,7 @@ static ab_err send_fill(struct rounds *rounds)
         }
         AB_TRY(err);
         uint32_t shard = ab_group_key_shard(key, rounds->shuffle->plan->partitions_count);
-        struct ab_buffer *buffer = &rounds->send[ab_shuffle_owner(shard, rounds->ranks_count)];
+        struct ab_buffer *buffer = &rounds->send[rounds->shuffle->owners[shard]];
         ab_shuffle_put(buffer, key, row);
         if (buffer->bytes >= rounds->shuffle->round_bytes) {
             return AB_OK;

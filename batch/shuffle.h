@@ -23,14 +23,9 @@ void ab_shuffle_put(struct ab_buffer *buffer, struct ab_bytes key, struct ab_byt
 /* Takes one group off; AB_END when nothing is left; AB_CORRUPT. */
 AB_MUST_USE ab_err ab_shuffle_take(struct ab_reader *reader, struct ab_bytes *key, struct ab_bytes *row);
 
-/* Rank that owns a shard, and so the partition of the same number. */
-static inline uint32_t ab_shuffle_owner(uint32_t shard, uint32_t ranks_count)
-{
-    return shard % ranks_count;
-}
-
 struct ab_shuffle {
     const struct ab_plan *plan;
+    const uint32_t *owners; /* rank per shard */
     size_t view;
     const char *work; /* folder for what arrives */
     size_t round_bytes;

@@ -40,14 +40,16 @@ static ab_err other_work_remove(const char *directory, const char *job, struct a
     return err;
 }
 
-/* True for "<cut>-<attempt>" of this cut and this attempt or an earlier one. */
-static bool is_leftover(const struct ab_plan *plan, const char *name)
+/* True for "<cut>-<attempt>" of this cut and this attempt or an earlier one, and of an earlier cut when nothing names
+ * it any more. */
+static bool is_leftover(const struct ab_plan *plan, const char *name, const char *path)
 {
     uint64_t cut = 0;
     uint32_t attempt = 0;
     int used = 0;
-    return sscanf(name, "%" SCNu64 "-%" SCNu32 "%n", &cut, &attempt, &used) == 2 && name[used] == 0 &&
-           cut == plan->cut && attempt <= plan->attempt;
+    bool is_version = sscanf(name, "%" SCNu64 "-%" SCNu32 "%n", &cut, &attempt, &used) == 2 && name[used] == 0;
+    bool is_old = cut < plan->cut && ab_plan_is_garbage(plan, path);
+    return is_version && (is_old || (cut == plan->cut && attempt <= plan->attempt));
 }
 
 static ab_err leftovers_remove(
@@ -59,7 +61,7 @@ static ab_err leftovers_remove(
     ab_err err = ab_file_list(parent, &names, &count, error);
     for (size_t i = 0; i < count && err == AB_OK; i++) {
         char *relative = ab_new_format("versions/%s/%s", folder, names[i]);
-        if (is_leftover(plan, names[i]) && !ab_plan_is_referenced(plan, relative)) {
+        if (is_leftover(plan, names[i], relative) && !ab_plan_is_referenced(plan, relative)) {
             char *path = ab_new_format("%s/%s", directory, relative);
             leftover_remove(path);
             ab_delete(path);

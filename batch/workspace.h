@@ -3,7 +3,7 @@
  *   jobs/<id>/work/               runs: kept over attempts, removed when the job has published
  *   jobs/<id>/report-<attempt>.json
  *
- * Only rank 0 cleans, before the others begin.
+ * Only rank 0 cleans, before the others begin; over several nodes the first rank of each.
  */
 #ifndef ANABRANCH_BATCH_WORKSPACE_H
 #define ANABRANCH_BATCH_WORKSPACE_H
@@ -14,7 +14,8 @@
 char *ab_workspace_path(const char *directory, const char *job);
 
 /* Makes the job's folder; removes the runs of other jobs (only one runs at a time), what earlier attempts of this cut
- * wrote below versions/ and no manifest names, and what a power cut may have left of this attempt's own directories. */
+ * wrote below versions/ and no manifest names, and what a power cut may have left of this attempt's own directories;
+ * and versions that nothing names any more, when it was told which are named. */
 AB_MUST_USE ab_err ab_workspace_prepare(const char *directory, const struct ab_plan *plan, struct ab_error *error);
 
 /* Writes the report durably. */

@@ -47,6 +47,7 @@ struct ab_job {
     ab_time_us due_us;              /* not started before */
     ab_time_us heard_us;            /* last verb from it */
     struct ab_process process;      /* leader of its group; pid 0 = none */
+    uint32_t process_node;          /* whose process it is; 0 = the only node's */
     struct ab_json *progress;       /* owned; NULL = none */
     struct ab_json *report;         /* owned; NULL = none */
     char error[AB_JOB_ERROR_BYTES]; /* why it failed last; "" */

@@ -64,6 +64,9 @@ struct ab_json *ab_job_encode(const struct ab_job *job)
     if (job->process.pid != 0) {
         ab_json_set(record, "pid", ab_json_integer(job->process.pid));
         ab_json_set_u64(record, "pid_start_ticks", job->process.start_ticks);
+        if (job->process_node != 0) {
+            ab_json_set(record, "pid_node", ab_json_integer(job->process_node));
+        }
     }
     text_set(record, "error", job->error);
     if (job->progress != NULL) {
@@ -131,6 +134,7 @@ ab_err ab_jobs_decode(struct ab_jobs *jobs, const struct ab_json *record, struct
     job->heard_us = time_get(record, "heard_us");
     job->process.pid = ab_json_integer_or(ab_json_get(record, "pid"), 0);
     job->process.start_ticks = ab_json_u64_or(ab_json_get(record, "pid_start_ticks"), 0);
+    job->process_node = small_get(record, "pid_node");
     job->progress = member_copy(record, "progress");
     job->report = member_copy(record, "report");
     /* Kept in order of number, whatever order the records come in. */

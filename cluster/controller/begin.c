@@ -1,5 +1,6 @@
 #include "cluster/controller/controller.h"
 
+#include "cluster/controller/job_nodes.h"
 #include "common/base/logging.h"
 
 #include <inttypes.h>
@@ -53,12 +54,20 @@ static ab_err job_cut(struct ab_controller *controller, struct begun *begun, str
     struct ab_changes changes = {0};
     ab_lock_take(&controller->lock);
     struct ab_job *job = ab_jobs_find(&controller->jobs, begun->id);
-    struct ab_json *record = ab_job_encode(job);
+    struct ab_json *record = job == NULL ? NULL : ab_job_encode(job);
+    uint64_t epoch = controller->jobs_epoch;
     ab_lock_give(&controller->lock);
+    if (record == NULL) {
+        ab_catalog_release(catalog);
+        return ab_error_set(error, AB_STALE, "this controller acts no more: the job has no cut yet");
+    }
     ab_json_set(record, "cut", ab_json_integer((int64_t)next));
     (void)snprintf(path, sizeof path, "/jobs/%s", begun->id);
     ab_changes_add_json(&changes, AB_COORDINATION_SET, path, record, AB_COORDINATION_ANY_VERSION);
     ab_json_destroy(record);
+    if (ab_controller_is_of_several(controller)) {
+        ab_changes_fence(&changes, epoch); /* the record is as it was read in this term */
+    }
     ab_err err = ab_cut_allocate(controller, catalog, &changes, &next, error);
     ab_catalog_release(catalog);
     AB_TRY(err);
@@ -144,10 +153,9 @@ static ab_err reply_fill(struct ab_controller *controller, const struct begun *b
     catalog_set(reply, catalog);
     ab_err err = previous_read(controller, catalog, &previous, error);
     ab_catalog_release(catalog);
-    if (err == AB_OK) {
-        ab_json_set(reply, "previous", previous);
-    }
-    return err;
+    AB_TRY(err);
+    ab_json_set(reply, "previous", previous);
+    return ab_controller_is_of_several(controller) ? ab_job_nodes_tell(controller, reply, error) : AB_OK;
 }
 
 ab_err ab_verb_job_begin(

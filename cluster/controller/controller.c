@@ -86,8 +86,10 @@ ab_err ab_controller_open(const char *directory, struct ab_controller *controlle
     AB_TRY(ab_node_open(&options, &controller->node, error));
     AB_TRY(lock_take(controller, directory, error));
     AB_TRY(ab_controller_session_open(controller, error));
-    if (!ab_controller_is_of_several(controller)) {
-        AB_TRY(ab_job_runner_open(controller, error)); /* else processes that it names may be another node's */
+    if (ab_controller_is_of_several(controller)) {
+        ab_job_leftover_end(controller);
+    } else {
+        AB_TRY(ab_job_runner_open(controller, error)); /* else when it begins to act */
     }
     ab_daemons_open(controller);
     controller->slow_requests = ab_queue_create(AB_CONTROLLER_QUEUE_MAX, QUEUE_BYTES_MAX);
@@ -157,9 +159,8 @@ ab_err ab_controller_run(struct ab_controller *controller, struct ab_error *erro
     ab_info("controller started", "%s in %s", ab_server_address(controller->server), controller->node.directory);
     while (!atomic_load(&controller->is_stopping)) {
         ab_daemons_tick(controller);
-        if (controller->acting_loop == NULL) {
-            ab_job_runner_tick(controller);
-        } else {
+        ab_job_runner_tick(controller);
+        if (controller->forward != NULL) {
             ab_forward_tick(controller->forward, ab_time_monotonic_us());
         }
         if (read(signals, &got, sizeof got) == (ssize_t)sizeof got) {

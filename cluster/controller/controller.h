@@ -15,6 +15,7 @@
  * removed, and where it stood; absent when all are there. Those up to it are sealed in history, whose markers say the
  * same of each
  *   /jobs/<id>            cluster/jobs.h
+ *   /places/<node>        job_nodes.h; several nodes
  *   /views/<name>         the manifest in force (common/history/manifest.h)
  *   /versions/<name>/<definition>-<cut>-<attempt>   manifests that are retained, the one in force too
  *
@@ -82,6 +83,9 @@ struct ab_controller {
     struct ab_speed_links quick_links;          /* quick thread */
     struct ab_lock lock;                        /* shared by the three threads: what they tell each other */
     struct ab_jobs jobs;                        /* guarded by lock */
+    bool has_jobs;                              /* guarded by lock: the list is that of the coordination service */
+    int64_t jobs_due_us;                        /* main thread: not read before */
+    uint64_t jobs_epoch;                        /* guarded by lock: several nodes: while this is the acting one */
     struct ab_daemon daemons[AB_DAEMONS_COUNT]; /* guarded by lock */
     bool is_endpoints_changed;                  /* guarded by lock */
     atomic_bool is_stopping;
@@ -108,15 +112,26 @@ void ab_daemons_stop(struct ab_controller *controller);
 
 /* ---- job_runner.c (main thread, but for job_store_locked) ---- */
 
-/* Reads the records; ends the processes that an earlier controller left and puts their jobs back into the queue. */
+/* Reads the records; ends the processes that an earlier controller of this node left and puts jobs that ran back into
+ * the queue. Among several nodes tick does it whenever this controller begins to act: a process on another node is kept
+ * from publishing by its attempt's number. */
 AB_MUST_USE ab_err ab_job_runner_open(struct ab_controller *controller, struct ab_error *error);
-/* Reaps the running job's process, starts the next one. */
+/* One of several nodes: ends the job's process that an earlier controller of this node left. */
+void ab_job_leftover_end(struct ab_controller *controller);
+/* Reaps the running job's process, starts the next one. Among several nodes only while this controller acts; when it
+ * acts no more, its jobs' processes are ended and the jobs forgotten. */
 void ab_job_runner_tick(struct ab_controller *controller);
 /* Cancels the running job; it is taken up again by the next controller. */
 void ab_job_runner_stop(struct ab_controller *controller);
 /* Writes a job's record. What has to be known after a crash asks for the error; the other call logs it. */
 AB_MUST_USE ab_err ab_job_write_locked(
     struct ab_controller *controller, const struct ab_job *job, struct ab_error *error);
+/* Commits changes of jobs: among several nodes only while this controller has acted ever since it read them: AB_STALE.
+ * Empties the list. */
+AB_MUST_USE ab_err ab_jobs_commit_locked(
+    struct ab_controller *controller, struct ab_changes *changes, struct ab_error *error);
+/* True when the list of jobs can be used; among several nodes not before the acting controller has read it. */
+bool ab_jobs_are_known(struct ab_controller *controller);
 /* Writes a job's record; failure is logged (the next change writes it again). */
 void ab_job_store_locked(struct ab_controller *controller, const struct ab_job *job);
 
@@ -203,13 +218,14 @@ AB_MUST_USE ab_err ab_verb_status(
 void ab_nodes_status(struct ab_controller *controller, struct ab_json *status);
 
 /* After a publish: removes versions that are no longer retained, the directories that none refers to and the manifests
- * of cuts before them, and tells speed which spans may go. Failures are logged: the next publish does it again. */
-void ab_retire(struct ab_controller *controller);
+ * of cuts before them, and tells speed which spans may go, and with may_trim the records of them (only when every
+ * replica has the sealed spans: H44). Failures are logged: the next publish does it again. */
+void ab_retire(struct ab_controller *controller, bool may_trim);
 
 /* ---- requests.c ---- */
 
-/* AB_UNSUPPORTED for one of several nodes: their jobs are not built yet. */
-AB_MUST_USE ab_err ab_jobs_allowed(const struct ab_controller *controller, struct ab_error *error);
+/* AB_UNSUPPORTED for clusters of several nodes whose jobs are not built yet. */
+AB_MUST_USE ab_err ab_jobs_allowed(struct ab_controller *controller, struct ab_error *error);
 
 /* Called by the server's network thread: queues the request. */
 void ab_controller_on_request(struct ab_request *request, void *context);

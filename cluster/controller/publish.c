@@ -1,5 +1,6 @@
 #include "cluster/controller/controller.h"
 
+#include "cluster/controller/job_nodes.h"
 #include "cluster/layout.h"
 #include "common/base/file.h"
 #include "common/base/logging.h"
@@ -17,6 +18,8 @@ struct publication {
     uint64_t cut;
     struct ab_catalog *catalog; /* owned reference: of the cut */
     struct ab_changes changes;
+    bool is_held_here;       /* several nodes: this one has all of it */
+    bool is_held_everywhere; /* so do all replicas */
 };
 
 /* Reconcile: a difference of counts means that something was lost or counted twice; nothing is published over it. */
@@ -63,7 +66,7 @@ static ab_err manifest_check(const struct ab_controller *controller, const struc
         return ab_error_set(error, AB_INVALID, "it is of cut %" PRIu64 ", attempt %u, not of this job's", manifest->cut,
             manifest->attempt);
     }
-    return directories_check(controller, manifest, error);
+    return publication->is_held_here ? directories_check(controller, manifest, error) : AB_OK;
 }
 
 /* The cut decides: a later definition has later cuts, and a view that was dropped and made anew counts its definitions
@@ -230,13 +233,17 @@ static ab_err publication_commit(struct ab_controller *controller, struct public
     ab_lock_take(&controller->lock);
     /* Nobody may begin a newer attempt between this check and the commit: BEGIN is of this thread too. */
     struct ab_job *job = ab_jobs_find(&controller->jobs, publication->job);
+    if (job == NULL) {
+        ab_lock_give(&controller->lock);
+        return ab_error_set(error, AB_STALE, "this controller acts no more: nothing was published");
+    }
     struct ab_job done = *job;
     ab_job_published(job, report_copy(payload), ab_time_now());
     struct ab_json *record = ab_job_encode(job);
     (void)snprintf(path, sizeof path, "/jobs/%s", publication->job);
     ab_changes_add_json(&publication->changes, AB_COORDINATION_SET, path, record, AB_COORDINATION_ANY_VERSION);
     ab_json_destroy(record);
-    ab_err err = ab_controller_commit(controller, &publication->changes, error);
+    ab_err err = ab_jobs_commit_locked(controller, &publication->changes, error);
     if (err != AB_OK) {
         ab_json_destroy(job->report);
         done.report = NULL;
@@ -255,7 +262,7 @@ static void publication_fini(struct publication *publication)
 ab_err ab_verb_job_publish(
     struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error)
 {
-    struct publication publication = {0};
+    struct publication publication = {.is_held_here = true, .is_held_everywhere = true};
     bool is_repeat = false;
     AB_TRY(attempt_check(controller, payload, &publication, &is_repeat, error));
     if (is_repeat) {
@@ -263,6 +270,9 @@ ab_err ab_verb_job_publish(
         return AB_OK;
     }
     ab_err err = report_check(ab_json_get(payload, "report"), error);
+    if (err == AB_OK && ab_controller_is_of_several(controller)) {
+        err = ab_job_nodes_hold(controller, payload, &publication.is_held_here, &publication.is_held_everywhere, error);
+    }
     if (err == AB_OK) {
         err = catalog_of_cut(controller, &publication, error);
     }
@@ -281,7 +291,7 @@ ab_err ab_verb_job_publish(
         return err;
     }
     ab_info("published", "%s, attempt %u, cut %" PRIu64, publication.job, publication.attempt, publication.cut);
-    ab_retire(controller);
+    ab_retire(controller, publication.is_held_everywhere);
     *reply = ab_json_object();
     return AB_OK;
 }

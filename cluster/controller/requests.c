@@ -1,5 +1,6 @@
 #include "cluster/controller/controller.h"
 
+#include "cluster/controller/job_nodes.h"
 #include "common/base/logging.h"
 
 #include <inttypes.h>
@@ -29,11 +30,9 @@ static ab_err verb_shutdown(
     return AB_OK;
 }
 
-ab_err ab_jobs_allowed(const struct ab_controller *controller, struct ab_error *error)
+ab_err ab_jobs_allowed(struct ab_controller *controller, struct ab_error *error)
 {
-    return !ab_controller_is_of_several(controller)
-               ? AB_OK
-               : ab_error_set(error, AB_UNSUPPORTED, "batch jobs are not built yet for a cluster of several nodes");
+    return ab_controller_is_of_several(controller) ? ab_job_nodes_allowed(controller, error) : AB_OK;
 }
 
 /* As many ranks as processors, but not more than pay off on one machine. */
@@ -41,6 +40,24 @@ static int64_t ranks_default(void)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     return processors < 1 ? 1 : processors > RANKS_DEFAULT_MAX ? RANKS_DEFAULT_MAX : processors;
+}
+
+/* Among several nodes a job that is not written down is none: another controller would not know of it. */
+static ab_err submitted_store_locked(
+    struct ab_controller *controller, struct ab_job *job, bool is_new, struct ab_error *error)
+{
+    if (!is_new) {
+        return AB_OK;
+    }
+    if (!ab_controller_is_of_several(controller)) {
+        ab_job_store_locked(controller, job);
+        return AB_OK;
+    }
+    ab_err err = ab_job_write_locked(controller, job, error);
+    if (err != AB_OK) {
+        ab_jobs_remove(&controller->jobs, job);
+    }
+    return err;
 }
 
 static ab_err verb_job_submit(
@@ -62,9 +79,9 @@ static ab_err verb_job_submit(
     ab_lock_take(&controller->lock);
     ab_err err = ab_jobs_submit(&controller->jobs, &request, ab_time_now(), &job, &is_new, error);
     if (err == AB_OK) {
-        if (is_new) {
-            ab_job_store_locked(controller, job);
-        }
+        err = submitted_store_locked(controller, job, is_new, error);
+    }
+    if (err == AB_OK) {
         *reply = ab_job_encode(job);
     }
     ab_lock_give(&controller->lock);
@@ -131,17 +148,18 @@ static const struct verb_row {
     ab_controller_verb_fn answer;
     bool is_slow;
     bool is_of_acting; /* for the controller that acts for all nodes */
+    bool is_of_jobs;   /* wants the list of jobs */
 } verbs[AB_VERB_COUNT] = {
-    [AB_VERB_PING] = {verb_ping, false, false},
-    [AB_VERB_STATUS] = {ab_verb_status, false, false},
-    [AB_VERB_SHUTDOWN] = {verb_shutdown, false, false},
-    [AB_VERB_JOB_SUBMIT] = {verb_job_submit, false, true},
-    [AB_VERB_JOB_LIST] = {verb_job_list, false, true},
-    [AB_VERB_JOB_SHOW] = {verb_job_show, false, true},
-    [AB_VERB_JOB_PROGRESS] = {verb_job_progress, false, true},
-    [AB_VERB_APPLY] = {ab_verb_apply, true, true},
-    [AB_VERB_JOB_BEGIN] = {ab_verb_job_begin, true, true},
-    [AB_VERB_JOB_PUBLISH] = {ab_verb_job_publish, true, true},
+    [AB_VERB_PING] = {verb_ping, false, false, false},
+    [AB_VERB_STATUS] = {ab_verb_status, false, false, false},
+    [AB_VERB_SHUTDOWN] = {verb_shutdown, false, false, false},
+    [AB_VERB_JOB_SUBMIT] = {verb_job_submit, false, true, true},
+    [AB_VERB_JOB_LIST] = {verb_job_list, false, true, true},
+    [AB_VERB_JOB_SHOW] = {verb_job_show, false, true, true},
+    [AB_VERB_JOB_PROGRESS] = {verb_job_progress, false, true, true},
+    [AB_VERB_APPLY] = {ab_verb_apply, true, true, false},
+    [AB_VERB_JOB_BEGIN] = {ab_verb_job_begin, true, true, true},
+    [AB_VERB_JOB_PUBLISH] = {ab_verb_job_publish, true, true, true},
 };
 
 /* False when somebody else sees to the request's answer. A node hands on what others asked of it: among several. */
@@ -191,6 +209,9 @@ static void request_answer(struct ab_controller *controller, struct ab_request *
         if (err == AB_OK && !ab_json_is_object(payload)) {
             err = ab_error_set(&error, AB_INVALID, "the request is no JSON object");
         }
+    }
+    if (err == AB_OK && verbs[request->envelope.verb].is_of_jobs && !ab_jobs_are_known(controller)) {
+        err = ab_error_set(&error, AB_UNAVAILABLE, "this controller has just begun to act, or ends; ask again");
     }
     if (err == AB_OK) {
         ab_controller_session_enter(controller);

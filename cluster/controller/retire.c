@@ -21,6 +21,7 @@ struct retention {
     uint64_t oldest_cut;       /* of the versions that may still be served; UINT64_MAX = none seen */
     uint64_t newest_cut;
     bool has_unpublished; /* some view has no version: no span may go */
+    bool may_trim;        /* logs too */
 };
 
 /* Orders "definition-cut-attempt" by cut, newest first: definitions of a view that was dropped and made anew count from
@@ -219,7 +220,8 @@ static ab_err speed_retire(struct retention *retention, struct ab_error *error)
     }
     struct ab_json *request = ab_json_object();
     ab_json_set(request, "cut", ab_json_integer((int64_t)retention->oldest_cut));
-    ab_err err = log_offsets(retention->controller, retention->oldest_cut, request, error);
+    ab_err err =
+        retention->may_trim ? log_offsets(retention->controller, retention->oldest_cut, request, error) : AB_OK;
     if (err != AB_OK) {
         ab_json_destroy(request);
         return err;
@@ -229,10 +231,11 @@ static ab_err speed_retire(struct retention *retention, struct ab_error *error)
     return err;
 }
 
-void ab_retire(struct ab_controller *controller)
+void ab_retire(struct ab_controller *controller, bool may_trim)
 {
     struct ab_error error = {0};
-    struct retention retention = {.controller = controller, .kept = ab_map_create(NULL), .oldest_cut = UINT64_MAX};
+    struct retention retention = {
+        .controller = controller, .kept = ab_map_create(NULL), .oldest_cut = UINT64_MAX, .may_trim = may_trim};
     ab_err err = views_retain(&retention, &error);
     if (err == AB_OK) {
         err = removals_commit(&retention, true, &error);

@@ -2,6 +2,7 @@
 #include "cluster/controller/controller.h"
 
 #include "cluster/controller/creation.h"
+#include "cluster/controller/job_nodes.h"
 #include "common/base/logging.h"
 #include "common/coordination/configured.h"
 
@@ -34,6 +35,9 @@ ab_err ab_controller_session_open(struct ab_controller *controller, struct ab_er
     }
     for (size_t i = 0; err == AB_OK && i < sizeof folders / sizeof folders[0]; i++) {
         err = ab_coordination_ensure(controller->coordination, folders[i], error);
+    }
+    if (err == AB_OK && ab_controller_is_of_several(controller)) {
+        err = ab_job_nodes_register(controller, error);
     }
     return err;
 }

@@ -12,6 +12,8 @@
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
 
+#define AB_VERSION_MANIFEST "manifest.json"
+
 struct ab_store_cache;
 
 struct ab_version_summary {
@@ -52,6 +54,15 @@ void ab_version_reader_summary(const struct ab_version_reader *reader, struct ab
 /* Value of a key into `out`; AB_NOT_FOUND. */
 AB_MUST_USE ab_err ab_version_reader_get(
     struct ab_version_reader *reader, struct ab_bytes key, struct ab_buffer *out, struct ab_error *error);
+
+/* What the manifest of a directory says, and whether every file that it names is there with its size, without opening
+ * anything else. AB_NOT_FOUND without a manifest, AB_CORRUPT, AB_UNSUPPORTED. */
+AB_MUST_USE ab_err ab_version_summary_read(
+    const char *directory, struct ab_version_summary *summary, struct ab_error *error);
+
+/* Names of the files of a directory, AB_VERSION_MANIFEST as the last one: what a copy of it consists of. Freed with
+ * ab_file_names_free. Errors as above. */
+AB_MUST_USE ab_err ab_version_files(const char *directory, char ***names, size_t *count, struct ab_error *error);
 
 struct ab_version_iterator;
 

@@ -102,6 +102,33 @@ void ab_version_reader_summary(const struct ab_version_reader *reader, struct ab
     *summary = reader->manifest.summary;
 }
 
+ab_err ab_version_summary_read(const char *directory, struct ab_version_summary *summary, struct ab_error *error)
+{
+    struct ab_directory_manifest manifest = {0};
+    AB_TRY(ab_directory_manifest_read(directory, &manifest, error));
+    ab_err err = ab_directory_manifest_check(directory, &manifest, false, error);
+    if (err == AB_OK) {
+        *summary = manifest.summary;
+    }
+    ab_directory_manifest_fini(&manifest);
+    return err;
+}
+
+ab_err ab_version_files(const char *directory, char ***names, size_t *count, struct ab_error *error)
+{
+    struct ab_directory_manifest manifest = {0};
+    AB_TRY(ab_directory_manifest_read(directory, &manifest, error));
+    char **made = ab_new_array(char *, manifest.files_count + 1);
+    for (size_t i = 0; i < manifest.files_count; i++) {
+        made[i] = ab_new_text(manifest.files[i].name);
+    }
+    made[manifest.files_count] = ab_new_text(AB_VERSION_MANIFEST);
+    *count = manifest.files_count + 1;
+    *names = made;
+    ab_directory_manifest_fini(&manifest);
+    return AB_OK;
+}
+
 ab_err ab_version_reader_get(
     struct ab_version_reader *reader, struct ab_bytes key, struct ab_buffer *out, struct ab_error *error)
 {
