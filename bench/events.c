@@ -47,7 +47,7 @@ static uint32_t zipf_draw(struct ab_random *random, const double *cumulative, ui
     return low;
 }
 
-static uint32_t partition_of(int64_t key, uint32_t partitions_count)
+uint32_t ab_events_partition_of(int64_t key, uint32_t partitions_count)
 {
     struct ab_buffer encoded = {0};
     struct ab_value value = {.type = {.kind = AB_TYPE_BIGINT}, .bigint = key};
@@ -108,7 +108,7 @@ struct ab_events *ab_events_create(const struct ab_events_options *options)
     for (uint32_t i = 0; i < options->keys_count; i++) {
         sum += 1.0 / (double)(i + 1);
         cumulative[i] = sum;
-        partitions[i] = partition_of(i, options->partitions_count);
+        partitions[i] = ab_events_partition_of(i, options->partitions_count);
     }
     blocks_fill(events, cumulative, partitions);
     ab_delete(partitions);
@@ -135,6 +135,11 @@ const struct ab_events_block *ab_events_at(const struct ab_events *events, uint3
 {
     uint32_t count = events->options.blocks_a_partition;
     return &events->blocks[(size_t)partition * count + i % count];
+}
+
+uint32_t ab_events_partitions(const struct ab_events *events)
+{
+    return events->options.partitions_count;
 }
 
 uint32_t ab_events_rows(const struct ab_events *events)

@@ -30,6 +30,12 @@ void ab_events_destroy(struct ab_events *events);
 /* A partition's i-th block (taken modulo their number); borrowed. */
 const struct ab_events_block *ab_events_at(const struct ab_events *events, uint32_t partition, uint64_t i);
 
+/* The partition of a key, of so many. */
+uint32_t ab_events_partition_of(int64_t key, uint32_t partitions_count);
+
+/* How many partitions there are blocks for. */
+uint32_t ab_events_partitions(const struct ab_events *events);
+
 /* Rows of every block. */
 uint32_t ab_events_rows(const struct ab_events *events);
 

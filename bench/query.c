@@ -49,7 +49,7 @@ static ab_err data_load(
     struct ab_events *events = ab_events_create(&made);
     struct ab_buffer encoded = {0};
     uint64_t producer_id = ab_random_id();
-    ab_err err = ab_temporary_cluster_connect(cluster, "speed", &channel, error);
+    ab_err err = ab_temporary_cluster_connect(cluster, 1, "speed", &channel, error);
     for (uint32_t p = 0; p < made.partitions_count && err == AB_OK; p++) {
         for (uint64_t i = 0; i < options->blocks && err == AB_OK; i++) {
             ab_buffer_clear(&encoded);
@@ -110,7 +110,7 @@ static ab_err query_measure(const struct query_options *options, struct ab_tempo
     struct ab_channel *channel = NULL;
     ab_err err = options->directory == NULL ? data_load(options, cluster, error) : AB_OK;
     if (err == AB_OK) {
-        err = ab_temporary_cluster_connect(cluster, "serving", &channel, error);
+        err = ab_temporary_cluster_connect(cluster, 1, "serving", &channel, error);
     }
     if (err == AB_OK) {
         err = calls_run(options, channel, query_us, empty_us, error);

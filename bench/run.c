@@ -12,6 +12,7 @@ static const struct verb {
     {"ingest", ab_bench_ingest, "durable events per CPU-second of the servers"},
     {"scan", ab_bench_scan, "rows per second and core from history into states"},
     {"query", ab_bench_query, "latency of point queries"},
+    {"cluster", ab_bench_cluster, "three replicas on several nodes: throughput, failover, coordination"},
 };
 
 static int usage(FILE *out, int status)

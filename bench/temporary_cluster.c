@@ -2,6 +2,7 @@
 
 #include "bench/report.h"
 
+#include "cluster/ensemble.h"
 #include "common/base/file.h"
 
 #include <inttypes.h>
@@ -12,6 +13,8 @@
 #include <unistd.h>
 
 extern char **environ;
+
+#define WORDS_MAX 16u
 
 /* Runs the command beside this program and waits; its output goes to our standard error. */
 static ab_err command_run(const char *const *arguments, struct ab_error *error)
@@ -55,17 +58,39 @@ static ab_err cluster_up(
     char *catalog = ab_new_format("%s/catalog.sql", directory);
     char partitions[16];
     char workers[16];
+    char nodes[16];
     snprintf(partitions, sizeof partitions, "%" PRIu32, options->partitions_count);
     snprintf(workers, sizeof workers, "%" PRIu32, options->workers == 0 ? 1 : options->workers);
     ab_err err = ab_file_replace(catalog, ab_bytes_of_text(options->catalog), 0644, error);
-    const char *const arguments[] = {"anabranch", "up", "--data", cluster->directory, "--catalog", catalog,
-        "--partitions", partitions, options->workers == 0 ? NULL : "--workers", workers, NULL};
+    snprintf(nodes, sizeof nodes, "%" PRIu32, options->nodes_count);
+    const char *arguments[WORDS_MAX] = {
+        "anabranch", "up", "--data", cluster->directory, "--catalog", catalog, "--partitions", partitions};
+    size_t count = 8;
+    if (options->workers > 0) {
+        arguments[count++] = "--workers";
+        arguments[count++] = workers;
+    }
+    if (options->nodes_count > 0) {
+        arguments[count++] = "--nodes";
+        arguments[count++] = nodes;
+    }
     if (err == AB_OK) {
         err = command_run(arguments, error);
     }
     ab_delete(catalog);
     ab_delete(directory);
     return err;
+}
+
+static ab_err nodes_count_find(struct ab_temporary_cluster *cluster, struct ab_error *error)
+{
+    struct ab_nodes nodes = {.count = 1};
+    if (ab_nodes_is(cluster->directory)) {
+        AB_TRY(ab_nodes_read(cluster->directory, &nodes, error));
+        cluster->is_of_several = true;
+    }
+    cluster->nodes_count = nodes.count;
+    return AB_OK;
 }
 
 ab_err ab_temporary_cluster_open(
@@ -79,8 +104,13 @@ ab_err ab_temporary_cluster_open(
         err = cluster_up(options, cluster, error);
     }
     if (err == AB_OK) {
-        struct ab_node_options node = {.directory = cluster->directory, .role = "operator", .name = "anabranch-bench"};
+        err = nodes_count_find(cluster, error);
+    }
+    if (err == AB_OK) {
+        char *first = ab_temporary_cluster_node(cluster, 1);
+        struct ab_node_options node = {.directory = first, .role = "operator", .name = "anabranch-bench"};
         err = ab_node_open(&node, &cluster->node, error);
+        ab_delete(first);
     }
     if (err != AB_OK) {
         ab_temporary_cluster_close(cluster);
@@ -106,25 +136,59 @@ void ab_temporary_cluster_close(struct ab_temporary_cluster *cluster)
     *cluster = (struct ab_temporary_cluster){0};
 }
 
-ab_err ab_temporary_cluster_connect(
-    const struct ab_temporary_cluster *cluster, const char *daemon, struct ab_channel **channel, struct ab_error *error)
+char *ab_temporary_cluster_node(const struct ab_temporary_cluster *cluster, uint32_t node)
+{
+    return cluster->is_of_several ? ab_nodes_directory(cluster->directory, node) : ab_new_text(cluster->directory);
+}
+
+ab_err ab_temporary_cluster_connect(const struct ab_temporary_cluster *cluster, uint32_t node, const char *daemon,
+    struct ab_channel **channel, struct ab_error *error)
 {
     struct ab_node_endpoint endpoint = {0};
-    AB_TRY(ab_node_endpoint_read(cluster->directory, daemon, &endpoint, error));
+    char *directory = ab_temporary_cluster_node(cluster, node);
+    ab_err err = ab_node_endpoint_read(directory, daemon, &endpoint, error);
+    ab_delete(directory);
+    AB_TRY(err);
     struct ab_channel_options options = {.address = endpoint.address};
     memcpy(options.server_key, endpoint.public_key, sizeof options.server_key);
     return ab_channel_open(cluster->node.wire, &options, channel, error);
 }
 
-double ab_temporary_cluster_cpu_seconds(const struct ab_temporary_cluster *cluster)
+ab_err ab_temporary_cluster_node_start(
+    const struct ab_temporary_cluster *cluster, uint32_t node, struct ab_error *error)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%" PRIu32, node);
+    const char *const arguments[] = {"anabranch", "up", "--data", cluster->directory, "--node", number, NULL};
+    return command_run(arguments, error);
+}
+
+static double node_cpu_seconds(const char *directory)
 {
     static const char *const daemons[] = {"controller", "speed", "serving"};
     double seconds = 0;
     for (size_t i = 0; i < sizeof daemons / sizeof daemons[0]; i++) {
         struct ab_node_endpoint endpoint = {0};
         struct ab_error error = {0};
-        if (ab_node_endpoint_read(cluster->directory, daemons[i], &endpoint, &error) == AB_OK) {
+        if (ab_node_endpoint_read(directory, daemons[i], &endpoint, &error) == AB_OK) {
             seconds += ab_report_process_cpu_seconds(endpoint.pid);
+        }
+    }
+    return seconds;
+}
+
+double ab_temporary_cluster_cpu_seconds(const struct ab_temporary_cluster *cluster)
+{
+    double seconds = 0;
+    for (uint32_t node = 1; node <= cluster->nodes_count; node++) {
+        char *directory = ab_temporary_cluster_node(cluster, node);
+        seconds += node_cpu_seconds(directory);
+        ab_delete(directory);
+    }
+    struct ab_ensemble_running running = {0};
+    if (cluster->is_of_several && ab_ensemble_running_read(cluster->directory, &running)) {
+        for (uint32_t i = 0; i < running.servers_count; i++) {
+            seconds += ab_report_process_cpu_seconds(running.servers[i].pid);
         }
     }
     return seconds;

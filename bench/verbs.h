@@ -15,6 +15,9 @@ int ab_bench_scan(int argc, char **argv);
 /* Latency of point queries, beside the same path answering nothing. */
 int ab_bench_query(int argc, char **argv);
 
+/* Several nodes with three replicas: throughput beside one replica, failover, operations of coordination. */
+int ab_bench_cluster(int argc, char **argv);
+
 /* Dispatches on argv[1]. */
 int ab_bench_run(int argc, char **argv);
 

@@ -344,6 +344,7 @@ void ab_nodes_config_share(const struct ab_nodes *nodes, struct ab_config *confi
     config->memory_bytes.batch = memory_share(config->memory_bytes.batch, nodes->count);
     config->workers = threads_share(config->workers, nodes->count);
     config->query_threads = threads_share(config->query_threads, nodes->count);
+    config->cluster.session_timeout_ms = AB_NODES_SESSION_TIMEOUT_MS;
 }
 
 /* ---- ZooKeeper ---- */

@@ -29,6 +29,9 @@
 #define AB_NODES_DEFAULT 3u
 #define AB_NODES_REPLICAS 3u
 #define AB_NODES_MIN_ISR 2u
+/* No network between them that could be slow: half of what nodes on several machines take, and failover that much
+ * sooner. */
+#define AB_NODES_SESSION_TIMEOUT_MS 3000u
 
 struct ab_nodes_ports {
     uint16_t client;
@@ -69,7 +72,8 @@ AB_MUST_USE ab_err ab_nodes_complete(const char *directory, const struct ab_node
 void ab_nodes_config_set(
     const char *directory, const struct ab_nodes *nodes, uint32_t node, struct ab_config *config, bool *is_changed);
 
-/* Divides the defaults of a machine, which are in `config`, among the nodes: memory, threads. */
+/* Turns the defaults of a machine, which are in `config`, into those of one of its nodes: a share of memory and
+ * threads, the timeout of sessions. */
 void ab_nodes_config_share(const struct ab_nodes *nodes, struct ab_config *config);
 
 /* "<directory>/node-<node>", freed with ab_delete. */

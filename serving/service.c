@@ -5,6 +5,7 @@
 #include "common/base/histogram.h"
 #include "common/base/queue.h"
 #include "common/base/thread.h"
+#include "common/coordination/operations.h"
 #include "common/crypto/crypto.h"
 
 #include <signal.h>
@@ -148,6 +149,7 @@ static void reply_status(struct ab_service *service, struct ab_request *request)
     ab_json_set(reply, "p50_us", ab_json_integer((int64_t)ab_histogram_quantile(&service->latency_us, 0.5)));
     ab_json_set(reply, "p99_us", ab_json_integer((int64_t)ab_histogram_quantile(&service->latency_us, 0.99)));
     ab_lock_give(&service->statistics_lock);
+    ab_json_set(reply, "coordination", ab_coordination_operations_json());
     ab_json_set(reply, "views", views_json(snapshot));
     ab_snapshot_release(snapshot);
     reply_json(request, reply);

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LAG_US_MIN (6 * AB_US_PER_SECOND)
 #define TICK_NS (200 * 1000 * 1000)
 
 struct daemon {
@@ -94,6 +95,13 @@ static void catalog_poll(struct daemon *daemon)
     ab_buffer_fini(&encoded);
 }
 
+/* At least the timeout of sessions (replication.h), however long that is. */
+static int64_t lag_us_max(const struct ab_config *config)
+{
+    int64_t timeout_us = config->cluster.session_timeout_ms * AB_US_PER_MS;
+    return timeout_us > LAG_US_MIN ? timeout_us : LAG_US_MIN;
+}
+
 static ab_err engine_open(struct daemon *daemon, struct ab_error *error)
 {
     struct ab_buffer encoded = {0};
@@ -116,6 +124,7 @@ static ab_err engine_open(struct daemon *daemon, struct ab_error *error)
             replication = (struct ab_engine_replication){.node = config->cluster.node,
                 .incarnation = ab_membership_incarnation(daemon->membership),
                 .disk_id = ab_membership_disk_id(daemon->membership),
+                .lag_us_max = lag_us_max(config),
                 .outlets = &ab_membership_outlets,
                 .context = daemon->membership};
             options.replication = &replication;

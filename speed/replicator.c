@@ -106,7 +106,8 @@ ab_err ab_replicator_create(
         .disk_id = options->disk_id,
         .persisted_epoch = persisted,
         .committed = ab_partition_committed(options->partition),
-        .damaged_until = options->damaged_until};
+        .damaged_until = options->damaged_until,
+        .lag_us_max = options->lag_us_max};
     made->replica = ab_replica_create(&replica);
     atomic_store(&made->is_damaged, options->damaged_until > 0);
     *replicator = made;

@@ -3,6 +3,7 @@
 
 #include "speed/digest.h"
 #include "common/base/json.h"
+#include "common/coordination/operations.h"
 
 #include <inttypes.h>
 #include <unistd.h>
@@ -95,6 +96,7 @@ ab_err ab_report_status(struct ab_engine *engine, struct ab_buffer *out, struct 
     ab_json_set(json, "is_disk_full", ab_json_boolean(atomic_load(&engine->is_disk_full)));
     ab_json_set(json, "counters", counters_json(engine));
     ab_json_set(json, "scrub", scrub_json(engine));
+    ab_json_set(json, "coordination", ab_coordination_operations_json());
     ab_json_set(json, "partitions", partitions_json(engine));
     ab_json_write(json, 0, out);
     ab_json_destroy(json);

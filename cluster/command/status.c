@@ -73,6 +73,21 @@ void ab_status_list_write(const struct ab_json *list, const char *title, const c
     }
 }
 
+/* What the controller that answers has asked of the coordination service since it was started. */
+static void operations_write(const struct ab_json *operations, struct ab_buffer *out)
+{
+    if (operations == NULL) {
+        return;
+    }
+    ab_buffer_put_format(out, "the controller has asked the coordination service for");
+    for (size_t i = 0; i < ab_json_count(operations); i++) {
+        const char *kind = ab_json_key_at(operations, i);
+        ab_buffer_put_format(
+            out, "%s %" PRId64 " %s", i == 0 ? "" : ",", ab_json_integer_or(ab_json_get(operations, kind), 0), kind);
+    }
+    ab_buffer_put_format(out, "\n");
+}
+
 void ab_status_head_write(const struct ab_json *status, struct ab_buffer *out)
 {
     ab_buffer_put_format(out, "cluster %s in %s\n", ab_json_text_or(ab_json_get(status, "cluster_id"), "?"),
@@ -84,6 +99,7 @@ void ab_status_head_write(const struct ab_json *status, struct ab_buffer *out)
         ab_json_integer_or(ab_json_get(ab_json_get(status, "cuts"), "last"), 0),
         ab_json_real_or(ab_json_get(status, "disk_free_bytes"), 0) / 1e9,
         ab_json_real_or(ab_json_get(status, "disk_total_bytes"), 0) / 1e9);
+    operations_write(ab_json_get(status, "coordination"), out);
 }
 
 void ab_status_cluster_write(const struct ab_json *cluster, struct ab_buffer *out)

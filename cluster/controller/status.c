@@ -1,6 +1,7 @@
 #include "cluster/controller/controller.h"
 
 #include "common/base/file.h"
+#include "common/coordination/operations.h"
 #include "common/history/manifest.h"
 
 #include <inttypes.h>
@@ -173,6 +174,7 @@ ab_err ab_verb_status(
         ab_json_set(status, "disk_free_bytes", ab_json_integer((int64_t)free_bytes));
         ab_json_set(status, "disk_total_bytes", ab_json_integer((int64_t)total_bytes));
     }
+    ab_json_set(status, "coordination", ab_coordination_operations_json());
     ab_nodes_status(controller, status);
     const struct ab_speed_question question = {.verb = AB_VERB_STATUS, .timeout_ms = SPEED_STATUS_TIMEOUT_MS};
     if (ab_speed_call(controller, &controller->quick_links, &question, &speed, &speed_error) == AB_OK) {

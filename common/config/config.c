@@ -32,6 +32,7 @@ struct file_cluster {
     char rack[AB_CONFIG_RACK_BYTES];
     char node[NUMBER_TEXT_BYTES];
     char weight[NUMBER_TEXT_BYTES];
+    char session_timeout_ms[NUMBER_TEXT_BYTES];
 };
 
 /* The file as it stands: empty text = absent. */
@@ -72,6 +73,7 @@ static const struct number_key number_keys[] = {
     NUMBER_KEY(memory_bytes.batch, 64 * MIB, 16 * TIB),
     NUMBER_KEY(cluster.node, 0, 4095),
     NUMBER_KEY(cluster.weight, 1, 1024),
+    NUMBER_KEY(cluster.session_timeout_ms, 1000, 60000),
     NUMBER_KEY(workers, 1, THREADS_MAX),
     NUMBER_KEY(query_threads, 1, THREADS_MAX),
     NUMBER_KEY(flush_interval_ms, 10, 3600000),
@@ -105,6 +107,7 @@ static const cyaml_schema_field_t cluster_fields[] = {
     OPTIONAL_TEXT(struct file_cluster, rack),
     OPTIONAL_TEXT(struct file_cluster, node),
     OPTIONAL_TEXT(struct file_cluster, weight),
+    OPTIONAL_TEXT(struct file_cluster, session_timeout_ms),
     CYAML_FIELD_END,
 };
 
@@ -202,6 +205,7 @@ void ab_config_defaults(struct ab_config *config)
     default_u64(&config->memory_bytes.controller, 128 * MIB);
     default_u64(&config->memory_bytes.batch, clamp(memory / 4, 256 * MIB, 16 * GIB));
     default_u32(&config->cluster.weight, 1);
+    default_u32(&config->cluster.session_timeout_ms, 6000);
     default_u32(&config->workers, threads);
     default_u32(&config->query_threads, threads);
     default_u32(&config->flush_interval_ms, 60000);

@@ -22,6 +22,7 @@
  *       credential: keys/coordination      # a file with NAME:PASSWORD that nobody else may read
  *       rack: a                            # replicas of a partition go to different ones
  *       weight: 1                          # capacity beside that of other nodes
+ *       session_timeout_ms: 6000           # silent for so long, a node's process is gone; the servers have bounds
  *     scrub_bytes_per_second: 1048576      # closed log segments verified in the background
  *
  * A key that is absent, or a number that is 0, takes its default. An unknown key, a key twice, a number out of range is
@@ -56,8 +57,9 @@ struct ab_config_cluster {
     char coordination[AB_CONFIG_PATH_BYTES]; /* "" = in the data directory */
     char credential[AB_CONFIG_PATH_BYTES];   /* "" = none; relative ones are below the data directory */
     char rack[AB_CONFIG_RACK_BYTES];
-    uint32_t node;   /* 0 = the only one, else 1 .. 4095 */
-    uint32_t weight; /* 1 .. 1024 */
+    uint32_t node;               /* 0 = the only one, else 1 .. 4095 */
+    uint32_t weight;             /* 1 .. 1024 */
+    uint32_t session_timeout_ms; /* 1000 .. 60,000; of the session with the coordination service */
 };
 
 struct ab_config {

@@ -1,6 +1,7 @@
 #include "common/coordination/configured.h"
 
 #include "common/base/memory.h"
+#include "common/base/time.h"
 
 #include <string.h>
 
@@ -30,7 +31,8 @@ ab_err ab_coordination_open_configured(
     struct ab_buffer credential = {0};
     ab_err err = credential_read(config, directory, &credential, error);
     if (err == AB_OK) {
-        const struct ab_coordination_options options = {.credential = ab_buffer_view(&credential)};
+        const struct ab_coordination_options options = {.credential = ab_buffer_view(&credential),
+            .session_timeout_us = config->cluster.session_timeout_ms * AB_US_PER_MS};
         err = ab_coordination_open_with(config->cluster.coordination, &options, session, error);
     }
     if (credential.bytes > 0) {

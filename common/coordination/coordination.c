@@ -1,6 +1,7 @@
 #include "common/coordination/coordination.h"
 
 #include "common/coordination/coordination_table.h"
+#include "common/coordination/operations.h"
 
 #include "common/base/time.h"
 
@@ -129,6 +130,7 @@ ab_err ab_coordination_multi(struct ab_coordination *session, const struct ab_co
             return err;
         }
     }
+    ab_coordination_operation_count(AB_COORDINATION_CHANGES);
     return session->table->multi(session, ops, ops_count, failed, error);
 }
 
@@ -177,6 +179,7 @@ ab_err ab_coordination_get(struct ab_coordination *session, const char *path, st
     struct ab_coordination_stat *stat, struct ab_error *error)
 {
     AB_TRY(path_check(path, error));
+    ab_coordination_operation_count(AB_COORDINATION_GETS);
     return session->table->get(session, path, value, stat, error);
 }
 
@@ -184,6 +187,7 @@ ab_err ab_coordination_children(
     struct ab_coordination *session, const char *path, char ***names, size_t *count, struct ab_error *error)
 {
     AB_TRY(path_check(path, error));
+    ab_coordination_operation_count(AB_COORDINATION_LISTS);
     return session->table->children(session, path, names, count, error);
 }
 

@@ -1,4 +1,5 @@
 /* Sessions of the ZooKeeper implementation: opening, their state, watches, waiting, the library's log. */
+#include "common/coordination/operations.h"
 #include "common/coordination/zookeeper_session.h"
 
 #include "common/base/logging.h"
@@ -171,6 +172,7 @@ static void probe_send(struct zk_session *session, zhandle_t *handle)
     struct zk_call *call = zk_call_create(session, ZK_SYNC, ab_new_text(session->chroot));
     call->sent_us = ab_time_monotonic_us();
     atomic_store(&call->references, 1); /* the library's alone */
+    ab_coordination_operation_count(AB_COORDINATION_PROBES);
     int result = zoo_async(handle, call->path, probe_done, call);
     if (result != ZOK) {
         probe_done(result, NULL, call);

@@ -231,6 +231,7 @@ static void test_nodes_share_a_machine(void **state)
     assert_int_equal(config.memory_bytes.serving, UINT64_C(64) << 20); /* the least that is valid */
     assert_int_equal(config.workers, 1);
     assert_int_equal(config.query_threads, 2);
+    assert_int_equal(config.cluster.session_timeout_ms, AB_NODES_SESSION_TIMEOUT_MS);
 }
 
 static void test_nodes_making_fails_with_any_call(void **state)

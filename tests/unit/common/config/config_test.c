@@ -23,6 +23,7 @@ static void test_config_minimal_file_gets_defaults(void **state)
     assert_int_equal(config.disk_watermark_percent, 95);
     assert_int_equal(config.scrub_bytes_per_second, 1048576);
     assert_int_equal(config.retained_versions, 3);
+    assert_int_equal(config.cluster.session_timeout_ms, 6000);
     assert_true(config.segment_bytes == UINT64_C(256) << 20);
     assert_ok(ab_config_validate(&config, &error));
     assert_ok(decode("data: /d\nworkers: 010\nflush_interval_ms: 0\n", &config, &error));
@@ -41,7 +42,8 @@ static void test_config_reads_every_key(void **state)
                      "memory_bytes: {speed: 100000000, serving: 200000000, controller: 20000000, batch: 300000000}\n"
                      "flush_interval_ms: 100\nsegment_bytes: 1048576\nretained_versions: 7\n"
                      "disk_watermark_percent: 80\n"
-                     "scrub_bytes_per_second: 5000000\n",
+                     "scrub_bytes_per_second: 5000000\n"
+                     "cluster: {node: 3, rack: b, weight: 2, session_timeout_ms: 1500}\n",
         &config, &error));
     assert_string_equal(config.listen.serving, "ipc:///run/s");
     assert_string_equal(config.listen.controller, "tcp://*:7003");
@@ -54,6 +56,8 @@ static void test_config_reads_every_key(void **state)
     assert_int_equal(config.retained_versions, 7);
     assert_int_equal(config.disk_watermark_percent, 80);
     assert_int_equal(config.scrub_bytes_per_second, 5000000);
+    assert_true(config.cluster.node == 3 && config.cluster.weight == 2);
+    assert_int_equal(config.cluster.session_timeout_ms, 1500);
 }
 
 static void assert_refused(const char *text, const char *place)
@@ -90,6 +94,8 @@ static void test_config_errors_name_their_place(void **state)
     assert_refused("data: /d\ndisk_watermark_percent: 100\n", "disk_watermark_percent");
     assert_refused("data: /d\nscrub_bytes_per_second: 4294967297\n", "scrub_bytes_per_second");
     assert_refused("data: /d\nmemory_bytes:\n  speed: 1000\n", "memory_bytes.speed");
+    assert_refused("data: /d\ncluster:\n  session_timeout_ms: 999\n", "cluster.session_timeout_ms");
+    assert_refused("data: /d\ncluster:\n  session_timeout_ms: 60001\n", "cluster.session_timeout_ms");
     assert_refused("data: /d\nlisten:\n  speed: 127.0.0.1:1\n", "listen.speed");
     assert_refused("data: /d\nlisten:\n  speed: tcp://\n", "listen.speed");
     assert_refused("data: ''\n", "data");
@@ -131,7 +137,7 @@ static void test_config_long_texts_are_refused(void **state)
 static void test_config_written_reads_back(void **state)
 {
     char *path = scratch_path(*state, "node.yaml");
-    struct ab_config config = {.workers = 2, .disk_watermark_percent = 50};
+    struct ab_config config = {.workers = 2, .disk_watermark_percent = 50, .cluster.session_timeout_ms = 3000};
     struct ab_config back;
     struct ab_error error = {0};
     (void)snprintf(config.data, sizeof(config.data), "%s", "/odd: path # with 'quotes' and \"more\"");
@@ -145,6 +151,7 @@ static void test_config_written_reads_back(void **state)
     assert_memory_equal(&back.memory_bytes, &config.memory_bytes, sizeof(config.memory_bytes));
     assert_int_equal(back.workers, 2);
     assert_int_equal(back.disk_watermark_percent, 50);
+    assert_int_equal(back.cluster.session_timeout_ms, 3000);
     assert_true(back.segment_bytes == config.segment_bytes);
     ab_delete(path);
 }

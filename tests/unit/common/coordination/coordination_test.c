@@ -1,5 +1,6 @@
 /* The local implementation: the contract, and what is its own. */
 #include "common/coordination/coordination.h"
+#include "common/coordination/operations.h"
 
 #include "tests/support/test.h"
 #include "tests/unit/common/coordination/contract.h"
@@ -186,11 +187,41 @@ static void test_journal_is_compacted_under_the_eyes_of_others(void **state)
     scratch_remove(directory);
 }
 
+/* ---- counting ---- */
+
+static void test_operations_are_counted_by_kind(void **state)
+{
+    uint64_t before[AB_COORDINATION_OPERATIONS_COUNT];
+    for (int i = 0; i < AB_COORDINATION_OPERATIONS_COUNT; i++) {
+        before[i] = ab_coordination_operations(i);
+    }
+    struct ab_coordination *session = session_open(*state);
+    char **names = NULL;
+    size_t count = 0;
+    assert_ok(create(session, "/a", "1"));
+    assert_int_equal(create(session, "/a", "1"), AB_EXISTS);
+    assert_int_equal(ab_coordination_get(session, "no path", NULL, NULL, NULL), AB_USAGE); /* asks nobody */
+    check_value(session, "/a", "1", 0);
+    assert_ok(ab_coordination_children(session, "/", &names, &count, NULL));
+    ab_coordination_names_free(names, count);
+    ab_coordination_close(session);
+    assert_int_equal(ab_coordination_operations(AB_COORDINATION_CHANGES) - before[AB_COORDINATION_CHANGES], 2);
+    assert_int_equal(ab_coordination_operations(AB_COORDINATION_GETS) - before[AB_COORDINATION_GETS], 1);
+    assert_int_equal(ab_coordination_operations(AB_COORDINATION_LISTS) - before[AB_COORDINATION_LISTS], 1);
+    assert_int_equal(ab_coordination_operations(AB_COORDINATION_PROBES), before[AB_COORDINATION_PROBES]);
+    struct ab_json *json = ab_coordination_operations_json();
+    assert_int_equal(ab_json_count(json), AB_COORDINATION_OPERATIONS_COUNT);
+    assert_int_equal(
+        ab_json_integer_or(ab_json_get(json, "gets"), -1), (int64_t)ab_coordination_operations(AB_COORDINATION_GETS));
+    ab_json_destroy(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CONTRACT_CASES(place_setup, place_teardown),
         cmocka_unit_test(test_addresses_of_no_kind_are_refused),
+        cmocka_unit_test_setup_teardown(test_operations_are_counted_by_kind, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_credential_is_read_from_a_private_file, scratch_setup, scratch_teardown),
         cmocka_unit_test(test_values_of_the_stated_size_are_taken),
         cmocka_unit_test(test_multi_larger_than_the_tree_is_refused),
