@@ -18,20 +18,27 @@ def amount(number):
 
 
 class Writer:
-    """What one writer sent and what became of it."""
+    """What one writer sent and what became of it; times rise."""
 
     def __init__(self):
-        self.sent = []  # (when, first, rows)
-        self.told = []  # (when, accepted rows, their least and largest possible sum)
-        self.batches = {}  # first: (rows, accepted, unknown); absent: no outcome yet
+        self.sent = []  # (when, rows so far, their sum)
+        self.told = []  # (when, accepted rows so far, their least possible sum)
+        self.batches = {}  # first: (rows, accepted, unknown); until it is told, all are unknown
 
     def send(self, when, first, rows):
-        self.sent.append((when, first, rows))
+        total = sum(amount(number) for number in range(first, first + rows))
+        self.add(self.sent, when, rows, total)
+        self.batches[first] = (rows, 0, rows)
 
     def tell(self, when, first, rows, accepted, unknown):
         amounts = sorted(amount(number) for number in range(first, first + rows))
-        self.told.append((when, accepted, sum(amounts[:accepted])))
+        self.add(self.told, when, accepted, sum(amounts[:accepted]))
         self.batches[first] = (rows, accepted, unknown)
+
+    @staticmethod
+    def add(entries, when, rows, total):
+        _, rows_before, total_before = entries[-1] if entries else (0, 0, 0)
+        entries.append((when, rows_before + rows, total_before + total))
 
     def refused(self):
         return sum(rows - accepted - unknown for rows, accepted, unknown in self.batches.values())
@@ -41,14 +48,13 @@ class Writer:
 
     def at_least(self, when):
         """Rows, and their sum, that were acknowledged before."""
-        told = self.told[: bisect.bisect_left(self.told, (when,))]
-        return sum(entry[1] for entry in told), sum(entry[2] for entry in told)
+        count = bisect.bisect_left(self.told, (when,))
+        return self.told[count - 1][1:] if count > 0 else (0, 0)
 
     def at_most(self, when):
         """Rows, and their sum, that were sent by then."""
-        sent = self.sent[: bisect.bisect_right(self.sent, (when, float("inf")))]
-        numbers = [number for _, first, rows in sent for number in range(first, first + rows)]
-        return len(numbers), sum(map(amount, numbers))
+        count = bisect.bisect_right(self.sent, (when, float("inf")))
+        return self.sent[count - 1][1:] if count > 0 else (0, 0)
 
 
 class Histories:
@@ -117,10 +123,9 @@ class Histories:
         """items: "writer-number" to (events, total), of a cluster that nobody writes to."""
         wrong, expected = [], set()
         for name, writer in sorted(self.writers.items()):
-            for _, first, rows in writer.sent:
+            for first, (rows, accepted, unknown) in writer.batches.items():
                 found = 0
-                numbers = range(first, first + rows)
-                for number in numbers:
+                for number in range(first, first + rows):
                     item = f"{name}-{number}"
                     expected.add(item)
                     events, total = items.get(item, (0, 0))
@@ -129,7 +134,6 @@ class Histories:
                         wrong.append(f"{item} counts {events} times")
                     elif total != events * amount(number):
                         wrong.append(f"{item} has the amount {total}")
-                _, accepted, unknown = writer.batches.get(first, (rows, 0, rows))
                 if not accepted <= found <= accepted + unknown:
                     wrong.append(
                         f"{name}: of {rows} rows from {first} on, {accepted} were acknowledged, {unknown} are unknown, "
