@@ -19,7 +19,8 @@
 /* A path under the directory, printf-style; freed with ab_delete. */
 char *ab_layout_path(const char *directory, const char *format, ...) AB_PRINTF(2, 3);
 
-/* True when nothing of ours or of others is there: absent, or an empty directory. */
+/* True when nothing of ours or of others is there: absent, or an empty directory; not one that may
+ * not be looked at. */
 bool ab_layout_is_vacant(const char *directory);
 
 /* Makes the directory and cluster.json with a new id. AB_EXISTS when the directory is neither absent nor empty. */

@@ -1,0 +1,144 @@
+"""histories: what clients of a cluster sent, were told and read, with times, and whether one cluster that never fails
+could have said all of it (after Jepsen's checkers).
+
+Rows have a writer and a number; row n of a writer has the amount that amount(n) says. A history is complete: whoever
+sends says so before, and what it is told is noted after.
+"""
+
+import bisect
+import threading
+
+from harness import Failure, check
+
+AMOUNTS = 997  # as history_client.c has it
+
+
+def amount(number):
+    return 1 + number % AMOUNTS
+
+
+class Writer:
+    """What one writer sent and what became of it; times rise."""
+
+    def __init__(self):
+        self.sent = []  # (when, rows so far, their sum)
+        self.told = []  # (when, accepted rows so far, their least possible sum)
+        self.batches = {}  # first: (rows, accepted, unknown); until it is told, all are unknown
+
+    def send(self, when, first, rows):
+        total = sum(amount(number) for number in range(first, first + rows))
+        self.add(self.sent, when, rows, total)
+        self.batches[first] = (rows, 0, rows)
+
+    def tell(self, when, first, rows, accepted, unknown):
+        amounts = sorted(amount(number) for number in range(first, first + rows))
+        self.add(self.told, when, accepted, sum(amounts[:accepted]))
+        self.batches[first] = (rows, accepted, unknown)
+
+    @staticmethod
+    def add(entries, when, rows, total):
+        _, rows_before, total_before = entries[-1] if entries else (0, 0, 0)
+        entries.append((when, rows_before + rows, total_before + total))
+
+    def refused(self):
+        return sum(rows - accepted - unknown for rows, accepted, unknown in self.batches.values())
+
+    def unknown(self):
+        return sum(unknown for _, _, unknown in self.batches.values())
+
+    def at_least(self, when):
+        """Rows, and their sum, that were acknowledged before."""
+        count = bisect.bisect_left(self.told, (when,))
+        return self.told[count - 1][1:] if count > 0 else (0, 0)
+
+    def at_most(self, when):
+        """Rows, and their sum, that were sent by then."""
+        count = bisect.bisect_right(self.sent, (when, float("inf")))
+        return self.sent[count - 1][1:] if count > 0 else (0, 0)
+
+
+class Histories:
+    """All of a run; any thread may add to them."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.writers, self.reads = {}, []
+        self.checked, self.failed = 0, 0
+        self.last = {}  # reader: (end of its newest answer, counts); answers of one reader follow one another
+
+    def writer(self, name):
+        with self.lock:
+            return self.writers.setdefault(name, Writer())
+
+    def sent(self, name, *entry):
+        writer = self.writer(name)
+        with self.lock:
+            writer.send(*entry)
+
+    def told(self, name, *entry):
+        writer = self.writer(name)
+        with self.lock:
+            writer.tell(*entry)
+
+    def read(self, reader, start, end, counts):
+        """counts: writer to (events, total)."""
+        with self.lock:
+            self.reads.append((reader, start, end, counts))
+
+    def fail(self, text):
+        check(text.strip(), "a query that failed says why")
+        with self.lock:
+            self.failed += 1
+
+    def check(self):
+        """Every answer since the last check; returns how many there were."""
+        with self.lock:
+            reads, self.reads = self.reads, []
+            for entry in reads:
+                self.check_read(*entry)
+            self.checked += len(reads)
+            return len(reads)
+
+    def check_read(self, reader, start, end, counts):
+        what = f"answer to {reader} from {start / 1e6:.3f} to {end / 1e6:.3f}"
+        for name in counts:
+            check(name in self.writers, f"{what}: {name!r} has not written anything")
+        before = self.last.get(reader, {})
+        for name, writer in self.writers.items():
+            events, total = counts.get(name, (0, 0))
+            (least, least_sum), (most, most_sum) = writer.at_least(start), writer.at_most(end)
+            if not (least <= events <= most and least_sum <= total <= most_sum):
+                raise Failure(
+                    f"{what}: {name}: {events} rows of sum {total}; acknowledged before: {least} of at least "
+                    f"{least_sum}; sent until then: {most} of {most_sum}"
+                )
+            old_events, old_total = before.get(name, (0, 0))
+            check(
+                events >= old_events and total >= old_total,
+                f"{what}: {name} fell from {old_events} rows of {old_total} to {events} of {total}",
+            )
+        self.last[reader] = counts
+
+    def check_items(self, items):
+        """items: "writer-number" to (events, total), of a cluster that nobody writes to."""
+        wrong, expected = [], set()
+        for name, writer in sorted(self.writers.items()):
+            for first, (rows, accepted, unknown) in writer.batches.items():
+                found = 0
+                for number in range(first, first + rows):
+                    item = f"{name}-{number}"
+                    expected.add(item)
+                    events, total = items.get(item, (0, 0))
+                    found += events
+                    if events > 1:
+                        wrong.append(f"{item} counts {events} times")
+                    elif total != events * amount(number):
+                        wrong.append(f"{item} has the amount {total}")
+                if not accepted <= found <= accepted + unknown:
+                    wrong.append(
+                        f"{name}: of {rows} rows from {first} on, {accepted} were acknowledged, {unknown} are unknown, "
+                        f"{found} count"
+                    )
+        wrong += [f"{item} was never sent" for item in items if item not in expected]
+        check(not wrong, f"{len(wrong)} rows or batches are wrong: " + "; ".join(wrong[:20]))
+        return len(expected)
