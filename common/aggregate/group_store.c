@@ -38,6 +38,39 @@ static void layout_init(
     layout->entry_bytes = layout->words_count * (uint32_t)sizeof(uint64_t);
 }
 
+/* Whether primitive `a` stands before `b` in an entry: the first listed one first, those of one feed side by side, in
+ * the order of their kinds (primitive_walk.c counts on it). */
+static bool stands_before(const struct ab_plan_primitive *plans, const uint32_t *listed, uint32_t a, uint32_t b)
+{
+    const struct ab_plan_primitive *first = &plans[listed[a]];
+    const struct ab_plan_primitive *second = &plans[listed[b]];
+    if (a == 0 || b == 0) {
+        return a == 0;
+    }
+    if (first->feed != second->feed) {
+        return first->feed < second->feed;
+    }
+    return first->kind != second->kind ? first->kind < second->kind : a < b;
+}
+
+/* Gives every primitive's state its place in an entry, after the key words. */
+static void states_place(struct ab_group_store *store, const struct ab_plan_primitive *plans, const uint32_t *listed)
+{
+    uint32_t count = store->layout.primitives_count;
+    uint32_t states_bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t before = 0;
+        for (uint32_t other = 0; other < count; other++) {
+            if (other != i && stands_before(plans, listed, other, i)) {
+                before += (uint32_t)store->ops[other]->state_bytes(plans[listed[other]].type);
+            }
+        }
+        store->offsets[i] = store->layout.entry_bytes + before;
+        states_bytes += (uint32_t)store->ops[i]->state_bytes(plans[listed[i]].type);
+    }
+    store->layout.entry_bytes += states_bytes;
+}
+
 void ab_group_store_init(struct ab_group_store *store, const struct ab_group_store_key *keys, uint32_t keys_count,
     bool has_pane, const struct ab_plan_primitive *plans, const uint32_t *listed, uint32_t listed_count,
     struct ab_memory *memory)
@@ -56,10 +89,9 @@ void ab_group_store_init(struct ab_group_store *store, const struct ab_group_sto
         store->ops[i] = ab_primitive_ops_of((uint8_t)plan->kind);
         store->contexts[i] =
             (struct ab_primitive_context){.kind = plan->kind, .type = plan->type, .memory = &store->memory};
-        store->offsets[i] = store->layout.entry_bytes;
-        store->layout.entry_bytes += (uint32_t)store->ops[i]->state_bytes(plan->type);
         store->has_out_of_line |= store->ops[i]->release != NULL;
     }
+    states_place(store, plans, listed);
 }
 
 static void states_release(struct ab_group_store *store)

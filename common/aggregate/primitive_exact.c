@@ -10,7 +10,7 @@
 #include "common/aggregate/primitive_exact_add.h"
 #include "common/base/assert.h"
 
-#define SUM_WORDS 3
+#define SUM_WORDS AB_EXACT_SUM_WORDS
 #define SQUARES_WORDS 4
 #define WORDS_MAX AB_EXACT_STATE_WORDS_MAX
 /* How far above the base the lowest bit of a square (106 bits) may stand. */
@@ -213,6 +213,30 @@ int32_t ab_primitive_exact_base(struct ab_primitive_context *context, const stru
     /* Without a base there were only zeros, NaN and infinities so far: all of them miss this window. */
     int32_t highest = is_squares(context) ? SQUARES_BASE_MAX : SUM_BASE_MAX;
     return context->has_base ? context->base : highest;
+}
+
+void ab_exact_sum_add_far(
+    struct ab_primitive_context *context, struct ab_exact_state *state, double number, int32_t base)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof(bits));
+    uint32_t biased = (uint32_t)(bits >> 52) & 0x7ff;
+    uint32_t shift = (uint32_t)((int32_t)(biased + (biased == 0)) - 1075 - base);
+    if (shift > AB_EXACT_SUM_SHIFT_MAX) {
+        if (bits << 1 != 0) {
+            ab_exact_add_outside(context, state, number);
+        }
+        return;
+    }
+    int64_t mantissa = (int64_t)((bits & ((UINT64_C(1) << 52) - 1)) | (uint64_t)(biased != 0) << 52);
+    int64_t sign = (int64_t)bits >> 63;
+    mantissa = (mantissa ^ sign) - sign;
+    ab_uint128 value = (ab_uint128)(ab_int128)mantissa << shift;
+    ab_uint128 low = (ab_uint128)state->words[1] << 64 | state->words[0];
+    ab_uint128 sum = low + value;
+    state->words[0] = (uint64_t)sum;
+    state->words[1] = (uint64_t)(sum >> 64);
+    state->words[2] += (uint64_t)(sum < low) + (uint64_t)(mantissa >> 63);
 }
 
 static void sum_update(struct ab_primitive_context *context, const struct ab_primitive_batch *batch)

@@ -5,13 +5,14 @@
 
 #include "common/aggregate/primitive.h"
 
+#define AB_EXACT_SUM_WORDS 3
 #define AB_EXACT_STATE_WORDS_MAX 4
 /* How far above the base the lowest bit of a value (53 bits) may stand. */
 #define AB_EXACT_SUM_SHIFT_MAX 74
 
 struct ab_exact_outside;
 
-/* A state of SUM_DOUBLE or SQUARES_DOUBLE. A sum has 3 words and ends there. */
+/* A state of SUM_DOUBLE or SQUARES_DOUBLE. A sum has AB_EXACT_SUM_WORDS words and ends there. */
 struct ab_exact_state {
     struct ab_exact_outside *outside; /* owned; NULL until needed */
     uint64_t words[AB_EXACT_STATE_WORDS_MAX];
@@ -23,29 +24,45 @@ int32_t ab_primitive_exact_base(struct ab_primitive_context *context, const stru
 /* Adds a number (SQUARES: its square) that misses the window to the accumulator outside. */
 void ab_exact_add_outside(struct ab_primitive_context *context, struct ab_exact_state *state, double number);
 
+/* Adds a number that ab_exact_sum_add_near refused. */
+void ab_exact_sum_add_far(
+    struct ab_primitive_context *context, struct ab_exact_state *state, double number, int32_t base);
+
+/* Adds a number to a sum unless it is 0, subnormal, not finite, or has its lowest bit beyond the first word above the
+ * base: then nothing happens and the result is false. What it accepts is most of all numbers, and three additions. */
+static inline bool ab_exact_sum_add_near(struct ab_exact_state *state, uint64_t bits, int32_t base)
+{
+    uint32_t biased = (uint32_t)(bits >> 52) & 0x7ff;
+    /* A base is never below the least subnormal, so that `biased` 0 gives a shift beyond all bounds. */
+    uint32_t shift = biased - (uint32_t)(1075 + base);
+    if (__builtin_expect(shift > 63, 0)) {
+        return false;
+    }
+    uint64_t sign = (uint64_t)((int64_t)bits >> 63);
+    uint64_t mantissa = (bits & ((UINT64_C(1) << 52) - 1)) | UINT64_C(1) << 52;
+    mantissa = (mantissa ^ sign) - sign;
+    uint64_t low = mantissa << shift;
+    uint64_t high = (uint64_t)((int64_t)mantissa >> 1 >> (63 - shift));
+    uint64_t first = state->words[0] + low;
+    uint64_t second = state->words[1] + high;
+    uint64_t carry = first < low;
+    uint64_t third = state->words[2] + sign + (second < high);
+    state->words[0] = first;
+    second += carry;
+    state->words[1] = second;
+    state->words[2] = third + (second < carry);
+    return true;
+}
+
 /* Adds a number to a sum. */
 static inline void ab_exact_sum_add(
     struct ab_primitive_context *context, struct ab_exact_state *state, double number, int32_t base)
 {
     uint64_t bits;
     memcpy(&bits, &number, sizeof(bits));
-    uint32_t biased = (uint32_t)(bits >> 52) & 0x7ff;
-    uint32_t shift = (uint32_t)((int32_t)(biased + (biased == 0)) - 1075 - base);
-    if (__builtin_expect(shift > AB_EXACT_SUM_SHIFT_MAX, 0)) {
-        if (bits << 1 != 0) {
-            ab_exact_add_outside(context, state, number);
-        }
-        return;
+    if (__builtin_expect(!ab_exact_sum_add_near(state, bits, base), 0)) {
+        ab_exact_sum_add_far(context, state, number, base);
     }
-    int64_t mantissa = (int64_t)((bits & ((UINT64_C(1) << 52) - 1)) | (uint64_t)(biased != 0) << 52);
-    int64_t sign = (int64_t)bits >> 63;
-    mantissa = (mantissa ^ sign) - sign;
-    ab_uint128 value = (ab_uint128)(ab_int128)mantissa << shift;
-    ab_uint128 low = (ab_uint128)state->words[1] << 64 | state->words[0];
-    ab_uint128 sum = low + value;
-    state->words[0] = (uint64_t)sum;
-    state->words[1] = (uint64_t)(sum >> 64);
-    state->words[2] += (uint64_t)(sum < low) + (uint64_t)(mantissa >> 63);
 }
 
 #endif
