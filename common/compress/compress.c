@@ -32,7 +32,14 @@ static uint8_t *room_for(struct ab_buffer *out, size_t bound)
     return room;
 }
 
-ab_err ab_zstd_compress(struct ab_bytes plain, int level, struct ab_buffer *out)
+void ab_zstd_fini(struct ab_zstd *zstd)
+{
+    (void)ZSTD_freeCCtx(zstd->compressor); /* cannot fail; NULL is legal */
+    (void)ZSTD_freeDCtx(zstd->decompressor);
+    *zstd = (struct ab_zstd){0};
+}
+
+ab_err ab_zstd_compress(struct ab_zstd *zstd, struct ab_bytes plain, int level, struct ab_buffer *out)
 {
     size_t before = out->bytes;
     size_t bound = ab_zstd_bound(plain.bytes);
@@ -40,7 +47,10 @@ ab_err ab_zstd_compress(struct ab_bytes plain, int level, struct ab_buffer *out)
     if (room == NULL) {
         return AB_FULL;
     }
-    size_t used = ZSTD_compress(room, bound, source_of(plain), plain.bytes, level);
+    zstd->compressor = zstd->compressor == NULL ? ZSTD_createCCtx() : zstd->compressor;
+    size_t used = zstd->compressor == NULL
+                      ? (size_t)-1
+                      : ZSTD_compressCCtx(zstd->compressor, room, bound, source_of(plain), plain.bytes, level);
     if (ZSTD_isError(used)) { /* only for want of memory: the room is large enough */
         out->bytes = before;
         return AB_FULL;
@@ -49,10 +59,15 @@ ab_err ab_zstd_compress(struct ab_bytes plain, int level, struct ab_buffer *out)
     return AB_OK;
 }
 
-ab_err ab_zstd_decompress(struct ab_bytes compressed, uint8_t *out, size_t bytes)
+ab_err ab_zstd_decompress(struct ab_zstd *zstd, struct ab_bytes compressed, uint8_t *out, size_t bytes)
 {
     uint8_t nothing = 0;
-    size_t used = ZSTD_decompress(bytes == 0 ? &nothing : out, bytes, source_of(compressed), compressed.bytes);
+    zstd->decompressor = zstd->decompressor == NULL ? ZSTD_createDCtx() : zstd->decompressor;
+    if (zstd->decompressor == NULL) {
+        return AB_FULL;
+    }
+    size_t used = ZSTD_decompressDCtx(
+        zstd->decompressor, bytes == 0 ? &nothing : out, bytes, source_of(compressed), compressed.bytes);
     return !ZSTD_isError(used) && used == bytes && compressed.bytes > 0 ? AB_OK : AB_CORRUPT;
 }
 

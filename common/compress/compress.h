@@ -4,8 +4,9 @@
  * whoever stores compressed bytes stores the plain size beside them, checks it against its own limit before it makes
  * room, and the decompressors fill exactly that room or fail. They never write past it, whatever the input.
  *
- * Threads: any; nothing is kept between calls.
- * Memory: the library's own working memory, at most a few MiB at the levels used, freed before return.
+ * Threads: any; a struct ab_zstd belongs to one at a time.
+ * Memory: the libraries' own working memory, at most a few MiB at the levels used; LZ4's is freed before return,
+ * zstd's is kept in a struct ab_zstd from call to call: making it anew costs more than a small page itself.
  */
 #ifndef ANABRANCH_COMMON_COMPRESS_COMPRESS_H
 #define ANABRANCH_COMMON_COMPRESS_COMPRESS_H
@@ -19,13 +20,20 @@
 size_t ab_zstd_bound(size_t bytes);
 size_t ab_lz4_bound(size_t bytes);
 
+/* Working memory of zstd, made when first needed. Zeroed = none yet. */
+struct ab_zstd {
+    struct ZSTD_CCtx_s *compressor;   /* owned */
+    struct ZSTD_DCtx_s *decompressor; /* owned */
+};
+void ab_zstd_fini(struct ab_zstd *zstd);
+
 /* Appends one zstd frame holding `plain`, at `level` 1..19. `out` needs room for ab_zstd_bound for a moment: AB_FULL
  * when it refuses; out is as before then. */
-AB_MUST_USE ab_err ab_zstd_compress(struct ab_bytes plain, int level, struct ab_buffer *out);
+AB_MUST_USE ab_err ab_zstd_compress(struct ab_zstd *zstd, struct ab_bytes plain, int level, struct ab_buffer *out);
 
 /* Fills exactly `bytes` bytes at `out` from one or more zstd frames; AB_CORRUPT when they hold more, fewer or are
- * damaged (what `out` holds is then undefined). */
-AB_MUST_USE ab_err ab_zstd_decompress(struct ab_bytes compressed, uint8_t *out, size_t bytes);
+ * damaged (what `out` holds is then undefined), AB_FULL for want of working memory. */
+AB_MUST_USE ab_err ab_zstd_decompress(struct ab_zstd *zstd, struct ab_bytes compressed, uint8_t *out, size_t bytes);
 
 /* Appends one LZ4 block (no frame) holding `plain`; AB_TOO_LARGE past LZ4's limit, AB_FULL when `out` refuses
  * ab_lz4_bound bytes; out is as before then. */

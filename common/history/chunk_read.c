@@ -173,7 +173,7 @@ static ab_err page_bytes(
     if (rest == 0 && stored.bytes == prefix_bytes) {
         return AB_OK;
     }
-    return ab_zstd_decompress(
+    return ab_zstd_decompress(state->source->zstd,
         ab_bytes_of(stored.data + prefix_bytes, stored.bytes - prefix_bytes), room + prefix_bytes, rest);
 }
 

@@ -7,11 +7,14 @@
 
 #include "common/history/footer.h"
 
+struct ab_zstd;
+
 struct ab_chunk_source {
     const struct ab_parquet_field *field;
     const struct ab_parquet_chunk *chunk;
     struct ab_bytes bytes; /* of the chunk; AB_ENCODING_PAD_BYTES more are readable */
     uint32_t rows_count;
+    struct ab_zstd *zstd; /* borrowed */
 };
 
 /* Decodes all rows of a chunk. AB_CORRUPT, AB_UNSUPPORTED (an encoding that is not read), AB_FULL. */

@@ -6,6 +6,7 @@
 
 #include "common/base/file.h"
 #include "common/base/hash.h"
+#include "common/compress/compress.h"
 
 #include <fcntl.h>
 
@@ -20,6 +21,7 @@ struct ab_parquet_reader {
     struct ab_arena arena;          /* footer bytes and what was decoded from them */
     struct ab_parquet_footer footer;
     struct ab_arena scratch; /* of one chunk */
+    struct ab_zstd zstd;
 };
 
 void ab_parquet_reader_close(struct ab_parquet_reader *reader)
@@ -28,6 +30,7 @@ void ab_parquet_reader_close(struct ab_parquet_reader *reader)
         return;
     }
     ab_file_close(&reader->fd);
+    ab_zstd_fini(&reader->zstd);
     ab_arena_fini(&reader->scratch);
     ab_arena_fini(&reader->arena);
     ab_delete(reader->path);
@@ -193,7 +196,8 @@ static ab_err column_read(struct ab_parquet_reader *reader, size_t group, size_t
     const struct ab_parquet_footer *footer = &reader->footer;
     struct ab_chunk_source source = {.field = &footer->fields[field],
         .chunk = &footer->groups[group].chunks[field],
-        .rows_count = (uint32_t)footer->groups[group].rows_count};
+        .rows_count = (uint32_t)footer->groups[group].rows_count,
+        .zstd = &reader->zstd};
     ab_arena_reset(&reader->scratch);
     ab_err err = chunk_load(reader, source.chunk, &source);
     if (err == AB_OK) {

@@ -33,6 +33,7 @@ struct ab_parquet_writer {
     struct ab_column_pages pages; /* scratch */
     struct ab_buffer chunk;       /* scratch: the bytes of one chunk */
     struct ab_buffer compressed;  /* scratch */
+    struct ab_zstd zstd;
 };
 
 static void writer_free(struct ab_parquet_writer *writer)
@@ -47,6 +48,7 @@ static void writer_free(struct ab_parquet_writer *writer)
     ab_column_pages_fini(&writer->pages);
     ab_buffer_fini(&writer->chunk);
     ab_buffer_fini(&writer->compressed);
+    ab_zstd_fini(&writer->zstd);
     ab_arena_fini(&writer->arena);
     ab_delete(writer->columns);
     ab_delete(writer->groups);
@@ -148,10 +150,10 @@ static ab_err pages_put(struct ab_parquet_writer *writer, struct ab_parquet_chun
     ab_buffer_clear(compressed);
     ab_buffer_clear(&writer->chunk);
     if (pages->has_dictionary) {
-        AB_TRY(ab_zstd_compress(dictionary, ZSTD_LEVEL, compressed));
+        AB_TRY(ab_zstd_compress(&writer->zstd, dictionary, ZSTD_LEVEL, compressed));
     }
     size_t split = compressed->bytes;
-    AB_TRY(ab_zstd_compress(data, ZSTD_LEVEL, compressed));
+    AB_TRY(ab_zstd_compress(&writer->zstd, data, ZSTD_LEVEL, compressed));
     size_t plain_bytes = dictionary.bytes + data.bytes;
     bool pays = compressed->bytes + plain_bytes / 4 < plain_bytes;
     struct ab_bytes parts[2] = {

@@ -11,12 +11,20 @@ struct codec {
     size_t (*bound)(size_t bytes);
 };
 
+/* Of all tests, so that calls after a failed one are tested too. */
+static struct ab_zstd working;
+
 static ab_err zstd_compress(struct ab_bytes plain, struct ab_buffer *out)
 {
-    return ab_zstd_compress(plain, AB_ZSTD_LEVEL_DEFAULT, out);
+    return ab_zstd_compress(&working, plain, AB_ZSTD_LEVEL_DEFAULT, out);
 }
 
-static struct codec zstd = {zstd_compress, ab_zstd_decompress, ab_zstd_bound};
+static ab_err zstd_decompress(struct ab_bytes compressed, uint8_t *out, size_t bytes)
+{
+    return ab_zstd_decompress(&working, compressed, out, bytes);
+}
+
+static struct codec zstd = {zstd_compress, zstd_decompress, ab_zstd_bound};
 static struct codec lz4 = {ab_lz4_compress, ab_lz4_decompress, ab_lz4_bound};
 
 /* Text that compresses somewhat. */
@@ -145,6 +153,13 @@ static void test_lz4_bound_is_zero_past_its_limit(void **state)
     assert_int_equal(ab_lz4_decompress(bytes_of("abc"), &byte, SIZE_MAX), AB_CORRUPT);
 }
 
+static int working_free(void **state)
+{
+    (void)state;
+    ab_zstd_fini(&working);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,5 +177,5 @@ int main(void)
         cmocka_unit_test_prestate(test_codec_refuses_nothing_at_all, &lz4),
         cmocka_unit_test(test_lz4_bound_is_zero_past_its_limit),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, working_free);
 }

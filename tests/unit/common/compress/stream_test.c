@@ -87,7 +87,9 @@ static void gzip_append(struct ab_bytes plain, struct ab_buffer *out)
 
 static void zstd_append(struct ab_bytes plain, struct ab_buffer *out)
 {
-    assert_ok(ab_zstd_compress(plain, 3, out));
+    struct ab_zstd zstd = {0};
+    assert_ok(ab_zstd_compress(&zstd, plain, 3, out));
+    ab_zstd_fini(&zstd);
 }
 
 static void plain_append(struct ab_bytes plain, struct ab_buffer *out)
