@@ -1,6 +1,7 @@
 #include "cluster/controller/controller.h"
 
 #include "common/base/logging.h"
+#include "common/history/manifest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -72,6 +73,40 @@ static ab_err backfill_submit(
     return err;
 }
 
+/* Whether the version in force of a view was computed by this very definition. */
+static bool is_filled(struct ab_controller *controller, const struct ab_view *view)
+{
+    char path[PATH_BYTES];
+    struct ab_json *json = NULL;
+    struct ab_version_manifest manifest = {0};
+    (void)snprintf(path, sizeof path, "/views/%s", view->name);
+    bool is_known = ab_coordination_get_json(controller->coordination, path, &json, NULL, NULL) == AB_OK &&
+                    ab_version_manifest_decode(json, &manifest, NULL) == AB_OK;
+    bool is_own = is_known && manifest.uid == view->uid;
+    ab_version_manifest_fini(&manifest);
+    ab_json_destroy(json);
+    return is_own;
+}
+
+/* A controller that ended between accepting a catalog and making the job that fills its new views left that job to the
+ * next `apply` of the same catalog. */
+static ab_err backfill_resume(
+    struct ab_controller *controller, const struct ab_catalog *current, struct ab_json *reply, struct ab_error *error)
+{
+    struct ab_catalog *before = NULL;
+    bool is_missing = false;
+    if (current->version < 2) {
+        return AB_OK;
+    }
+    AB_TRY(ab_catalog_of_version(controller, current->version - 1, &before, error));
+    for (uint32_t v = 0; v < current->views_count; v++) {
+        const struct ab_view *view = &current->views[v];
+        is_missing |= ab_catalog_view_by_uid(before, view->uid) == NULL && !is_filled(controller, view);
+    }
+    ab_catalog_release(before);
+    return is_missing ? backfill_submit(controller, current->version, reply, error) : AB_OK;
+}
+
 /* The next catalog becomes a fact together with the cut that will carry it; it is in force when every partition has
  * that cut. */
 static ab_err catalog_accept(
@@ -92,10 +127,6 @@ static ab_err apply_changes(struct ab_controller *controller, const struct ab_ca
     const struct ab_catalog *next, struct ab_json *reply, struct ab_error *error)
 {
     uint64_t cut = 0;
-    if (ab_controller_is_of_several(controller)) {
-        return ab_error_set(error, AB_UNSUPPORTED,
-            "changing the catalog is not built yet for a cluster of several nodes; nothing was changed");
-    }
     AB_TRY(catalog_accept(controller, next, &cut, error));
     ab_info("catalog accepted", "version %" PRIu64 ", carried by cut %" PRIu64, next->version, cut);
     AB_TRY(ab_cuts_complete_pending(controller, error));
@@ -123,8 +154,9 @@ ab_err ab_verb_apply(
         next->version = before->version + 1;
         ab_json_set(made, "changes", changes_list(&changes));
         bool is_dry_run = ab_json_boolean_or(ab_json_get(payload, "dry_run"), false);
-        if (!is_dry_run && changes.bytes > 0) {
-            err = apply_changes(controller, before, next, made, error);
+        if (!is_dry_run) {
+            err = changes.bytes > 0 ? apply_changes(controller, before, next, made, error)
+                                    : backfill_resume(controller, before, made, error);
         }
     }
     ab_catalog_release(next);

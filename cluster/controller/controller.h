@@ -110,7 +110,11 @@ void ab_daemons_tick(struct ab_controller *controller);
 /* Stops them in order: asks, waits, insists. */
 void ab_daemons_stop(struct ab_controller *controller);
 
-/* ---- job_runner.c (main thread, but for job_store_locked) ---- */
+/* ---- job_runner.c (main thread, but for job_store_locked and job_records_read) ---- */
+
+/* Reads the records of all jobs into `jobs`, which is empty. Any thread. */
+AB_MUST_USE ab_err ab_job_records_read(
+    struct ab_controller *controller, struct ab_jobs *jobs, struct ab_error *error);
 
 /* Reads the records; ends the processes that an earlier controller of this node left and puts jobs that ran back into
  * the queue. Among several nodes tick does it whenever this controller begins to act: a process on another node is kept

@@ -71,7 +71,7 @@ void ab_job_store_locked(struct ab_controller *controller, const struct ab_job *
     }
 }
 
-static ab_err records_read(struct ab_controller *controller, struct ab_jobs *jobs, struct ab_error *error)
+ab_err ab_job_records_read(struct ab_controller *controller, struct ab_jobs *jobs, struct ab_error *error)
 {
     char **names = NULL;
     size_t count = 0;
@@ -116,7 +116,7 @@ ab_err ab_job_runner_open(struct ab_controller *controller, struct ab_error *err
     if (controller->acting_loop != NULL && !ab_acting_loop_is_acting(controller->acting_loop, &epoch)) {
         return ab_error_set(error, AB_STALE, "this controller acts no more");
     }
-    ab_err err = records_read(controller, &jobs, error);
+    ab_err err = ab_job_records_read(controller, &jobs, error);
     if (err != AB_OK) {
         ab_jobs_fini(&jobs);
         return err;

@@ -57,14 +57,29 @@ static struct ab_json *daemons_status(struct ab_controller *controller)
     return list;
 }
 
+static void jobs_append(struct ab_json *list, const struct ab_jobs *jobs)
+{
+    size_t count = jobs->count;
+    for (size_t i = count > STATUS_JOBS_MAX ? count - STATUS_JOBS_MAX : 0; i < count; i++) {
+        ab_json_append(list, ab_job_encode(jobs->items[i]));
+    }
+}
+
+/* The newest jobs: the acting controller keeps them, any other reads their records. */
 static struct ab_json *jobs_status(struct ab_controller *controller)
 {
     struct ab_json *list = ab_json_array();
-    ab_lock_take(&controller->lock);
-    size_t count = controller->jobs.count;
-    for (size_t i = count > STATUS_JOBS_MAX ? count - STATUS_JOBS_MAX : 0; i < count; i++) {
-        ab_json_append(list, ab_job_encode(controller->jobs.items[i]));
+    struct ab_jobs jobs = {0};
+    uint64_t epoch = 0;
+    if (controller->acting_loop != NULL && !ab_acting_loop_is_acting(controller->acting_loop, &epoch)) {
+        if (ab_job_records_read(controller, &jobs, NULL) == AB_OK) {
+            jobs_append(list, &jobs);
+        }
+        ab_jobs_fini(&jobs);
+        return list;
     }
+    ab_lock_take(&controller->lock);
+    jobs_append(list, &controller->jobs);
     ab_lock_give(&controller->lock);
     return list;
 }
