@@ -29,6 +29,7 @@ static ab_err replicator_create(
         .disk_id = replication->disk_id,
         .damaged_until = report.damaged_until,
         .lag_us_max = replication->lag_us_max,
+        .memory = &engine->memory,
         .progress_us = &engine->progress_us[partition % engine->options.workers],
         .outlets = replication->outlets,
         .context = replication->context};

@@ -210,6 +210,7 @@ static ab_err build_spans(struct ab_partition *partition, const struct loaded *l
     partition->retired_cut = loaded->position.retired_cut;
     partition->last_append_us = loaded->position.last_append_us;
     partition->tables_from = loaded->position.applied_offset;
+    partition->tables_chain = loaded->position.chain;
     partition->flushed_offset = loaded->position.applied_offset;
     for (size_t i = 0; i < loaded->entries_count; i++) {
         struct ab_span_entry entry;
@@ -315,18 +316,32 @@ static uint64_t replay_end(const struct ab_partition *partition)
     return end;
 }
 
+/* Takes the position that replay begins at, and until where the log can follow. A log that is behind the tables does
+ * not hold all that was applied when they were saved: what it holds of it was committed. */
+static void position_take(struct ab_partition *partition, const struct loaded *loaded, uint64_t *start, uint64_t *end)
+{
+    uint64_t log_end = ab_log_end_offset(partition->log);
+    *start = replay_start(partition);
+    *end = replay_end(partition);
+    *end = *end < log_end ? *end : log_end;
+    partition->applied_offset = *start;
+    partition->applied_chain = loaded->position.chain;
+    atomic_store(&partition->committed_offset, *end);
+}
+
 static ab_err replay(
     struct ab_partition *partition, const struct loaded *loaded, bool *is_foreign, struct ab_error *error)
 {
-    uint64_t start = replay_start(partition);
-    uint64_t end = replay_end(partition);
-    partition->applied_offset = start;
-    partition->applied_chain = loaded->position.chain;
-    atomic_store(&partition->committed_offset, end);
+    uint64_t start = 0;
+    uint64_t end = 0;
+    position_take(partition, loaded, &start, &end);
     if (start < ab_log_start_offset(partition->log)) {
         return ab_error_set(error, AB_NOT_FOUND,
             "the state is lost and the log begins at %" PRIu64 ", above %" PRIu64 ": rebuild this node from history",
             ab_log_start_offset(partition->log), start);
+    }
+    if (start > end || (start == end && end < partition->tables_from)) {
+        return AB_OK; /* behind its tables: nothing of its spans is in the log yet */
     }
     if (start == end) {
         struct ab_hash128 chain = {0};
@@ -352,25 +367,42 @@ static void spans_clear(struct ab_partition *partition)
     partition->open = NULL;
 }
 
+/* Tables of records that the log does not hold prove that it lost them, or was begun anew and has not got them yet: it
+ * counts as damaged until it is as long again, and nothing is served from it before (H9, H18). */
+static void behind_note(struct ab_partition *partition, uint64_t tables_offset, uint64_t end)
+{
+    if (tables_offset > end && tables_offset > partition->damaged_until) {
+        ab_error_log("log ends before the tables saved aside",
+            "partition %u: records from %" PRIu64 " to %" PRIu64 " are fetched from another replica",
+            partition->options.number, end, tables_offset);
+        partition->damaged_until = tables_offset;
+    }
+}
+
 static ab_err recover_loaded(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
 {
     uint64_t end = ab_log_end_offset(partition->log);
-    if (partition->options.is_replicated && loaded->has_position && loaded->position.applied_offset > end) {
-        AB_TRY(state_wipe(partition, loaded, "the log has lost its end, which other replicas have", error)); /* H18 */
+    bool is_replicated = partition->options.is_replicated;
+    bool is_wiped = is_replicated && loaded->has_position && loaded->position.applied_offset > end;
+    if (is_wiped) {
+        AB_TRY(state_wipe(partition, loaded, "the log does not reach as far, other replicas have the rest", error));
     }
-    if (loaded->has_position && loaded->position.applied_offset > end) {
+    if (is_replicated && loaded->has_position) {
+        behind_note(partition, loaded->position.applied_offset, end);
+    }
+    if (!is_replicated && loaded->has_position && loaded->position.applied_offset > end) {
         /* Only durable records are applied: the state proves that the log once went further (H9, H18). */
         return ab_error_set(error, AB_CORRUPT,
             "the log ends at offset %" PRIu64 ", but records up to %" PRIu64
             " were acknowledged and applied: restore the log, or remove %s and %s to go on without them",
             end, loaded->position.applied_offset, partition->state_directory, partition->retained_path);
     }
-    if (ab_log_end_offset(partition->log) == 0 && !partition->options.is_replicated) {
+    if (ab_log_end_offset(partition->log) == 0 && !is_replicated) {
         AB_TRY(ab_partition_append_first(partition, error));
         AB_TRY(ab_partition_commit(partition, error));
     }
     AB_TRY(build_spans(partition, loaded, error));
-    if (partition->options.is_replicated && replay_end(partition) > end) {
+    if (is_replicated && !is_wiped && replay_end(partition) > end) {
         /* A span was stored and the tables not yet: rows of records that are gone would be in it twice, or wrong. */
         spans_clear(partition);
         AB_TRY(state_wipe(partition, loaded, "the log ends before what a span has stored", error));
@@ -386,7 +418,7 @@ static ab_err recover_loaded(struct ab_partition *partition, struct loaded *load
         is_foreign = false;
         AB_TRY(replay(partition, loaded, &is_foreign, error));
     }
-    bool has_begun = partition_open_span(partition) != NULL || partition->options.is_replicated;
+    bool has_begun = partition_open_span(partition) != NULL || is_replicated;
     return is_foreign || !has_begun
                ? ab_error_set(error, AB_CORRUPT, "the log and the tables saved aside do not belong together")
                : AB_OK;
@@ -398,6 +430,7 @@ ab_err ab_partition_recover(struct ab_partition *partition, struct ab_error *err
     partition->dedup = ab_dedup_create(AB_DEDUP_PRODUCERS_MAX, AB_DEDUP_SOURCES_MAX, partition->options.memory);
     AB_TRY(ab_file_make_directory(partition->options.directory, 0700, error));
     AB_TRY(log_open(partition, error));
+    AB_TRY(ab_partition_finish_install(partition, error));
     AB_TRY(state_open(partition, error));
     ab_err err = load_tables(partition, &loaded, error);
     if (err == AB_OK) {
@@ -408,6 +441,34 @@ ab_err ab_partition_recover(struct ab_partition *partition, struct ab_error *err
     }
     partition->producers_count = ab_dedup_producers(partition->dedup);
     partition->sources_count = ab_dedup_sources(partition->dedup);
+    loaded_fini(&loaded);
+    return err;
+}
+
+static ab_err reload_locked(struct ab_partition *partition, const struct loaded *loaded, struct ab_error *error)
+{
+    uint64_t start = 0;
+    uint64_t end = 0;
+    spans_clear(partition);
+    AB_TRY(build_spans(partition, loaded, error));
+    position_take(partition, loaded, &start, &end);
+    partition->damaged_until = partition->tables_from;
+    partition->producers_count = ab_dedup_producers(partition->dedup);
+    partition->sources_count = ab_dedup_sources(partition->dedup);
+    return AB_OK;
+}
+
+ab_err ab_partition_reload(struct ab_partition *partition, struct ab_error *error)
+{
+    struct loaded loaded = {.partition = partition};
+    ab_dedup_destroy(partition->dedup);
+    partition->dedup = ab_dedup_create(AB_DEDUP_PRODUCERS_MAX, AB_DEDUP_SOURCES_MAX, partition->options.memory);
+    ab_err err = load_retained(partition, &loaded, error);
+    ab_lock_take(&partition->lock);
+    if (err == AB_OK) {
+        err = reload_locked(partition, &loaded, error);
+    }
+    ab_lock_give(&partition->lock);
     loaded_fini(&loaded);
     return err;
 }
