@@ -45,6 +45,7 @@ static ab_err partitions_open(struct ab_engine *engine, const struct ab_served_c
             .partitions_count = engine->options.partitions_count,
             .leader_epoch = 1,
             .is_replicated = engine->options.replication != NULL,
+            .was_here = engine->options.replication != NULL && engine->replication.was_here,
             .segment_bytes = engine->options.segment_bytes,
             .cache = engine->cache,
             .memory = &engine->memory,

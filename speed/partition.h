@@ -40,6 +40,7 @@ struct ab_partition_options {
     uint8_t cluster_id[16];
     uint64_t leader_epoch;  /* alone; among replicas ab_partition_begin_epoch tells it */
     bool is_replicated;     /* records are committed when ab_partition_set_committed says so, and not when synced */
+    bool was_here;          /* this disk has had the partition: among replicas, a log that is not there was lost */
     uint64_t segment_bytes; /* 0 = default */
     struct ab_store_cache *cache;            /* borrowed */
     struct ab_memory *memory;                /* borrowed: staging buffer, source marks */

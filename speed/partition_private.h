@@ -145,6 +145,14 @@ static inline struct ab_span *partition_span_at_hand(const struct ab_partition *
 AB_MUST_USE ab_err ab_partition_apply_record_locked(struct ab_partition *partition, const struct ab_record *record,
     struct ab_arena *arena, struct ab_arena *scratch, struct ab_error *error);
 
+/* Sets the log and the tables saved aside out of the way, whole, and begins with nothing: records up to `until`, which
+ * may be unknown, are missing. Log and state are closed. And, before the log is opened: finishes that. */
+AB_MUST_USE ab_err ab_partition_set_aside(struct ab_partition *partition, uint64_t until, struct ab_error *error);
+AB_MUST_USE ab_err ab_partition_finish_aside(struct ab_partition *partition, struct ab_error *error);
+
+/* Options for opening the partition's log. */
+struct ab_log_options ab_partition_log_options(const struct ab_partition *partition);
+
 /* Finishes an installation that a crash cut short; the log is open, the state is not. */
 AB_MUST_USE ab_err ab_partition_finish_install(struct ab_partition *partition, struct ab_error *error);
 

@@ -620,6 +620,172 @@ static void test_partition_install_that_cannot_be_read_is_refused(void **state)
     fixture->rig.partition = NULL;
 }
 
+/* ---- what says nothing any more ---- */
+
+static void remove_of(const struct fixture *fixture, const char *name)
+{
+    struct ab_error error = {0};
+    char *path = ab_new_format("%s/partition-0/%s", fixture->directory, name);
+    assert_true(ab_file_exists(path));
+    assert_ok(ab_file_remove_tree(path, &error));
+    ab_delete(path);
+}
+
+static bool has(const struct fixture *fixture, const char *name)
+{
+    char *path = ab_new_format("%s/partition-0/%s", fixture->directory, name);
+    bool is_there = ab_file_exists(path);
+    ab_delete(path);
+    return is_there;
+}
+
+/* A log that begins late, without anything that says what came before. */
+static void lose_state_and_tables(struct fixture *fixture)
+{
+    empty_follower(fixture);
+    install(fixture, &fixture->late);
+    copy_until(fixture, fixture->records_count);
+    rig_flush(&fixture->rig);
+    rig_close(&fixture->rig);
+    remove_of(fixture, "state");
+    remove_of(fixture, "retained");
+}
+
+static void expect_begun_with_nothing(struct fixture *fixture)
+{
+    struct ab_partition_report report;
+    ab_partition_report(fixture->rig.partition, &report);
+    assert_true(report.start_offset == 0 && report.end_offset == 0 && report.applied_offset == 0);
+    assert_true(report.damaged_until >= fixture->records_count);
+    assert_false(ab_partition_is_behind(fixture->rig.partition));
+}
+
+static void test_partition_that_lost_state_and_tables_is_set_aside_and_installed(void **state)
+{
+    struct fixture *fixture = *state;
+    lose_state_and_tables(fixture);
+    open_rig(&fixture->rig, fixture->directory, 0);
+    expect_begun_with_nothing(fixture);
+    assert_true(has(fixture, "log.lost-1"));
+    open_rig(&fixture->rig, fixture->directory, 0);
+    expect_begun_with_nothing(fixture); /* it is not forgotten */
+    install(fixture, &fixture->late);
+    expect_equal(fixture);
+}
+
+static void test_partition_that_lost_its_state_and_has_bad_tables_is_set_aside(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ab_error error = {0};
+    lose_state_and_tables(fixture);
+    char *path = ab_new_format("%s/partition-0/retained", fixture->directory);
+    struct ab_offer offer = decoded(&fixture->late);
+    assert_ok(ab_file_replace(path, ab_bytes_of(offer.tables.data, offer.tables.bytes - 1), 0600, &error));
+    open_rig(&fixture->rig, fixture->directory, 0);
+    expect_begun_with_nothing(fixture);
+    assert_true(has(fixture, "log.lost-1") && has(fixture, "retained.lost-1") && !has(fixture, "retained"));
+    install(fixture, &fixture->late);
+    expect_equal(fixture);
+    ab_delete(path);
+}
+
+/* The log is another one than that of the tables. */
+static void test_partition_with_the_tables_of_another_log_is_set_aside(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ab_error error = {0};
+    empty_follower(fixture);
+    lead(&fixture->rig, 1);
+    blocks_write(&fixture->rig, 1, LAST + 40);
+    rig_close(&fixture->rig);
+    remove_of(fixture, "state");
+    char *path = ab_new_format("%s/partition-0/retained", fixture->directory);
+    assert_ok(ab_file_replace(path, decoded(&fixture->late).tables, 0600, &error));
+    open_rig(&fixture->rig, fixture->directory, 0);
+    expect_begun_with_nothing(fixture);
+    install(fixture, &fixture->late);
+    expect_equal(fixture);
+    ab_delete(path);
+}
+
+/* The only replica has nobody to ask: it refuses, and everything stays where it is. */
+static void test_partition_alone_that_lost_state_and_tables_refuses(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ab_error error = {0};
+    struct rig_options options = {.segment_bytes = SEGMENT_BYTES};
+    lose_state_and_tables(fixture);
+    assert_int_equal(rig_open(&fixture->rig, fixture->directory, &options, &error), AB_NOT_FOUND);
+    assert_false(has(fixture, "log.lost-1"));
+    fixture->rig.partition = NULL;
+}
+
+/* And when its log ends before its tables. */
+static void test_partition_alone_with_a_log_before_its_tables_refuses(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ab_error error = {0};
+    struct rig_options options = {.segment_bytes = SEGMENT_BYTES};
+    empty_follower(fixture);
+    install(fixture, &fixture->late);
+    rig_close(&fixture->rig);
+    assert_int_equal(rig_open(&fixture->rig, fixture->directory, &options, &error), AB_CORRUPT);
+    fixture->rig.partition = NULL;
+}
+
+static void test_partition_set_aside_survives_failures(void **state)
+{
+    struct fixture *fixture = *state;
+    bool is_over = false;
+    int failed = 0;
+    for (int countdown = 0; !is_over; countdown++) {
+        struct ab_error error = {0};
+        struct rig_options options = {.is_replicated = true, .segment_bytes = SEGMENT_BYTES, .was_here = true};
+        lose_state_and_tables(fixture);
+        ab_file_fault_set(countdown, 1, AB_IO);
+        ab_err err = rig_open(&fixture->rig, fixture->directory, &options, &error);
+        is_over = !ab_file_fault_was_hit();
+        ab_file_fault_clear();
+        failed += err != AB_OK;
+        if (err != AB_OK) {
+            fixture->rig.partition = NULL;
+        }
+        rig_close(&fixture->rig);
+        assert_ok(rig_open(&fixture->rig, fixture->directory, &options, &error));
+        expect_begun_with_nothing(fixture);
+        assert_true(has(fixture, "log.lost-1"));
+    }
+    assert_true(failed > 10);
+}
+
+/* A disk that the node has run on, and a partition that is not there: it is not a new one. */
+static void test_partition_without_a_log_on_a_disk_that_had_one_counts_as_damaged(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ab_error error = {0};
+    struct ab_partition_report report;
+    struct rig_options options = {.is_replicated = true, .segment_bytes = SEGMENT_BYTES};
+    assert_ok(rig_open(&fixture->rig, fixture->directory, &options, &error));
+    ab_partition_report(fixture->rig.partition, &report);
+    assert_int_equal(report.damaged_until, 0);
+    rig_close(&fixture->rig);
+    remove_of(fixture, "log");
+    options.was_here = true;
+    for (int i = 0; i < 2; i++) {
+        assert_ok(rig_open(&fixture->rig, fixture->directory, &options, &error));
+        ab_partition_report(fixture->rig.partition, &report);
+        assert_true(report.damaged_until == UINT64_MAX);
+        copy_until(fixture, 5);
+        rig_close(&fixture->rig);
+    }
+    assert_ok(rig_open(&fixture->rig, fixture->directory, &options, &error));
+    assert_ok(ab_partition_clear_damage(fixture->rig.partition, &error));
+    rig_close(&fixture->rig);
+    assert_ok(rig_open(&fixture->rig, fixture->directory, &options, &error));
+    ab_partition_report(fixture->rig.partition, &report);
+    assert_int_equal(report.damaged_until, 0);
+}
+
 /* ---- killed ---- */
 
 static void offer_load(const char *directory, const char *name, struct ab_buffer *bytes)
@@ -721,6 +887,16 @@ int main(int count, char **arguments)
         cmocka_unit_test_setup_teardown(test_partition_install_is_finished_at_opening, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_install_finishing_survives_failures, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_install_that_cannot_be_read_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_partition_that_lost_state_and_tables_is_set_aside_and_installed, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_partition_that_lost_its_state_and_has_bad_tables_is_set_aside, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partition_with_the_tables_of_another_log_is_set_aside, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partition_alone_that_lost_state_and_tables_refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partition_alone_with_a_log_before_its_tables_refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partition_set_aside_survives_failures, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_partition_without_a_log_on_a_disk_that_had_one_counts_as_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_install_killed_anywhere_leaves_one_offer_whole, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,6 +44,7 @@ void replicas_node_start(struct replicas *replicas, struct replicas_node *node)
     const struct ab_engine_replication replication = {.node = node->number,
         .incarnation = ab_membership_incarnation(node->membership),
         .disk_id = ab_membership_disk_id(node->membership),
+        .was_here = ab_membership_was_here(node->membership),
         .outlets = &ab_membership_outlets,
         .context = node->membership};
     struct ab_engine_options options = {.directory = node->directory,

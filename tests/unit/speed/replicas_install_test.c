@@ -337,7 +337,6 @@ static void test_a_log_that_ends_before_its_saved_tables_is_filled_again(void **
     struct replicas *replicas = *state;
     struct replicas_node *node = &replicas->nodes[2];
     uint64_t gone = trim_while_away(replicas);
-    uint32_t damaged[ENGINE_PARTITIONS];
     replicas_node_start(replicas, node);
     replicas_wait_in_sync(replicas, REPLICAS_NODES);
     produce_rounds(replicas, 3);
@@ -345,7 +344,6 @@ static void test_a_log_that_ends_before_its_saved_tables_is_filled_again(void **
     replicas_elect(replicas);
     partitions_remove(node, "/log");
     replicas_node_start(replicas, node);
-    (void)damaged;
     expect_installed(replicas, gone);
 }
 

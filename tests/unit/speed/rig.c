@@ -53,6 +53,7 @@ ab_err rig_open(struct rig *rig, char *directory, const struct rig_options *opti
         .partitions_count = options->partitions_count == 0 ? 1 : options->partitions_count,
         .leader_epoch = 1,
         .is_replicated = options->is_replicated,
+        .was_here = options->was_here,
         .segment_bytes = options->segment_bytes == 0 ? 1 << 20 : options->segment_bytes,
         .cache = rig->cache,
         .memory = &rig->memory,

@@ -34,6 +34,7 @@ struct rig_options {
     size_t partials_bytes;     /* 0 = 64 MiB */
     uint64_t segment_bytes;    /* 0 = 1 MiB */
     bool is_replicated;
+    bool was_here;
     ab_partition_wake_fn on_flush_wanted;
     void *context;
 };
