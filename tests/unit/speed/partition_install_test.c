@@ -14,13 +14,12 @@
 #define SQL "SELECT n, total, least, most FROM by_user"
 #define ROWS 50u
 #define SEGMENT_BYTES 8000u
+#define CHILD_PIPE 100 /* of this program when it is run again as the one that is killed */
 #define RECORDS_MAX 400u
 #define KILL_ROUNDS 12
 #define GONE 60u  /* blocks of span 1, which is retired */
 #define KEPT 100u /* blocks up to the cut after it */
 #define LAST 120u
-
-static const char *test_path; /* this program, to be run again as the one that is killed */
 
 /* ---- fixture: a leader whose log was trimmed twice, all the records it ever had, and a follower ---- */
 
@@ -196,8 +195,8 @@ static void copy_until(struct fixture *fixture, uint64_t until)
         if (ab_partition_copy(fixture->rig.partition, record, &error) != AB_OK) {
             fail_msg("record %u: %s", (unsigned)at, error.text);
         }
-        commit_all(&fixture->rig);
     }
+    commit_all(&fixture->rig);
 }
 
 static void empty_follower(struct fixture *fixture)
@@ -797,7 +796,7 @@ static void offer_load(const char *directory, const char *name, struct ab_buffer
 }
 
 /* Installs one offer over the other for ever, telling how often. */
-static int child_run(char *directory, int pipe_fd)
+static int child_run(char *directory)
 {
     struct rig rig = {0};
     struct ab_buffer offers[2] = {{0}, {0}};
@@ -807,7 +806,7 @@ static int child_run(char *directory, int pipe_fd)
     for (uint64_t count = 1;; count++) {
         struct ab_error error = {0};
         if (ab_partition_install(rig.partition, ab_buffer_view(&offers[count % 2]), &error) != AB_OK ||
-            write(pipe_fd, &count, sizeof count) != sizeof count) {
+            write(CHILD_PIPE, &count, sizeof count) != sizeof count) {
             (void)fprintf(stderr, "%s\n", error.text);
             return 1;
         }
@@ -817,13 +816,14 @@ static int child_run(char *directory, int pipe_fd)
 static uint64_t child_run_and_kill(const struct fixture *fixture, int64_t after_us)
 {
     int ends[2];
-    char pipe_text[16];
     assert_int_equal(pipe(ends), 0);
-    (void)snprintf(pipe_text, sizeof pipe_text, "%d", ends[1]);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        (void)execl(test_path, test_path, fixture->directory, pipe_text, (char *)NULL);
+        if (dup2(ends[1], CHILD_PIPE) == CHILD_PIPE) {
+            close(ends[1]);
+            (void)execl("/proc/self/exe", "killed", fixture->directory, (char *)NULL);
+        }
         _exit(127);
     }
     close(ends[1]);
@@ -865,10 +865,9 @@ static void test_partition_install_killed_anywhere_leaves_one_offer_whole(void *
 
 int main(int count, char **arguments)
 {
-    if (count == 3) {
-        return child_run(arguments[1], atoi(arguments[2])); /* the program that is killed */
+    if (count == 2) {
+        return child_run(arguments[1]); /* the program that is killed */
     }
-    test_path = "/proc/self/exe";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_partition_install_makes_an_empty_replica_equal, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_install_makes_an_old_replica_equal, setup, teardown),
