@@ -135,6 +135,16 @@ ab_err ab_partition_apply_record_locked(struct ab_partition *partition, const st
     return AB_OK;
 }
 
+/* The last record that the tables have is the one that they were saved after. */
+static ab_err tables_check(const struct ab_partition *partition, const struct ab_record *record, struct ab_error *error)
+{
+    bool is_last = record->header.offset + 1 == partition->tables_from;
+    return !is_last || ab_hash128_equal(record->chain, partition->tables_chain)
+               ? AB_OK
+               : ab_error_set(error, AB_CORRUPT,
+                     "the record at offset %" PRIu64 " is not the one that the tables end with", record->header.offset);
+}
+
 /* Applies what the reader gives until it ends or enough was done. */
 static ab_err apply_some(struct ab_partition *partition, struct ab_log_reader *reader, struct ab_arena *arena,
     struct ab_arena *scratch, struct ab_error *error)
@@ -150,7 +160,10 @@ static ab_err apply_some(struct ab_partition *partition, struct ab_log_reader *r
         ab_arena_reset(arena);
         ab_lock_take(&partition->lock);
         size_t jobs_before = partition->jobs_count;
-        err = ab_partition_apply_record_locked(partition, &record, arena, scratch, error);
+        err = tables_check(partition, &record, error);
+        if (err == AB_OK) {
+            err = ab_partition_apply_record_locked(partition, &record, arena, scratch, error);
+        }
         bool is_wake_due = partition->jobs_count > jobs_before;
         ab_condition_signal_all(&partition->changed);
         ab_lock_give(&partition->lock);

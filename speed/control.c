@@ -363,6 +363,10 @@ static ab_err part_run(struct control_part *part, struct ab_partition *partition
         part->is_elsewhere = true; /* nothing has reached this replica yet */
         return AB_OK;
     }
+    if (control->verb == AB_VERB_RETIRE && replicator != NULL && ab_partition_is_behind(partition)) {
+        part->is_elsewhere = true; /* its tables are of records that it has not got yet: the next one will do */
+        return AB_OK;
+    }
     if (control->is_trimming) {
         return trim(control, partition, error);
     }

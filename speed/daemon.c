@@ -124,6 +124,7 @@ static ab_err engine_open(struct daemon *daemon, struct ab_error *error)
             replication = (struct ab_engine_replication){.node = config->cluster.node,
                 .incarnation = ab_membership_incarnation(daemon->membership),
                 .disk_id = ab_membership_disk_id(daemon->membership),
+                .was_here = ab_membership_was_here(daemon->membership),
                 .lag_us_max = lag_us_max(config),
                 .outlets = &ab_membership_outlets,
                 .context = daemon->membership};

@@ -29,6 +29,7 @@ static ab_err replicator_create(
         .disk_id = replication->disk_id,
         .damaged_until = report.damaged_until,
         .lag_us_max = replication->lag_us_max,
+        .memory = &engine->memory,
         .progress_us = &engine->progress_us[partition % engine->options.workers],
         .outlets = replication->outlets,
         .context = replication->context};
@@ -44,6 +45,7 @@ static ab_err partitions_open(struct ab_engine *engine, const struct ab_served_c
             .partitions_count = engine->options.partitions_count,
             .leader_epoch = 1,
             .is_replicated = engine->options.replication != NULL,
+            .was_here = engine->options.replication != NULL && engine->replication.was_here,
             .segment_bytes = engine->options.segment_bytes,
             .cache = engine->cache,
             .memory = &engine->memory,

@@ -25,6 +25,7 @@ struct ab_engine_replication {
     uint32_t node;
     struct ab_hash128 incarnation;
     struct ab_hash128 disk_id;
+    bool was_here;                               /* the node has run on this disk before */
     int64_t lag_us_max;                          /* as in struct ab_replica_options */
     const struct ab_replicator_outlets *outlets; /* static */
     void *context;                               /* of the outlets */

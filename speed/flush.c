@@ -111,7 +111,7 @@ struct flush_job *ab_partition_freeze_locked(
         ab_share_freeze(&span->shares[s], upto_offset);
         job->counts[s] = span->shares[s].counts;
     }
-    if (!partition->is_replaying) {
+    if (!partition->is_replaying && !partition_is_behind(partition)) {
         ab_partition_tables_put_locked(partition, false, &job->puts);
     }
     return job;
@@ -134,13 +134,30 @@ void ab_partition_wake(struct ab_partition *partition)
     }
 }
 
+static bool has_active(const struct ab_span *span)
+{
+    bool has_one = false;
+    for (uint32_t s = 0; s < span->shares_count; s++) {
+        has_one = has_one || span->shares[s].active != NULL;
+    }
+    return has_one;
+}
+
+/* Behind its tables a partition stores only what is in memory. */
+static bool is_flush_wanted_locked(const struct ab_partition *partition, const struct ab_span *span)
+{
+    bool is_new = partition_is_behind(partition) ? span != NULL && has_active(span)
+                                                 : partition->applied_offset > partition->flushed_offset;
+    return partition->jobs_count == 0 && !partition->is_installing && is_new;
+}
+
 bool ab_partition_flush_begin(struct ab_partition *partition)
 {
     ab_lock_take(&partition->lock);
-    bool is_wanted = partition->jobs_count == 0 && partition->applied_offset > partition->flushed_offset;
+    struct ab_span *span = partition_span_at_hand(partition);
+    bool is_wanted = is_flush_wanted_locked(partition, span);
     if (is_wanted) {
-        struct flush_job *job =
-            ab_partition_freeze_locked(partition, partition_open_span(partition), partition->applied_offset, false);
+        struct flush_job *job = ab_partition_freeze_locked(partition, span, partition->applied_offset, false);
         ab_partition_push_job_locked(partition, job);
     }
     ab_lock_give(&partition->lock);
@@ -395,7 +412,7 @@ static ab_err job_run(struct ab_partition *partition, struct flush_job *job, str
 static struct ab_share *share_to_merge_locked(struct ab_partition *partition)
 {
     struct ab_span *open = partition_open_span(partition);
-    for (uint32_t s = 0; partition->jobs == NULL && s < open->shares_count; s++) {
+    for (uint32_t s = 0; partition->jobs == NULL && open != NULL && s < open->shares_count; s++) {
         if (open->shares[s].frozen_count > AB_FROZEN_MERGE) {
             return &open->shares[s];
         }
@@ -424,21 +441,31 @@ static void share_merge(struct ab_partition *partition, struct ab_share *share)
     ab_delete(frozen);
 }
 
+static void flush_leave(struct ab_partition *partition)
+{
+    ab_lock_take(&partition->lock);
+    partition->is_flushing = false;
+    ab_lock_give(&partition->lock);
+}
+
 ab_err ab_partition_flush_step(struct ab_partition *partition, struct ab_error *error)
 {
     ab_lock_take(&partition->lock);
-    struct flush_job *job = partition->jobs;
-    struct ab_share *share = share_to_merge_locked(partition);
+    struct flush_job *job = partition->is_installing ? NULL : partition->jobs;
+    struct ab_share *share = partition->is_installing ? NULL : share_to_merge_locked(partition);
+    partition->is_flushing = job != NULL || share != NULL;
     ab_lock_give(&partition->lock);
     if (job == NULL && share == NULL) {
         return AB_END;
     }
     if (job == NULL) {
         share_merge(partition, share);
+        flush_leave(partition);
         return AB_OK;
     }
     struct ab_error detail = {0};
     ab_err err = job_run(partition, job, &detail);
+    flush_leave(partition);
     if (err == AB_NO_SPACE) {
         return ab_error_set(error, err, "%s", detail.text);
     }

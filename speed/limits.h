@@ -27,6 +27,11 @@
 /* (stream, source) pairs per partition. Marks cannot be forgotten without counting rows twice, so more are refused. */
 #define AB_DEDUP_SOURCES_MAX 262144u
 
+/* What a replica that cannot go on from its log is sent: the tables of a partition, of which sources take most, and how
+ * much of it at a time. */
+#define AB_INSTALL_BYTES_MAX (256u << 20)
+#define AB_INSTALL_PART_BYTES (1u << 20)
+
 /* Frozen tables of one share: merged into one above the first number; above the second queries read the active table in
  * place instead of freezing it. */
 #define AB_FROZEN_MERGE 8u
@@ -60,6 +65,7 @@
 /* Bytes of encoded rows in one answer to a state query: below the message limit of the wire. */
 #define AB_STATE_ROWS_BYTES_MAX (15u << 20)
 
+_Static_assert(AB_INSTALL_BYTES_MAX / AB_DEDUP_SOURCES_MAX >= 1000, "a source takes less than 1000 bytes");
 _Static_assert(AB_FROZEN_MERGE < AB_FROZEN_MAX, "merging begins before freezing stops");
 
 #endif

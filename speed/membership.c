@@ -45,6 +45,7 @@ struct ab_membership {
     struct ab_hash128 disk_id;
     struct ab_hash128 incarnation;
     uint64_t starts;
+    bool was_here; /* the disk was found, and had counted a start */
     struct ab_registration_endpoints endpoints;
     uint32_t *damaged; /* owned; as registered; membership thread, as the next two */
     uint32_t damaged_count;
@@ -112,6 +113,7 @@ static ab_err disk_open(struct ab_membership *membership, struct ab_error *error
     ab_err err = AB_OK;
     if (ab_file_exists(membership->disk_path)) {
         err = disk_read(membership, membership->disk_path, error);
+        membership->was_here = membership->starts > 0;
     } else {
         membership->disk_id = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
         err = disk_write(membership, membership->disk_path, error);
@@ -171,6 +173,11 @@ struct ab_hash128 ab_membership_incarnation(const struct ab_membership *membersh
 struct ab_hash128 ab_membership_disk_id(const struct ab_membership *membership)
 {
     return membership->disk_id;
+}
+
+bool ab_membership_was_here(const struct ab_membership *membership)
+{
+    return membership->was_here;
 }
 
 /* ---- registering ---- */

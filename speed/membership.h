@@ -52,6 +52,9 @@ void ab_membership_destroy(struct ab_membership *membership);
 struct ab_hash128 ab_membership_incarnation(const struct ab_membership *membership);
 struct ab_hash128 ab_membership_disk_id(const struct ab_membership *membership);
 
+/* True when this node has run on this disk before, so that its partitions were there. */
+bool ab_membership_was_here(const struct ab_membership *membership);
+
 struct ab_membership_start {
     const char *address;       /* where speed answers; borrowed during the call, as all below */
     const uint8_t *public_key; /* AB_WIRE_KEY_BYTES, of that server */

@@ -20,6 +20,7 @@ ab_err ab_partition_open(
     made->log_directory = ab_new_format("%s/log", options->directory);
     made->state_directory = ab_new_format("%s/state", options->directory);
     made->retained_path = ab_new_format("%s/retained", options->directory);
+    made->install_path = ab_new_format("%s/install", options->directory);
     ab_lock_init(&made->lock);
     ab_condition_init(&made->changed);
     made->leader_epoch = options->leader_epoch;
@@ -69,6 +70,7 @@ void ab_partition_close(struct ab_partition *partition)
     ab_delete(partition->log_directory);
     ab_delete(partition->state_directory);
     ab_delete(partition->retained_path);
+    ab_delete(partition->install_path);
     ab_delete((char *)(uintptr_t)partition->options.directory);
     ab_delete(partition);
 }
@@ -442,7 +444,9 @@ ab_err ab_partition_copy(struct ab_partition *partition, struct ab_bytes records
 
 ab_err ab_partition_truncate(struct ab_partition *partition, uint64_t offset, struct ab_error *error)
 {
-    AB_ASSERT(partition->staged_count == 0 && offset >= partition->applied_offset);
+    bool is_behind = partition_is_behind(partition); /* then what is applied says nothing of the log's end */
+    AB_ASSERT(partition->staged_count == 0);
+    AB_ASSERT(offset >= (is_behind ? ab_partition_committed(partition) : partition->applied_offset));
     AB_TRY(ab_log_truncate(partition->log, offset, error));
     return AB_OK;
 }
@@ -450,6 +454,11 @@ ab_err ab_partition_truncate(struct ab_partition *partition, uint64_t offset, st
 ab_err ab_partition_clear_damage(struct ab_partition *partition, struct ab_error *error)
 {
     return ab_log_clear_damage(partition->log, error);
+}
+
+bool ab_partition_is_behind(const struct ab_partition *partition)
+{
+    return partition_is_behind(partition);
 }
 
 void ab_partition_forget_uncommitted(struct ab_partition *partition)
@@ -475,7 +484,8 @@ void ab_partition_log_view(const struct ab_partition *partition, struct ab_repli
     *log = (struct ab_replica_log){.start = ab_log_start_offset(partition->log),
         .end = ab_log_end_offset(partition->log),
         .durable = ab_log_durable_offset(partition->log),
-        .chain = ab_log_chain(partition->log)};
+        .chain = ab_log_chain(partition->log),
+        .installed_until = partition_is_behind(partition) ? partition->tables_from : 0};
     log->epochs = ab_log_epochs(partition->log, &log->epochs_count);
 }
 
@@ -670,9 +680,9 @@ size_t ab_partition_active_bytes(struct ab_partition *partition)
 {
     size_t bytes = 0;
     ab_lock_take(&partition->lock);
-    const struct ab_span *open = partition_open_span(partition);
-    for (uint32_t s = 0; open != NULL && s < open->shares_count; s++) {
-        const struct ab_share *share = &open->shares[s];
+    const struct ab_span *span = partition_span_at_hand(partition);
+    for (uint32_t s = 0; span != NULL && s < span->shares_count; s++) {
+        const struct ab_share *share = &span->shares[s];
         bytes += share->active == NULL ? 0 : ab_group_table_bytes(share->active);
         for (size_t f = 0; f < share->frozen_count; f++) {
             bytes += ab_group_table_bytes(share->frozen[f]->table);

@@ -9,7 +9,7 @@
  * Record 0 of every partition is cut 0: it carries the catalog that span 1 is read with, so the log alone says it all.
  *
  * Files below its directory: log/, state/, retained (the tables as of the last trim of the log: from it and the rest of
- * the log a lost state can be rebuilt).
+ * the log a lost state can be rebuilt), install (offer.h; only while it is being exchanged, see partition_install.h).
  *
  * Invariants: I1 (acknowledge after commit), I2 (dedup, offset keys), I3, I8 (all tables charged to one budget), I10.
  * Threads: "worker" functions belong to one thread at a time; "flush" functions to one flush thread at a time; the
@@ -40,6 +40,7 @@ struct ab_partition_options {
     uint8_t cluster_id[16];
     uint64_t leader_epoch;  /* alone; among replicas ab_partition_begin_epoch tells it */
     bool is_replicated;     /* records are committed when ab_partition_set_committed says so, and not when synced */
+    bool was_here;          /* this disk has had the partition: among replicas, a log that is not there was lost */
     uint64_t segment_bytes; /* 0 = default */
     struct ab_store_cache *cache;            /* borrowed */
     struct ab_memory *memory;                /* borrowed: staging buffer, source marks */
@@ -162,6 +163,9 @@ void ab_partition_forget_uncommitted(struct ab_partition *partition);
 AB_MUST_USE ab_err ab_partition_apply_log(
     struct ab_partition *partition, uint64_t until_offset, struct ab_arena *scratch, struct ab_error *error);
 
+/* True while its tables are of records that its log does not hold yet (partition_install.h). Worker. */
+bool ab_partition_is_behind(const struct ab_partition *partition);
+
 /* True while tables take more than their budget: what need not be applied now waits until some are stored. */
 bool ab_partition_is_over_budget(const struct ab_partition *partition);
 
@@ -228,7 +232,7 @@ struct ab_closed_span {
 AB_MUST_USE ab_err ab_partition_closed_span(
     struct ab_partition *partition, uint64_t cut, struct ab_closed_span *span, struct ab_error *error);
 
-/* Bytes of group tables of this partition's open span: which partition to flush first. */
+/* Bytes of group tables of the span that records are applied to: which partition to flush first. */
 size_t ab_partition_active_bytes(struct ab_partition *partition);
 
 #endif

@@ -42,6 +42,7 @@ struct ab_partition {
     char *log_directory;                 /* owned; constant, as the next two */
     char *state_directory;
     char *retained_path;
+    char *install_path;
     struct ab_log *log;               /* worker; offsets by any thread */
     struct ab_partition_state *state; /* any thread */
 
@@ -53,7 +54,6 @@ struct ab_partition {
     uint64_t staged_count;
     uint64_t leader_epoch; /* of the records that are staged */
     bool is_replaying;     /* opening: no other thread is there, and later states may be stored already */
-    uint64_t tables_from;  /* replay: records below it are in the tables already */
     uint64_t replayed_records;
     uint64_t torn_bytes;
     uint64_t damaged_until;
@@ -70,7 +70,11 @@ struct ab_partition {
     struct ab_hash128 applied_chain; /* of the record before it */
     uint64_t flushed_offset;
     ab_time_us applied_time_us;
-    struct flush_job *jobs; /* owned; oldest first */
+    uint64_t tables_from;           /* the tables have records below it, as loaded: applying skips them there */
+    struct ab_hash128 tables_chain; /* of the record before it */
+    bool is_flushing;               /* a step of a flush thread is under way */
+    bool is_installing;             /* no flush, no question: everything is being exchanged */
+    struct flush_job *jobs;         /* owned; oldest first */
     size_t jobs_count;
     uint64_t producers_count;
     uint64_t sources_count;
@@ -80,6 +84,13 @@ struct ab_partition {
 static inline struct ab_span *partition_open_span(const struct ab_partition *partition)
 {
     return partition->open;
+}
+
+/* True while the tables are of records that are not applied, because the log does not hold them yet: nothing of the
+ * tables is stored. The lock, or the worker. */
+static inline bool partition_is_behind(const struct ab_partition *partition)
+{
+    return partition->applied_offset < partition->tables_from;
 }
 
 /* Appends a span to the list: it is the open one now. */
@@ -123,9 +134,30 @@ AB_MUST_USE ab_err ab_partition_append_first(struct ab_partition *partition, str
 /* The span whose records begin at or before `offset`, the last such; NULL. */
 struct ab_span *ab_partition_span_at(const struct ab_partition *partition, uint64_t offset);
 
+/* The span that the last applied record is of, which is an older one while the partition is behind; NULL. */
+static inline struct ab_span *partition_span_at_hand(const struct ab_partition *partition)
+{
+    bool is_behind = partition_is_behind(partition) && partition->applied_offset > 0;
+    return is_behind ? ab_partition_span_at(partition, partition->applied_offset - 1) : partition_open_span(partition);
+}
+
 /* Applies one committed record: of the spans' shares each skips what it has stored. */
 AB_MUST_USE ab_err ab_partition_apply_record_locked(struct ab_partition *partition, const struct ab_record *record,
     struct ab_arena *arena, struct ab_arena *scratch, struct ab_error *error);
+
+/* Sets the log and the tables saved aside out of the way, whole, and begins with nothing: records up to `until`, which
+ * may be unknown, are missing. Log and state are closed. And, before the log is opened: finishes that. */
+AB_MUST_USE ab_err ab_partition_set_aside(struct ab_partition *partition, uint64_t until, struct ab_error *error);
+AB_MUST_USE ab_err ab_partition_finish_aside(struct ab_partition *partition, struct ab_error *error);
+
+/* Options for opening the partition's log. */
+struct ab_log_options ab_partition_log_options(const struct ab_partition *partition);
+
+/* Finishes an installation that a crash cut short; the log is open, the state is not. */
+AB_MUST_USE ab_err ab_partition_finish_install(struct ab_partition *partition, struct ab_error *error);
+
+/* Loads the tables saved aside in the place of what is in memory, for a log and a state that are empty. */
+AB_MUST_USE ab_err ab_partition_reload(struct ab_partition *partition, struct ab_error *error);
 
 /* The tables' position, encoded and back; AB_CORRUPT. */
 void ab_tables_position_encode(const struct tables_position *position, struct ab_buffer *out);

@@ -15,6 +15,7 @@ struct loaded {
     bool has_position;
     struct ab_bytes *entries; /* owned copies of span entries, by rising family */
     size_t entries_count;
+    bool is_lost; /* log and tables together do not say what the state is */
 };
 
 static void loaded_fini(struct loaded *loaded)
@@ -93,6 +94,7 @@ static ab_err load_retained(struct ab_partition *partition, struct loaded *loade
         ab_dedup_touch(partition->dedup);
     }
     ab_buffer_fini(&bytes);
+    loaded->is_lost = err == AB_CORRUPT;
     return err == AB_OK ? AB_OK : ab_error_wrap(error, err, "%s", partition->retained_path);
 }
 
@@ -126,24 +128,44 @@ static ab_err state_wipe(struct ab_partition *partition, struct loaded *loaded, 
     return load_retained(partition, loaded, error);
 }
 
-static ab_err log_open(struct ab_partition *partition, struct ab_error *error)
+struct ab_log_options ab_partition_log_options(const struct ab_partition *partition)
 {
     struct ab_log_options options = {.partition = partition->options.number,
         .segment_bytes = partition->options.segment_bytes,
         .memory = partition->options.memory,
         .is_setting_aside_corrupt = partition->options.is_replicated};
     memcpy(options.cluster_id, partition->options.cluster_id, sizeof(options.cluster_id));
-    struct ab_log_recovery recovery = {0};
-    AB_TRY(ab_log_open(partition->log_directory, &options, &partition->log, &recovery, error));
-    partition->torn_bytes = recovery.torn_bytes;
-    partition->damaged_until = recovery.damaged_until;
-    if (recovery.damaged_until > 0) {
+    return options;
+}
+
+static void damage_log(const struct ab_partition *partition, const struct ab_log_recovery *recovery)
+{
+    if (recovery->damaged_until == UINT64_MAX) {
+        ab_error_log(
+            "log is lost", "partition %u: what was there is fetched from another replica", partition->options.number);
+    } else if (recovery->damaged_until > 0) {
         ab_error_log("log is damaged",
             "partition %u: records from %" PRIu64 " to %" PRIu64 " are missing%s%s: they "
             "are fetched from another replica",
-            partition->options.number, recovery.damaged_from, recovery.damaged_until,
-            recovery.aside_name[0] == 0 ? "" : ", what was there is kept as ", recovery.aside_name);
+            partition->options.number, recovery->damaged_from, recovery->damaged_until,
+            recovery->aside_name[0] == 0 ? "" : ", what was there is kept as ", recovery->aside_name);
     }
+}
+
+static ab_err log_open(struct ab_partition *partition, struct ab_error *error)
+{
+    struct ab_log_options options = ab_partition_log_options(partition);
+    struct ab_log_recovery recovery = {0};
+    bool is_gone =
+        partition->options.is_replicated && partition->options.was_here && !ab_file_exists(partition->log_directory);
+    AB_TRY(ab_log_open(partition->log_directory, &options, &partition->log, &recovery, error));
+    if (is_gone) {
+        AB_TRY(ab_log_note_damage(partition->log, UINT64_MAX, error));
+        recovery.damaged_until = UINT64_MAX;
+    }
+    partition->torn_bytes = recovery.torn_bytes;
+    partition->damaged_until = recovery.damaged_until;
+    damage_log(partition, &recovery);
     if (recovery.torn_bytes > 0) {
         ab_warn("torn tail of the log cut off", "partition %u: %" PRIu64 " bytes", partition->options.number,
             recovery.torn_bytes);
@@ -210,6 +232,7 @@ static ab_err build_spans(struct ab_partition *partition, const struct loaded *l
     partition->retired_cut = loaded->position.retired_cut;
     partition->last_append_us = loaded->position.last_append_us;
     partition->tables_from = loaded->position.applied_offset;
+    partition->tables_chain = loaded->position.chain;
     partition->flushed_offset = loaded->position.applied_offset;
     for (size_t i = 0; i < loaded->entries_count; i++) {
         struct ab_span_entry entry;
@@ -260,6 +283,14 @@ static ab_err replay_flush(struct ab_partition *partition, struct ab_error *erro
     return err;
 }
 
+/* True when a record stands where the tables end, on either side, and is not what they end with. */
+static bool is_foreign_to(const struct ab_record *record, uint64_t tables_from, struct ab_hash128 chain)
+{
+    uint64_t offset = record->header.offset;
+    bool is_next = offset > 0 && offset == tables_from && !ab_hash128_equal(record->header.previous_chain, chain);
+    return is_next || (offset + 1 == tables_from && !ab_hash128_equal(record->chain, chain));
+}
+
 static ab_err replay_records(struct ab_partition *partition, struct ab_log_reader *reader, bool *is_foreign,
     const struct loaded *loaded, struct ab_error *error)
 {
@@ -270,10 +301,8 @@ static ab_err replay_records(struct ab_partition *partition, struct ab_log_reade
     struct ab_record record;
     ab_err err = AB_OK;
     while (err == AB_OK && (err = ab_log_reader_next(reader, &record, error)) == AB_OK) {
-        uint64_t offset = record.header.offset;
-        if (loaded->has_position && offset > 0 && offset == partition->tables_from &&
-            !ab_hash128_equal(record.header.previous_chain, loaded->position.chain)) {
-            *is_foreign = true;
+        *is_foreign = loaded->has_position && is_foreign_to(&record, partition->tables_from, loaded->position.chain);
+        if (*is_foreign) {
             break;
         }
         ab_arena_reset(&arena);
@@ -315,18 +344,32 @@ static uint64_t replay_end(const struct ab_partition *partition)
     return end;
 }
 
-static ab_err replay(
-    struct ab_partition *partition, const struct loaded *loaded, bool *is_foreign, struct ab_error *error)
+/* Takes the position that replay begins at, and until where the log can follow. A log that is behind the tables does
+ * not hold all that was applied when they were saved: what it holds of it was committed. */
+static void position_take(struct ab_partition *partition, const struct loaded *loaded, uint64_t *start, uint64_t *end)
 {
-    uint64_t start = replay_start(partition);
-    uint64_t end = replay_end(partition);
-    partition->applied_offset = start;
+    uint64_t log_end = ab_log_end_offset(partition->log);
+    *start = replay_start(partition);
+    *end = replay_end(partition);
+    *end = *end < log_end ? *end : log_end;
+    partition->applied_offset = *start;
     partition->applied_chain = loaded->position.chain;
-    atomic_store(&partition->committed_offset, end);
+    atomic_store(&partition->committed_offset, *end);
+}
+
+static ab_err replay(struct ab_partition *partition, struct loaded *loaded, bool *is_foreign, struct ab_error *error)
+{
+    uint64_t start = 0;
+    uint64_t end = 0;
+    position_take(partition, loaded, &start, &end);
     if (start < ab_log_start_offset(partition->log)) {
+        loaded->is_lost = true;
         return ab_error_set(error, AB_NOT_FOUND,
             "the state is lost and the log begins at %" PRIu64 ", above %" PRIu64 ": rebuild this node from history",
             ab_log_start_offset(partition->log), start);
+    }
+    if (start > end || (start == end && end < partition->tables_from)) {
+        return AB_OK; /* behind its tables: nothing of its spans is in the log yet */
     }
     if (start == end) {
         struct ab_hash128 chain = {0};
@@ -352,25 +395,42 @@ static void spans_clear(struct ab_partition *partition)
     partition->open = NULL;
 }
 
+/* Tables of records that the log does not hold prove that it lost them, or was begun anew and has not got them yet: it
+ * counts as damaged until it is as long again, and nothing is served from it before (H9, H18). */
+static void behind_note(struct ab_partition *partition, uint64_t tables_offset, uint64_t end)
+{
+    if (tables_offset > end && tables_offset > partition->damaged_until) {
+        ab_error_log("log ends before the tables saved aside",
+            "partition %u: records from %" PRIu64 " to %" PRIu64 " are fetched from another replica",
+            partition->options.number, end, tables_offset);
+        partition->damaged_until = tables_offset;
+    }
+}
+
 static ab_err recover_loaded(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
 {
     uint64_t end = ab_log_end_offset(partition->log);
-    if (partition->options.is_replicated && loaded->has_position && loaded->position.applied_offset > end) {
-        AB_TRY(state_wipe(partition, loaded, "the log has lost its end, which other replicas have", error)); /* H18 */
+    bool is_replicated = partition->options.is_replicated;
+    bool is_wiped = is_replicated && loaded->has_position && loaded->position.applied_offset > end;
+    if (is_wiped) {
+        AB_TRY(state_wipe(partition, loaded, "the log does not reach as far, other replicas have the rest", error));
     }
-    if (loaded->has_position && loaded->position.applied_offset > end) {
+    if (is_replicated && loaded->has_position) {
+        behind_note(partition, loaded->position.applied_offset, end);
+    }
+    if (!is_replicated && loaded->has_position && loaded->position.applied_offset > end) {
         /* Only durable records are applied: the state proves that the log once went further (H9, H18). */
         return ab_error_set(error, AB_CORRUPT,
             "the log ends at offset %" PRIu64 ", but records up to %" PRIu64
             " were acknowledged and applied: restore the log, or remove %s and %s to go on without them",
             end, loaded->position.applied_offset, partition->state_directory, partition->retained_path);
     }
-    if (ab_log_end_offset(partition->log) == 0 && !partition->options.is_replicated) {
+    if (ab_log_end_offset(partition->log) == 0 && !is_replicated) {
         AB_TRY(ab_partition_append_first(partition, error));
         AB_TRY(ab_partition_commit(partition, error));
     }
     AB_TRY(build_spans(partition, loaded, error));
-    if (partition->options.is_replicated && replay_end(partition) > end) {
+    if (is_replicated && !is_wiped && replay_end(partition) > end) {
         /* A span was stored and the tables not yet: rows of records that are gone would be in it twice, or wrong. */
         spans_clear(partition);
         AB_TRY(state_wipe(partition, loaded, "the log ends before what a span has stored", error));
@@ -386,28 +446,91 @@ static ab_err recover_loaded(struct ab_partition *partition, struct loaded *load
         is_foreign = false;
         AB_TRY(replay(partition, loaded, &is_foreign, error));
     }
-    bool has_begun = partition_open_span(partition) != NULL || partition->options.is_replicated;
+    bool has_begun = partition_open_span(partition) != NULL || is_replicated;
+    loaded->is_lost = is_foreign;
     return is_foreign || !has_begun
                ? ab_error_set(error, AB_CORRUPT, "the log and the tables saved aside do not belong together")
                : AB_OK;
 }
 
+static ab_err recover_once(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
+{
+    partition->dedup = ab_dedup_create(AB_DEDUP_PRODUCERS_MAX, AB_DEDUP_SOURCES_MAX, partition->options.memory);
+    AB_TRY(ab_partition_finish_aside(partition, error));
+    AB_TRY(log_open(partition, error));
+    AB_TRY(ab_partition_finish_install(partition, error));
+    AB_TRY(state_open(partition, error));
+    AB_TRY(load_tables(partition, loaded, error));
+    AB_TRY(load_retained(partition, loaded, error));
+    return recover_loaded(partition, loaded, error);
+}
+
+/* What it has says no longer what its state is: among replicas it begins with nothing, and others have it all. */
+static ab_err begin_lost(struct ab_partition *partition, struct loaded *loaded, const char *why, struct ab_error *error)
+{
+    uint64_t until = ab_log_end_offset(partition->log);
+    until = partition->damaged_until > until ? partition->damaged_until : until;
+    until = loaded->position.applied_offset > until ? loaded->position.applied_offset : until;
+    ab_error_log("log is set aside", "partition %u: %s: what was here is fetched from another replica",
+        partition->options.number, why);
+    spans_clear(partition);
+    loaded_fini(loaded);
+    ab_dedup_destroy(partition->dedup);
+    ab_partition_state_close(partition->state);
+    ab_log_close(partition->log);
+    partition->dedup = NULL;
+    partition->state = NULL;
+    partition->log = NULL;
+    AB_TRY(ab_partition_set_aside(partition, until, error));
+    return recover_once(partition, loaded, error);
+}
+
 ab_err ab_partition_recover(struct ab_partition *partition, struct ab_error *error)
 {
     struct loaded loaded = {.partition = partition};
-    partition->dedup = ab_dedup_create(AB_DEDUP_PRODUCERS_MAX, AB_DEDUP_SOURCES_MAX, partition->options.memory);
+    struct ab_error detail = {0};
     AB_TRY(ab_file_make_directory(partition->options.directory, 0700, error));
-    AB_TRY(log_open(partition, error));
-    AB_TRY(state_open(partition, error));
-    ab_err err = load_tables(partition, &loaded, error);
-    if (err == AB_OK) {
-        err = load_retained(partition, &loaded, error);
+    ab_err err = recover_once(partition, &loaded, &detail);
+    if (err != AB_OK && loaded.is_lost && partition->options.is_replicated) {
+        char *why = ab_new_text(detail.text);
+        detail = (struct ab_error){0};
+        err = begin_lost(partition, &loaded, why, &detail);
+        ab_delete(why);
     }
     if (err == AB_OK) {
-        err = recover_loaded(partition, &loaded, error);
+        partition->producers_count = ab_dedup_producers(partition->dedup);
+        partition->sources_count = ab_dedup_sources(partition->dedup);
+    } else if (error != NULL) {
+        *error = detail;
     }
+    loaded_fini(&loaded);
+    return err;
+}
+
+static ab_err reload_locked(struct ab_partition *partition, const struct loaded *loaded, struct ab_error *error)
+{
+    uint64_t start = 0;
+    uint64_t end = 0;
+    spans_clear(partition);
+    AB_TRY(build_spans(partition, loaded, error));
+    position_take(partition, loaded, &start, &end);
+    partition->damaged_until = partition->tables_from;
     partition->producers_count = ab_dedup_producers(partition->dedup);
     partition->sources_count = ab_dedup_sources(partition->dedup);
+    return AB_OK;
+}
+
+ab_err ab_partition_reload(struct ab_partition *partition, struct ab_error *error)
+{
+    struct loaded loaded = {.partition = partition};
+    ab_dedup_destroy(partition->dedup);
+    partition->dedup = ab_dedup_create(AB_DEDUP_PRODUCERS_MAX, AB_DEDUP_SOURCES_MAX, partition->options.memory);
+    ab_err err = load_retained(partition, &loaded, error);
+    ab_lock_take(&partition->lock);
+    if (err == AB_OK) {
+        err = reload_locked(partition, &loaded, error);
+    }
+    ab_lock_give(&partition->lock);
     loaded_fini(&loaded);
     return err;
 }

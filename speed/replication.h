@@ -69,6 +69,7 @@ struct ab_replica_log {
     struct ab_hash128 chain;           /* of the record before end */
     const struct ab_log_epoch *epochs; /* rising; what the log holds */
     size_t epochs_count;
+    uint64_t installed_until; /* what was installed is of records below it, which are committed; 0 = all are here */
 };
 
 /* ---- events ---- */

@@ -91,6 +91,8 @@ static void truncate_to(struct step *step, uint64_t offset)
 static void install(struct step *step, uint64_t leader_start)
 {
     step->replica->install_start = step->log->start;
+    step->replica->install_end = step->log->end;
+    step->replica->install_chain = step->log->chain;
     replica_enter(step, AB_REPLICA_INSTALLING);
     struct ab_replica_action *action = replica_act(step, AB_REPLICA_DO_INSTALL);
     action->node = step->replica->state.leader;
@@ -213,6 +215,25 @@ void follower_on_answer(struct step *step, const struct ab_replica_message *mess
 
 /* ---- what the log says ---- */
 
+static bool is_begun_anew(const struct step *step)
+{
+    const struct ab_replica *replica = step->replica;
+    return step->log->start != replica->install_start || step->log->end != replica->install_end ||
+           !ab_hash128_equal(step->log->chain, replica->install_chain);
+}
+
+/* What was installed was committed. The records that it is of were acknowledged by others, perhaps by this node on a
+ * disk that is lost: until they are here it must not lead. */
+static void on_installed(struct step *step)
+{
+    struct ab_replica *replica = step->replica;
+    if (step->log->installed_until > replica->options.damaged_until) {
+        replica->options.damaged_until = step->log->installed_until;
+    }
+    replica_commit(step, step->log->start);
+    follower_begin(step);
+}
+
 void follower_on_log(struct step *step)
 {
     struct ab_replica *replica = step->replica;
@@ -223,9 +244,8 @@ void follower_on_log(struct step *step)
         }
         break;
     case AB_REPLICA_INSTALLING:
-        if (step->log->start != replica->install_start) {
-            replica_commit(step, step->log->start); /* what was installed was committed */
-            follower_begin(step);
+        if (is_begun_anew(step)) {
+            on_installed(step);
         }
         break;
     case AB_REPLICA_FOLLOWING:

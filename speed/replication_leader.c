@@ -251,6 +251,8 @@ void leader_on_request(struct step *step, const struct ab_replica_message *messa
         break;
     case AB_REPLICA_EPOCH_ANSWER:
     case AB_REPLICA_FETCHED:
+    case AB_REPLICA_INSTALL_ASK: /* the shell's: what it sends is no record */
+    case AB_REPLICA_INSTALL_PART:
         break;
     }
 }

@@ -55,10 +55,12 @@ struct ab_replica {
     int64_t waiting_until_us;
     bool is_copying; /* records are being appended at copy_offset */
     uint64_t copy_offset;
-    uint64_t install_start; /* the log's start when the installation was begun */
-    uint64_t leader_mark;   /* the leader's high watermark as last told in this epoch */
-    uint64_t reported;      /* synced offset as last told */
-    int64_t report_at_us;   /* when to tell it again */
+    uint64_t install_start; /* the log when the installation was begun: its start, its end and what it ends with */
+    uint64_t install_end;
+    struct ab_hash128 install_chain;
+    uint64_t leader_mark; /* the leader's high watermark as last told in this epoch */
+    uint64_t reported;    /* synced offset as last told */
+    int64_t report_at_us; /* when to tell it again */
 
     /* leader */
     uint64_t epoch_start; /* offset of the epoch-start record; UINT64_MAX until it is written */

@@ -1,5 +1,7 @@
 #include "speed/replicator.h"
 
+#include "speed/install.h"
+#include "speed/partition_install.h"
 #include "common/base/file.h"
 #include "common/base/logging.h"
 #include "common/base/random.h"
@@ -34,6 +36,8 @@ struct ab_replicator {
     bool is_copy_refused; /* told at the next tick: not in a loop */
     bool is_leader;       /* as of the last change of role */
     int64_t tick_due_us;
+    struct ab_install install;       /* of this replica, from its leader */
+    struct ab_install_source source; /* for others */
     struct ab_arena scratch;
     struct ab_buffer bytes; /* an answer's records */
     struct ab_buffer payload;
@@ -99,6 +103,8 @@ ab_err ab_replicator_create(
     made->partition = options->partition;
     made->epoch_path = epoch_path;
     made->waiting_end = &made->waiting;
+    made->install.memory = options->memory;
+    made->source.memory = options->memory;
     ab_arena_init(&made->scratch, NULL, 1u << 20);
     const struct ab_replica_options replica = {.partition = ab_partition_number(options->partition),
         .node = options->node,
@@ -149,6 +155,8 @@ void ab_replicator_destroy(struct ab_replicator *replicator)
     }
     waiting_fail(replicator);
     held_drop_all(replicator);
+    ab_install_end(&replicator->install);
+    ab_install_source_fini(&replicator->source);
     ab_replica_destroy(replicator->replica);
     ab_arena_fini(&replicator->scratch);
     ab_buffer_fini(&replicator->bytes);
@@ -278,6 +286,110 @@ static void answer_fetch(struct ab_replicator *replicator, const struct ab_repli
     answer(replicator, &full);
 }
 
+/* ---- a state that goes to another replica, or comes from the leader ---- */
+
+static ab_err offer_make(void *context, struct ab_buffer *out, struct ab_error *error)
+{
+    return ab_partition_offer(context, out, error);
+}
+
+/* Why a question is not answered; AB_REPLICA_OK when it is. */
+static enum ab_replica_status install_refusal(const struct ab_replica_view *view, const struct ab_replica_message *ask)
+{
+    if (ask->leader_epoch < view->epoch) {
+        return AB_REPLICA_FENCED;
+    }
+    if (view->role != AB_REPLICA_LEADING || ask->leader_epoch != view->epoch) {
+        return AB_REPLICA_NOT_LEADER;
+    }
+    bool is_listed = ab_replica_nodes_has(&view->state->replicas, ask->from) ||
+                     ab_replica_nodes_has(&view->state->learners, ask->from);
+    return is_listed ? AB_REPLICA_OK : AB_REPLICA_NOT_LISTED;
+}
+
+static void install_answer(
+    struct ab_replicator *replicator, const struct ab_replica_message *ask, struct ab_request *request)
+{
+    struct ab_replica_view view;
+    struct ab_replica_log log;
+    struct ab_error error = {0};
+    ab_replica_look(replicator->replica, &view);
+    ab_partition_log_view(replicator->partition, &log);
+    struct ab_replica_message part = {.kind = AB_REPLICA_INSTALL_PART,
+        .status = install_refusal(&view, ask),
+        .partition = ab_partition_number(replicator->partition),
+        .from = replicator->options.node,
+        .to = ask->from,
+        .from_incarnation = replicator->options.incarnation,
+        .leader_epoch = view.epoch,
+        .request = ask->request,
+        .log_start = log.start};
+    if (part.status == AB_REPLICA_OK && ab_install_source_answer(&replicator->source, ask, ab_time_monotonic_us(),
+                                            offer_make, replicator->partition, &part, &error) != AB_OK) {
+        ab_warn("state for another replica not made", "node %u: %s", ask->from, error.text);
+        ab_request_drop(request); /* it asks again */
+        return;
+    }
+    ab_buffer_clear(&replicator->payload);
+    ab_replica_message_encode(&part, &replicator->payload);
+    ab_request_reply(request, AB_OK, NULL, ab_buffer_view(&replicator->payload));
+}
+
+static void install_ask(struct ab_replicator *replicator)
+{
+    struct ab_replica_message message;
+    if (ab_install_ask(&replicator->install, ab_time_monotonic_us(), &message)) {
+        message.partition = ab_partition_number(replicator->partition);
+        message.from = replicator->options.node;
+        message.from_incarnation = replicator->options.incarnation;
+        replicator->options.outlets->send(replicator->options.context, &message);
+    }
+}
+
+static void install_begin(struct ab_replicator *replicator, const struct ab_replica_action *action)
+{
+    struct ab_replica_view view;
+    ab_replica_look(replicator->replica, &view);
+    ab_warn("state has to be installed",
+        "partition %u: the log of its leader, node %u, begins at offset %" PRIu64 ", after the end of this one's",
+        ab_partition_number(replicator->partition), action->node, action->offset);
+    ab_install_begin(&replicator->install, action->node, view.epoch, ab_random_id() >> 1);
+    install_ask(replicator);
+}
+
+/* What came is whole: the log begins anew. */
+static void install_take(struct ab_replicator *replicator)
+{
+    struct ab_error error = {0};
+    uint32_t partition = ab_partition_number(replicator->partition);
+    held_drop_all(replicator);
+    ab_err err = ab_partition_install(replicator->partition, ab_buffer_view(&replicator->install.bytes), &error);
+    if (err == AB_AGAIN) {
+        return; /* at the next tick */
+    }
+    if (err == AB_IO) {
+        ab_error_log("state cannot be installed", "partition %u: %s: the process stops", partition, error.text);
+        abort();
+    }
+    if (err != AB_OK) {
+        ab_warn("state not installed", "partition %u: %s: it is asked for again", partition, error.text);
+        ab_install_restart(&replicator->install, ab_time_monotonic_us());
+        return;
+    }
+    ab_install_end(&replicator->install);
+    ab_replicator_written(replicator);
+}
+
+/* What has to be done now of an installation. */
+static void install_go_on(struct ab_replicator *replicator)
+{
+    if (replicator->install.is_whole) {
+        install_take(replicator);
+    } else {
+        install_ask(replicator);
+    }
+}
+
 /* ---- doing what was decided ---- */
 
 static void change_role(struct ab_replicator *replicator, enum ab_replica_role role)
@@ -294,6 +406,12 @@ static void change_role(struct ab_replicator *replicator, enum ab_replica_role r
         ab_partition_forget_uncommitted(replicator->partition);
     }
     replicator->is_leader = is_leader;
+    if (!is_leader) {
+        ab_install_source_fini(&replicator->source);
+    }
+    if (role != AB_REPLICA_INSTALLING) {
+        ab_install_end(&replicator->install);
+    }
 }
 
 static void truncate_log(struct ab_replicator *replicator, uint64_t offset)
@@ -352,10 +470,7 @@ static void act(struct ab_replicator *replicator, const struct ab_replica_action
         start_epoch(replicator, action->epoch);
         break;
     case AB_REPLICA_DO_INSTALL:
-        ab_error_log("this replica cannot catch up",
-            "partition %u: the leader's log begins after its end: bring the "
-            "node in anew, with an empty directory",
-            ab_partition_number(replicator->partition));
+        install_begin(replicator, action);
         break;
     case AB_REPLICA_DO_SEND:
         if (ab_replica_message_is_request(action->message.kind)) {
@@ -392,6 +507,7 @@ static void damage_tend(struct ab_replicator *replicator, uint64_t damaged_until
 {
     bool is_damaged = damaged_until > ab_partition_durable(replicator->partition);
     if (is_damaged || !atomic_load(&replicator->is_damaged)) {
+        atomic_store(&replicator->is_damaged, is_damaged); /* by what was installed */
         return;
     }
     struct ab_error error = {0};
@@ -469,6 +585,8 @@ void ab_replicator_settle(struct ab_replicator *replicator)
             step(replicator, &refused);
         }
         step(replicator, &event);
+        install_go_on(replicator);
+        ab_install_source_tick(&replicator->source, now);
         /* Below the minimum nothing is committed until somebody joins, which may take hours: who waits is told, and
          * takes no room any more from partitions that go on. */
         if (replicator->waiting != NULL && !ab_replica_may_append(replicator->replica)) {
@@ -502,6 +620,10 @@ void ab_replicator_on_request(struct ab_replicator *replicator, struct ab_reques
         ab_request_reply(request, AB_INVALID, "not a request of a replica", ab_bytes_of(NULL, 0));
         return;
     }
+    if (message.kind == AB_REPLICA_INSTALL_ASK) {
+        install_answer(replicator, &message, request);
+        return;
+    }
     struct ab_replica_event event = {.kind = AB_REPLICA_MESSAGE, .message = &message};
     if (message.kind == AB_REPLICA_FETCH && replicator->is_leader) {
         struct ab_hash128 chain;
@@ -527,6 +649,11 @@ void ab_replicator_on_request(struct ab_replicator *replicator, struct ab_reques
 
 void ab_replicator_on_answer(struct ab_replicator *replicator, const struct ab_replica_message *message)
 {
+    if (message->kind == AB_REPLICA_INSTALL_PART) {
+        ab_install_on_part(&replicator->install, message, ab_time_monotonic_us());
+        install_go_on(replicator);
+        return;
+    }
     struct ab_replica_event event = {.kind = AB_REPLICA_MESSAGE, .message = message};
     step(replicator, &event);
 }

@@ -55,6 +55,7 @@ struct ab_replicator_options {
     struct ab_hash128 disk_id;
     uint64_t damaged_until;           /* as in struct ab_replica_options */
     int64_t lag_us_max;               /* the same */
+    struct ab_memory *memory;         /* borrowed: a state on its way to or from another replica; may be NULL */
     atomic_int_fast64_t *progress_us; /* borrowed; set to the monotonic time while it works on something long */
     const struct ab_replicator_outlets *outlets; /* static */
     void *context;

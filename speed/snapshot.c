@@ -110,12 +110,17 @@ static ab_err take_span_locked(struct ab_partition *partition, struct ab_span *s
 
 static ab_err cut_check_locked(const struct ab_partition *partition, uint64_t cut, struct ab_error *error)
 {
+    const struct ab_span *open = partition_open_span(partition);
+    if (open == NULL || partition->is_installing || partition_is_behind(partition)) {
+        return ab_error_set(
+            error, AB_UNAVAILABLE, "partition %u is not whole on this node yet", partition->options.number);
+    }
     if (cut < partition->retired_cut) {
         return ab_error_set(error, AB_STALE,
             "spans up to %" PRIu64 " are gone here, asked for those after %" PRIu64 ": ask with a newer version",
             partition->retired_cut, cut);
     }
-    if (cut >= partition_open_span(partition)->number) {
+    if (cut >= open->number) {
         return ab_error_set(
             error, AB_UNAVAILABLE, "partition %u has not reached cut %" PRIu64, partition->options.number, cut);
     }

@@ -147,6 +147,19 @@ ab_err ab_log_note_durable(struct ab_log *log, struct ab_error *error)
     return ab_log_watermark_set(log, &watermark, error);
 }
 
+ab_err ab_log_note_damage(struct ab_log *log, uint64_t until, struct ab_error *error)
+{
+    if (atomic_load(&log->is_poisoned)) {
+        return ab_log_poisoned(log, error);
+    }
+    if (until <= log->watermark.damaged_until || until <= ab_log_durable_offset(log)) {
+        return AB_OK;
+    }
+    struct ab_watermark watermark = log->watermark;
+    watermark.damaged_until = until;
+    return ab_log_watermark_set(log, &watermark, error);
+}
+
 ab_err ab_log_clear_damage(struct ab_log *log, struct ab_error *error)
 {
     if (log->watermark.damaged_until == 0) {

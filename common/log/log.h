@@ -128,6 +128,11 @@ size_t ab_log_staged_bytes(const struct ab_log *log);
  * durable again and noted. Writer thread. */
 uint64_t ab_log_damaged_until(const struct ab_log *log);
 
+/* Says that records below `until`, or an unknown number of them (UINT64_MAX), were here once and are missing: what the
+ * owner knows from elsewhere. Durable when it returns; less than what is known already changes nothing. AB_NO_SPACE,
+ * AB_IO. Writer thread. */
+AB_MUST_USE ab_err ab_log_note_damage(struct ab_log *log, uint64_t until, struct ab_error *error);
+
 /* Says that nothing is missing any more: the leader of the current epoch has no more than this log. Writer thread. */
 AB_MUST_USE ab_err ab_log_clear_damage(struct ab_log *log, struct ab_error *error);
 

@@ -367,6 +367,24 @@ void ab_partition_state_spans(struct ab_partition_state *state, uint64_t **spans
     *count = found_count;
 }
 
+ab_err ab_partition_state_clear(struct ab_partition_state *state, struct ab_error *error)
+{
+    uint64_t *spans = NULL;
+    size_t count = 0;
+    ab_partition_state_spans(state, &spans, &count);
+    ab_lock_take(&state->change_lock);
+    ab_err err = span_drop_locked(state, AB_STATE_TABLES, error);
+    for (size_t i = 0; i < count && err == AB_OK; i++) {
+        err = span_drop_locked(state, spans[i], error);
+    }
+    if (err == AB_OK) {
+        err = span_create_locked(state, AB_STATE_TABLES, error);
+    }
+    ab_lock_give(&state->change_lock);
+    ab_delete(spans);
+    return err;
+}
+
 /* ---- ingesting ---- */
 
 char *ab_partition_state_stage(struct ab_partition_state *state)

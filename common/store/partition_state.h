@@ -47,6 +47,10 @@ AB_MUST_USE ab_err ab_partition_state_span_create(
 AB_MUST_USE ab_err ab_partition_state_span_drop(
     struct ab_partition_state *state, uint64_t span, struct ab_error *error);
 
+/* Drops everything, the tables first, and begins with no span and empty tables. Readers that hold a snapshot keep
+ * reading it. A crash in between leaves some spans. Nobody may ingest meanwhile. */
+AB_MUST_USE ab_err ab_partition_state_clear(struct ab_partition_state *state, struct ab_error *error);
+
 /* The spans that exist, rising; *spans is freed with ab_delete. */
 void ab_partition_state_spans(struct ab_partition_state *state, uint64_t **spans, size_t *count);
 

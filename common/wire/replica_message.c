@@ -10,7 +10,7 @@
 #define ROOM_BYTES 4096
 
 _Static_assert((int)AB_REPLICA_EPOCH_ASK == (int)ANABRANCH__REPLICA_MESSAGE_KIND__REPLICA_EPOCH_ASK &&
-                   (int)AB_REPLICA_REPORT == (int)ANABRANCH__REPLICA_MESSAGE_KIND__REPLICA_REPORT,
+                   (int)AB_REPLICA_INSTALL_PART == (int)ANABRANCH__REPLICA_MESSAGE_KIND__REPLICA_INSTALL_PART,
     "enum ab_replica_message_kind equals anabranch.ReplicaMessageKind");
 _Static_assert((int)AB_REPLICA_FENCED == (int)ANABRANCH__REPLICA_STATUS__REPLICA_FENCED &&
                    (int)AB_REPLICA_NOT_LISTED == (int)ANABRANCH__REPLICA_STATUS__REPLICA_NOT_LISTED,
@@ -37,6 +37,7 @@ void ab_replica_message_encode(const struct ab_replica_message *message, struct 
     packed.high_watermark = message->high_watermark;
     packed.log_start = message->log_start;
     packed.bytes_max = message->bytes_max;
+    packed.bytes_total = message->bytes_total;
     packed.chain = ab_codec_hash(message->chain, chain);
     ab_buffer_put_u32(out, (uint32_t)protobuf_c_message_get_packed_size(&packed.base));
     ab_codec_pack(&packed.base, out);
@@ -45,16 +46,17 @@ void ab_replica_message_encode(const struct ab_replica_message *message, struct 
 
 static bool is_answer(enum ab_replica_message_kind kind)
 {
-    return kind == AB_REPLICA_EPOCH_ANSWER || kind == AB_REPLICA_FETCHED;
+    return kind == AB_REPLICA_EPOCH_ANSWER || kind == AB_REPLICA_FETCHED || kind == AB_REPLICA_INSTALL_PART;
 }
 
 /* The rules of the header that do not need the hashes. */
 static bool is_acceptable(const struct ab_replica_message *message)
 {
-    bool is_known = message->kind >= AB_REPLICA_EPOCH_ASK && message->kind <= AB_REPLICA_REPORT &&
+    bool is_known = message->kind >= AB_REPLICA_EPOCH_ASK && message->kind <= AB_REPLICA_INSTALL_PART &&
                     message->status >= AB_REPLICA_OK && message->status <= AB_REPLICA_NOT_LISTED;
     bool may_fail = is_answer(message->kind);
-    bool may_bring = message->kind == AB_REPLICA_FETCHED && message->status == AB_REPLICA_OK;
+    bool may_bring = (message->kind == AB_REPLICA_FETCHED || message->kind == AB_REPLICA_INSTALL_PART) &&
+                     message->status == AB_REPLICA_OK;
     return is_known && (may_fail || message->status == AB_REPLICA_OK) && (may_bring || message->records.bytes == 0) &&
            message->from != 0 && message->to != 0 && message->from != message->to;
 }
@@ -84,6 +86,7 @@ ab_err ab_replica_message_decode(struct ab_bytes bytes, struct ab_replica_messag
         .high_watermark = packed->high_watermark,
         .log_start = packed->log_start,
         .bytes_max = packed->bytes_max,
+        .bytes_total = packed->bytes_total,
         .records = ab_reader_bytes(&reader, ab_reader_left(&reader)),
     };
     if (!is_acceptable(&decoded) || !ab_codec_take_hash(packed->from_incarnation, &decoded.from_incarnation) ||

@@ -22,13 +22,15 @@ enum ab_replica_message_kind {
     AB_REPLICA_FETCH = 3,        /* follower: records from `offset` on, please; `chain` is of the record before */
     AB_REPLICA_FETCHED = 4,      /* leader: `records`, whole, from `offset` on; perhaps none */
     AB_REPLICA_REPORT = 5,       /* follower: everything below `durable` is synced; no answer */
+    AB_REPLICA_INSTALL_ASK = 6,  /* follower: your state from byte `offset` on; `chain` is its hash, once known */
+    AB_REPLICA_INSTALL_PART = 7, /* leader: `records` are its bytes from `offset` on, of bytes_total; hash `chain` */
 };
 
 enum ab_replica_status {
     AB_REPLICA_OK = 0,
     AB_REPLICA_FENCED = 1,       /* the asker's epoch is older: `leader_epoch` is the newer one */
     AB_REPLICA_NOT_LEADER = 2,   /* not (yet) leader of that epoch: ask again later */
-    AB_REPLICA_OUT_OF_RANGE = 3, /* the leader's log starts at `log_start` only */
+    AB_REPLICA_OUT_OF_RANGE = 3, /* the leader's log starts at `log_start` only; INSTALL_PART: begin anew */
     AB_REPLICA_DIVERGED = 4,     /* same epoch, other bytes: must not happen */
     AB_REPLICA_NOT_LISTED = 5,   /* the asker is no replica of the partition */
 };
@@ -47,15 +49,17 @@ struct ab_replica_message {
     uint64_t durable;        /* follower's synced offset: FETCH, REPORT */
     uint64_t high_watermark; /* FETCH: as the follower knows it; FETCHED: the leader's */
     uint64_t log_start;      /* answers */
-    uint32_t bytes_max;      /* FETCH */
-    struct ab_hash128 chain; /* FETCH */
-    struct ab_bytes records; /* FETCHED; borrowed */
+    uint32_t bytes_max;      /* FETCH, INSTALL_ASK */
+    uint64_t bytes_total;    /* INSTALL_PART */
+    struct ab_hash128 chain; /* FETCH, INSTALL_ASK, INSTALL_PART */
+    struct ab_bytes records; /* FETCHED, INSTALL_PART; borrowed */
 };
 
 /* True for what a follower sends; a leader's answers are the others. */
 static inline bool ab_replica_message_is_request(enum ab_replica_message_kind kind)
 {
-    return kind == AB_REPLICA_EPOCH_ASK || kind == AB_REPLICA_FETCH || kind == AB_REPLICA_REPORT;
+    return kind == AB_REPLICA_EPOCH_ASK || kind == AB_REPLICA_FETCH || kind == AB_REPLICA_REPORT ||
+           kind == AB_REPLICA_INSTALL_ASK;
 }
 
 /* Appends the encoding. As records come last and have no length of their own, those of a FETCHED message may also be
@@ -64,7 +68,7 @@ void ab_replica_message_encode(const struct ab_replica_message *message, struct 
 
 /* Decodes; the records are borrowed from `bytes`, at any alignment, and whatever they hold. AB_INVALID for malformed
  * bytes, an unknown kind or status, a status other than OK that is no answer's, nodes that are none or the same, and
- * records where none may be: with another kind than FETCHED, or another status than OK. */
+ * records where none may be: with another kind than FETCHED and INSTALL_PART, or another status than OK. */
 AB_MUST_USE ab_err ab_replica_message_decode(struct ab_bytes bytes, struct ab_replica_message *message);
 
 #endif

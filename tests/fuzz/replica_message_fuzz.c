@@ -11,7 +11,8 @@ static bool is_same(const struct ab_replica_message *a, const struct ab_replica_
            ab_hash128_equal(a->from_disk_id, b->from_disk_id) && a->leader_epoch == b->leader_epoch &&
            a->request == b->request && a->epoch == b->epoch && a->offset == b->offset && a->durable == b->durable &&
            a->high_watermark == b->high_watermark && a->log_start == b->log_start && a->bytes_max == b->bytes_max &&
-           ab_hash128_equal(a->chain, b->chain) && ab_bytes_equal(a->records, b->records);
+           a->bytes_total == b->bytes_total && ab_hash128_equal(a->chain, b->chain) &&
+           ab_bytes_equal(a->records, b->records);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)

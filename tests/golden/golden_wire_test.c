@@ -204,6 +204,34 @@ static void test_golden_replica_messages(void **state)
     ab_buffer_fini(&bytes);
 }
 
+static void test_golden_install_messages(void **state)
+{
+    (void)state;
+    struct ab_buffer bytes = {0};
+    for (int kind = AB_REPLICA_INSTALL_ASK; kind <= AB_REPLICA_INSTALL_PART; kind++) {
+        bool is_part = kind == AB_REPLICA_INSTALL_PART;
+        struct ab_replica_message message = {.kind = (enum ab_replica_message_kind)kind,
+            .partition = 12,
+            .from = 1,
+            .to = 300,
+            .from_incarnation = {.low = 1, .high = 2},
+            .leader_epoch = 3,
+            .request = UINT64_C(0xfedcba9876543210),
+            .offset = 1u << 20,
+            .log_start = is_part ? 97 : 0,
+            .bytes_max = is_part ? 0 : 1u << 20,
+            .bytes_total = is_part ? UINT64_C(1) << 33 : 0,
+            .chain = {.low = 5, .high = 6},
+            .records = ab_bytes_of_text(is_part ? "tables" : "")};
+        struct ab_buffer encoded = {0};
+        ab_replica_message_encode(&message, &encoded);
+        ab_buffer_put_blob(&bytes, ab_buffer_view(&encoded));
+        ab_buffer_fini(&encoded);
+    }
+    golden_expect("install_messages.bin", ab_buffer_view(&bytes));
+    ab_buffer_fini(&bytes);
+}
+
 static void test_golden_keys(void **state)
 {
     (void)state;
@@ -227,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_golden_envelope),
         cmocka_unit_test(test_golden_payloads),
         cmocka_unit_test(test_golden_replica_messages),
+        cmocka_unit_test(test_golden_install_messages),
         cmocka_unit_test(test_golden_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,6 +44,7 @@ void replicas_node_start(struct replicas *replicas, struct replicas_node *node)
     const struct ab_engine_replication replication = {.node = node->number,
         .incarnation = ab_membership_incarnation(node->membership),
         .disk_id = ab_membership_disk_id(node->membership),
+        .was_here = ab_membership_was_here(node->membership),
         .outlets = &ab_membership_outlets,
         .context = node->membership};
     struct ab_engine_options options = {.directory = node->directory,
@@ -52,7 +53,7 @@ void replicas_node_start(struct replicas *replicas, struct replicas_node *node)
         .query_threads = 1,
         .memory_bytes = 128u << 20,
         .flush_interval_us = 200 * AB_US_PER_MS,
-        .segment_bytes = 1 << 20,
+        .segment_bytes = replicas->segment_bytes,
         .disk_watermark_percent = 99,
         .catalog = ab_buffer_view(&replicas->catalog),
         .replication = &replication};
@@ -217,8 +218,14 @@ void replicas_wait_in_sync(struct replicas *replicas, uint32_t count)
 
 int replicas_setup(void **state)
 {
+    return replicas_setup_segments(state, 1 << 20);
+}
+
+int replicas_setup_segments(void **state, uint64_t segment_bytes)
+{
     struct ab_error error = {0};
     struct replicas *replicas = ab_new(struct replicas);
+    replicas->segment_bytes = segment_bytes;
     assert_ok(ab_crypto_init(&error));
     replicas->directory = scratch_make();
     replicas->node_keys = keys_new();

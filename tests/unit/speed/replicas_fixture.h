@@ -30,6 +30,7 @@ struct replicas {
     struct ab_wire_keys client_keys; /* an operator's */
     struct ab_wire *client_wire;
     struct ab_buffer catalog;
+    uint64_t segment_bytes;               /* of logs */
     struct ab_coordination *coordination; /* the test's own session: it plays the controller */
     struct replicas_node nodes[REPLICAS_NODES];
     struct engine_fixture blocks; /* only its sequences */
@@ -38,6 +39,7 @@ struct replicas {
 
 /* Makes keys, directories and nodes; every node is in sync, node p mod 3 + 1 leads partition p. For cmocka. */
 int replicas_setup(void **state);
+int replicas_setup_segments(void **state, uint64_t segment_bytes);
 int replicas_teardown(void **state);
 
 /* A session with the coordination directory. */

@@ -32,7 +32,9 @@ struct rig_options {
     uint32_t number;
     uint32_t partitions_count; /* 0 = 1 */
     size_t partials_bytes;     /* 0 = 64 MiB */
+    uint64_t segment_bytes;    /* 0 = 1 MiB */
     bool is_replicated;
+    bool was_here;
     ab_partition_wake_fn on_flush_wanted;
     void *context;
 };

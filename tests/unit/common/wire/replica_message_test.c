@@ -18,6 +18,7 @@ static struct ab_replica_message full_message(void)
         .high_watermark = UINT64_MAX - 5,
         .log_start = UINT64_MAX - 6,
         .bytes_max = UINT32_MAX,
+        .bytes_total = UINT64_MAX - 7,
         .chain = {.low = 5, .high = 6},
         .records = bytes_of("two records")};
 }
@@ -33,7 +34,7 @@ static void expect_same(const struct ab_replica_message *a, const struct ab_repl
     assert_true(ab_hash128_equal(a->chain, b->chain));
     assert_true(a->leader_epoch == b->leader_epoch && a->request == b->request && a->epoch == b->epoch);
     assert_true(a->offset == b->offset && a->durable == b->durable && a->high_watermark == b->high_watermark);
-    assert_true(a->log_start == b->log_start);
+    assert_true(a->log_start == b->log_start && a->bytes_total == b->bytes_total);
     assert_true(ab_bytes_equal(a->records, b->records));
 }
 
@@ -45,7 +46,10 @@ static void test_replica_message_decode_gives_back_what_was_encoded(void **state
         {.kind = AB_REPLICA_FETCH, .from = 2, .to = 1, .offset = 7, .chain = {.low = 1}},
         {.kind = AB_REPLICA_FETCHED, .from = 1, .to = 2},
         {.kind = AB_REPLICA_FETCHED, .status = AB_REPLICA_NOT_LISTED, .from = 1, .to = 2},
-        {.kind = AB_REPLICA_REPORT, .from = 1, .to = 2, .durable = 1}};
+        {.kind = AB_REPLICA_REPORT, .from = 1, .to = 2, .durable = 1},
+        {.kind = AB_REPLICA_INSTALL_ASK, .from = 2, .to = 1, .offset = 1u << 20, .bytes_max = 9, .chain = {.low = 1}},
+        {.kind = AB_REPLICA_INSTALL_PART, .from = 1, .to = 2, .bytes_total = 3, .records = bytes_of("abc")},
+        {.kind = AB_REPLICA_INSTALL_PART, .status = AB_REPLICA_OUT_OF_RANGE, .from = 1, .to = 2}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct ab_buffer bytes = {0};
         struct ab_replica_message decoded;
@@ -112,7 +116,7 @@ static void no_kind(struct ab_replica_message *message)
 }
 static void unknown_kind(struct ab_replica_message *message)
 {
-    message->kind = (enum ab_replica_message_kind)6;
+    message->kind = (enum ab_replica_message_kind)8;
 }
 static void negative_kind(struct ab_replica_message *message)
 {
@@ -147,6 +151,21 @@ static void records_of_a_report(struct ab_replica_message *message)
     message->kind = AB_REPLICA_REPORT;
     message->records = bytes_of("x");
 }
+static void records_of_a_question(struct ab_replica_message *message)
+{
+    message->kind = AB_REPLICA_INSTALL_ASK;
+}
+static void status_of_a_question(struct ab_replica_message *message)
+{
+    message->records.bytes = 0;
+    message->kind = AB_REPLICA_INSTALL_ASK;
+    message->status = AB_REPLICA_NOT_LISTED;
+}
+static void part_of_a_refusal(struct ab_replica_message *message)
+{
+    message->kind = AB_REPLICA_INSTALL_PART;
+    message->status = AB_REPLICA_OUT_OF_RANGE;
+}
 static void records_of_an_epoch(struct ab_replica_message *message)
 {
     message->kind = AB_REPLICA_EPOCH_ANSWER;
@@ -169,7 +188,8 @@ static void test_replica_message_decode_refuses_each_broken_rule(void **state)
     (void)state;
     static void (*const changes[])(struct ab_replica_message *) = {no_kind, unknown_kind, negative_kind, unknown_status,
         negative_status, status_of_a_request, records_of_a_refusal, records_of_a_request, records_of_a_report,
-        records_of_an_epoch, from_nobody, to_nobody, to_itself};
+        records_of_an_epoch, records_of_a_question, status_of_a_question, part_of_a_refusal, from_nobody, to_nobody,
+        to_itself};
     assert_ok(decode_changed(nothing));
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         if (decode_changed(changes[i]) != AB_INVALID) {
