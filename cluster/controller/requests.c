@@ -158,6 +158,7 @@ static const struct verb_row {
     [AB_VERB_JOB_SHOW] = {verb_job_show, false, true, true},
     [AB_VERB_JOB_PROGRESS] = {verb_job_progress, false, true, true},
     [AB_VERB_APPLY] = {ab_verb_apply, true, true, false},
+    [AB_VERB_NODE_CHANGE] = {ab_verb_node_change, false, true, false},
     [AB_VERB_JOB_BEGIN] = {ab_verb_job_begin, true, true, true},
     [AB_VERB_JOB_PUBLISH] = {ab_verb_job_publish, true, true, true},
 };

@@ -41,7 +41,8 @@ static const char *const allowed[AB_VERB_COUNT] = {/* producer, query, node, bat
     [AB_VERB_JOB_PUBLISH] = "..nb.",
     [AB_VERB_SHUTDOWN] = "..n.o",
     [AB_VERB_LOG_STATE] = "..nb.",
-    [AB_VERB_REPLICATE] = "..n.."};
+    [AB_VERB_REPLICATE] = "..n..",
+    [AB_VERB_NODE_CHANGE] = "..n.o"};
 
 static bool is_allowed(enum ab_role role, int verb)
 {
