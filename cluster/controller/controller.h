@@ -228,9 +228,6 @@ void ab_retire(struct ab_controller *controller, bool may_trim);
 
 /* ---- requests.c ---- */
 
-/* AB_UNSUPPORTED for clusters of several nodes whose jobs are not built yet. */
-AB_MUST_USE ab_err ab_jobs_allowed(struct ab_controller *controller, struct ab_error *error);
-
 /* Called by the server's network thread: queues the request. */
 void ab_controller_on_request(struct ab_request *request, void *context);
 /* The two threads that answer. */

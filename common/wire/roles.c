@@ -25,7 +25,7 @@ static const struct role_row roles[] = {
     [AB_ROLE_QUERY] = {"query", QUERY_VERBS},
     [AB_ROLE_NODE] = {"node", BIT(PING) | BIT(STATUS) | BIT(CUT) | BIT(DIGEST) | BIT(RETIRE) | BIT(STATE_QUERY) |
                                   BIT(SHUTDOWN) | BIT(LOG_STATE) | BIT(CATALOG) | BIT(SOURCE_MARKS) | BIT(REPLICATE) |
-                                  FORWARDED_VERBS},
+                                  BIT(QUERY) | FORWARDED_VERBS},
     [AB_ROLE_BATCH] = {"batch", BIT(PING) | BIT(STATUS) | BIT(DIGEST) | BIT(JOB_BEGIN) | BIT(JOB_PROGRESS) |
                                     BIT(JOB_PUBLISH) | BIT(LOG_STATE) | BIT(CATALOG)},
     [AB_ROLE_OPERATOR] = {"operator", PRODUCER_VERBS | QUERY_VERBS | BIT(STATUS) | BIT(APPLY) | BIT(JOB_SUBMIT) |
