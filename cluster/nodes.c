@@ -42,6 +42,60 @@ static bool port_decode(const struct ab_json *entry, const char *key, uint16_t *
     return number >= 1 && number <= UINT16_MAX;
 }
 
+bool ab_nodes_has(const struct ab_nodes *nodes, uint32_t node)
+{
+    return node >= 1 && node <= nodes->count && !nodes->is_removed[node - 1];
+}
+
+uint32_t ab_nodes_present(const struct ab_nodes *nodes)
+{
+    uint32_t count = 0;
+    for (uint32_t node = 1; node <= nodes->count; node++) {
+        count += ab_nodes_has(nodes, node);
+    }
+    return count;
+}
+
+ab_err ab_nodes_number_take(struct ab_nodes *nodes, uint32_t *node, struct ab_error *error)
+{
+    uint32_t taken = nodes->adding > 0 ? nodes->adding : 1;
+    while (nodes->adding == 0 && taken <= nodes->count && !nodes->is_removed[taken - 1]) {
+        taken++;
+    }
+    if (taken > AB_NODES_MAX) {
+        return ab_error_set(error, AB_FULL,
+            "there are %u nodes, as many as a cluster on one machine may have: more would only share its processors",
+            AB_NODES_MAX);
+    }
+    nodes->count = taken > nodes->count ? taken : nodes->count;
+    nodes->is_removed[taken - 1] = false;
+    nodes->adding = taken;
+    *node = taken;
+    return AB_OK;
+}
+
+void ab_nodes_number_give(struct ab_nodes *nodes, uint32_t node)
+{
+    nodes->is_removed[node - 1] = true;
+    nodes->adding = nodes->adding == node ? 0 : nodes->adding;
+    while (nodes->count > 0 && nodes->is_removed[nodes->count - 1]) {
+        nodes->is_removed[--nodes->count] = false;
+    }
+}
+
+/* Numbers that are none, or the highest, are refused. */
+static bool removed_decode(const struct ab_json *list, struct ab_nodes *nodes)
+{
+    for (size_t i = 0; i < ab_json_count(list); i++) {
+        int64_t node = ab_json_integer_or(ab_json_at(list, i), 0);
+        if (node < 1 || node >= nodes->count || nodes->is_removed[node - 1]) {
+            return false;
+        }
+        nodes->is_removed[node - 1] = true;
+    }
+    return true;
+}
+
 static bool nodes_decode(const struct ab_json *json, struct ab_nodes *nodes)
 {
     const struct ab_json *servers = ab_json_get(json, "zookeeper");
@@ -61,7 +115,10 @@ static bool nodes_decode(const struct ab_json *json, struct ab_nodes *nodes)
     nodes->identity.partitions_count = (uint32_t)partitions;
     nodes->count = (uint32_t)count;
     nodes->zookeepers_count = (uint32_t)servers_count;
-    return is_right;
+    is_right = is_right && removed_decode(ab_json_get(json, "removed"), nodes);
+    int64_t adding = ab_json_integer_or(ab_json_get(json, "adding"), 0);
+    nodes->adding = (uint32_t)adding;
+    return is_right && adding >= 0 && adding <= count && (adding == 0 || ab_nodes_has(nodes, nodes->adding));
 }
 
 ab_err ab_nodes_read(const char *directory, struct ab_nodes *nodes, struct ab_error *error)
@@ -83,7 +140,7 @@ ab_err ab_nodes_read(const char *directory, struct ab_nodes *nodes, struct ab_er
     return AB_OK;
 }
 
-static ab_err nodes_write(const char *directory, const struct ab_nodes *nodes, struct ab_error *error)
+ab_err ab_nodes_write(const char *directory, const struct ab_nodes *nodes, struct ab_error *error)
 {
     char id[33];
     struct ab_json *json = ab_json_object();
@@ -101,6 +158,14 @@ static ab_err nodes_write(const char *directory, const struct ab_nodes *nodes, s
         ab_json_append(servers, entry);
     }
     ab_json_set(json, "zookeeper", servers);
+    struct ab_json *removed = ab_json_array();
+    for (uint32_t node = 1; node <= nodes->count; node++) {
+        if (!ab_nodes_has(nodes, node)) {
+            ab_json_append(removed, ab_json_integer(node));
+        }
+    }
+    ab_json_set(json, "removed", removed);
+    ab_json_set(json, "adding", ab_json_integer(nodes->adding));
     char *path = ab_layout_path(directory, NODES_FILE);
     ab_err err = ab_layout_json_write(path, json, error);
     ab_delete(path);
@@ -164,7 +229,7 @@ ab_err ab_nodes_create(const char *directory, const struct ab_nodes_create_optio
     ab_crypto_random(made.identity.cluster_id, sizeof made.identity.cluster_id);
     AB_TRY(ports_choose(&made, error));
     AB_TRY(ab_file_make_directory(directory, 0700, error));
-    AB_TRY(nodes_write(directory, &made, error));
+    AB_TRY(ab_nodes_write(directory, &made, error));
     *nodes = made;
     return AB_OK;
 }
@@ -292,7 +357,9 @@ ab_err ab_nodes_complete(const char *directory, const struct ab_nodes *nodes, st
     AB_TRY(folder_make(directory, "zookeeper", error));
     AB_TRY(credential_complete(directory, error));
     for (uint32_t node = 1; node <= nodes->count; node++) {
-        AB_TRY(node_complete(directory, nodes, node, error));
+        if (ab_nodes_has(nodes, node)) {
+            AB_TRY(node_complete(directory, nodes, node, error));
+        }
     }
     return AB_OK;
 }
@@ -339,11 +406,12 @@ static uint32_t threads_share(uint32_t threads, uint32_t count)
 
 void ab_nodes_config_share(const struct ab_nodes *nodes, struct ab_config *config)
 {
-    config->memory_bytes.speed = memory_share(config->memory_bytes.speed, nodes->count);
-    config->memory_bytes.serving = memory_share(config->memory_bytes.serving, nodes->count);
-    config->memory_bytes.batch = memory_share(config->memory_bytes.batch, nodes->count);
-    config->workers = threads_share(config->workers, nodes->count);
-    config->query_threads = threads_share(config->query_threads, nodes->count);
+    uint32_t count = ab_nodes_present(nodes);
+    config->memory_bytes.speed = memory_share(config->memory_bytes.speed, count);
+    config->memory_bytes.serving = memory_share(config->memory_bytes.serving, count);
+    config->memory_bytes.batch = memory_share(config->memory_bytes.batch, count);
+    config->workers = threads_share(config->workers, count);
+    config->query_threads = threads_share(config->query_threads, count);
     config->cluster.session_timeout_ms = AB_NODES_SESSION_TIMEOUT_MS;
 }
 
@@ -402,7 +470,7 @@ ab_err ab_nodes_session_open(const char *directory, const struct ab_nodes *nodes
     return err;
 }
 
-static struct ab_json *settings_encode(const struct ab_nodes *nodes)
+static struct ab_json *settings_encode(const struct ab_nodes *nodes, uint32_t count)
 {
     char id[33];
     struct ab_json *json = ab_json_object();
@@ -412,20 +480,33 @@ static struct ab_json *settings_encode(const struct ab_nodes *nodes)
     ab_json_set(json, "partitions", ab_json_integer(nodes->identity.partitions_count));
     ab_json_set(json, "replicas", ab_json_integer(AB_NODES_REPLICAS));
     ab_json_set(json, "min_isr", ab_json_integer(AB_NODES_MIN_ISR));
-    ab_json_set(json, "nodes", ab_json_integer(nodes->count));
+    ab_json_set(json, "nodes", ab_json_integer(count));
     return json;
+}
+
+/* How many nodes a stored text says that the cluster began with; 0. */
+static uint32_t founders_read(struct ab_bytes text)
+{
+    struct ab_json *json = NULL;
+    int64_t count = 0;
+    if (ab_json_parse(text, &json, NULL) == AB_OK) {
+        count = ab_json_integer_or(ab_json_get(json, "nodes"), 0);
+    }
+    ab_json_destroy(json);
+    return count < AB_NODES_REPLICAS || count > UINT32_MAX ? 0 : (uint32_t)count;
 }
 
 ab_err ab_nodes_settle(const struct ab_nodes *nodes, struct ab_coordination *coordination, struct ab_error *error)
 {
     struct ab_buffer wanted;
     struct ab_buffer found;
-    struct ab_json *json = settings_encode(nodes);
     ab_buffer_init(&wanted, NULL, 0);
     ab_buffer_init(&found, NULL, AB_COORDINATION_VALUE_BYTES_MAX);
+    ab_err err = ab_coordination_get(coordination, "/cluster", &found, NULL, NULL);
+    struct ab_json *json =
+        settings_encode(nodes, err == AB_OK ? founders_read(ab_buffer_view(&found)) : ab_nodes_present(nodes));
     ab_json_write(json, 0, &wanted);
     ab_json_destroy(json);
-    ab_err err = ab_coordination_get(coordination, "/cluster", &found, NULL, NULL);
     if (err == AB_NOT_FOUND) {
         err = ab_coordination_create(coordination, "/cluster", ab_buffer_view(&wanted), false, error);
     } else if (err != AB_OK) {

@@ -1,7 +1,9 @@
 /* nodes: a cluster of several nodes on one machine: what lies where in its directory, and how it is made.
  *
  *   nodes.json            {"format":1,"cluster_id":"<32 hex>","partitions":P,"nodes":N,
- *                         "zookeeper":[{"client":port,"peer":port,"election":port}, ...]}; written first: a directory
+ *                         "zookeeper":[{"client":port,"peer":port,"election":port}, ...],"removed":[2],"adding":4};
+ *                         nodes are numbered from 1 to N but for those that were removed; a node that is being added
+ *                         has its directory, and perhaps no partitions yet. Written first: a directory
  *                         with it is ours, and all else is made when missing, so a crash while making it is mended by
  *                         the next `up`
  *   node-1 ... node-N/    each a directory as layout.h has it, with the section `cluster` in its configuration; all
@@ -42,7 +44,9 @@ struct ab_nodes_ports {
 /* What nodes.json says. */
 struct ab_nodes {
     struct ab_cluster_identity identity;
-    uint32_t count;
+    uint32_t count;                /* the highest number */
+    bool is_removed[AB_NODES_MAX]; /* by number - 1; never the highest */
+    uint32_t adding;               /* `node add` did not come to its end; 0 = none */
     struct ab_nodes_ports zookeepers[AB_ZOOKEEPER_SERVERS_MAX];
     uint32_t zookeepers_count;
 };
@@ -52,6 +56,22 @@ bool ab_nodes_is(const char *directory);
 
 /* Reads nodes.json. AB_NOT_FOUND, AB_CORRUPT, AB_UNSUPPORTED for a newer format. */
 AB_MUST_USE ab_err ab_nodes_read(const char *directory, struct ab_nodes *nodes, struct ab_error *error);
+
+/* Writes it anew. */
+AB_MUST_USE ab_err ab_nodes_write(const char *directory, const struct ab_nodes *nodes, struct ab_error *error);
+
+/* True for the number of a node that the cluster has. */
+bool ab_nodes_has(const struct ab_nodes *nodes, uint32_t node);
+
+/* How many nodes it has. */
+uint32_t ab_nodes_present(const struct ab_nodes *nodes);
+
+/* Takes the lowest free number for a node that is being added, or the one that is already: AB_FULL when there are
+ * AB_NODES_MAX. In memory only. */
+AB_MUST_USE ab_err ab_nodes_number_take(struct ab_nodes *nodes, uint32_t *node, struct ab_error *error);
+
+/* Gives a node's number back. In memory only. */
+void ab_nodes_number_give(struct ab_nodes *nodes, uint32_t node);
 
 struct ab_nodes_create_options {
     uint32_t partitions_count;
@@ -93,7 +113,7 @@ AB_MUST_USE ab_err ab_nodes_session_open(const char *directory, const struct ab_
     struct ab_coordination **session, struct ab_error *error);
 
 /* Writes /cluster {"format":1,"cluster":"<32 hex>","partitions":P,"replicas":R,"min_isr":M,"nodes":N}, or finds that it
- * says the same: AB_MISMATCH, AB_CORRUPT. */
+ * says the same, but for N, which is how many it began with: AB_MISMATCH, AB_CORRUPT. */
 AB_MUST_USE ab_err ab_nodes_settle(
     const struct ab_nodes *nodes, struct ab_coordination *coordination, struct ab_error *error);
 

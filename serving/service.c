@@ -1,5 +1,6 @@
 #include "serving/service.h"
 
+#include "serving/elsewhere.h"
 #include "serving/execute.h"
 
 #include "common/base/histogram.h"
@@ -206,15 +207,46 @@ static void ping_answer(struct ab_executor *executor, struct ab_request *request
     ab_request_reply(request, err, err == AB_OK ? NULL : error.text, (struct ab_bytes){0});
 }
 
-static void query_answer(struct ab_service *service, struct ab_executor *executor, struct ab_request *request,
-    struct ab_arena *arena, struct ab_buffer *reply)
+/* What a query thread works with. */
+struct query_tools {
+    struct ab_executor *executor;   /* owned */
+    struct ab_elsewhere *elsewhere; /* owned */
+    struct ab_arena arena;
+    struct ab_buffer reply;
+};
+
+/* The answer of another node to a query that this one has not the version for; what was wrong here, when there is none.
+ */
+static ab_err query_hand_on(struct ab_service *service, struct query_tools *tools, const struct ab_request *request,
+    ab_err err, struct ab_error *error)
 {
+    struct ab_error attempt = {0};
+    struct ab_snapshot *snapshot = ab_snapshot_source_current(service->source);
+    ab_buffer_clear(&tools->reply);
+    ab_err theirs = snapshot->leaders.is_single
+                        ? AB_UNAVAILABLE
+                        : ab_elsewhere_query(tools->elsewhere, &snapshot->leaders, request->payload,
+                              request_deadline(request), &tools->reply, &attempt);
+    ab_snapshot_release(snapshot);
+    if (theirs == AB_UNAVAILABLE) {
+        return err;
+    }
+    *error = attempt;
+    return theirs;
+}
+
+static void query_answer(struct ab_service *service, struct query_tools *tools, struct ab_request *request)
+{
+    struct ab_buffer *reply = &tools->reply;
     struct ab_wire_query query = {0};
     struct ab_error error = {0};
     ab_buffer_clear(reply);
-    ab_err err = ab_wire_query_decode(request->payload, arena, &query);
+    ab_err err = ab_wire_query_decode(request->payload, &tools->arena, &query);
     if (err == AB_OK) {
-        err = ab_executor_query(executor, &query, request_deadline(request), reply, &error);
+        err = ab_executor_query(tools->executor, &query, request_deadline(request), reply, &error);
+        if (err == AB_CORRUPT && request->role != AB_ROLE_NODE) { /* a node has handed it on already */
+            err = query_hand_on(service, tools, request, err, &error);
+        }
     } else {
         (void)ab_error_set(&error, err, "the query message is malformed");
     }
@@ -225,31 +257,32 @@ static void query_answer(struct ab_service *service, struct ab_executor *executo
     ab_histogram_add(&service->latency_us, took_us < 0 ? 0 : (uint64_t)took_us);
     service->failed_count += err != AB_OK;
     ab_lock_give(&service->statistics_lock);
-    ab_arena_reset(arena);
+    ab_arena_reset(&tools->arena);
 }
 
 static void query_thread(void *context)
 {
     struct ab_service *service = context;
-    struct ab_executor *executor = ab_executor_create(service->node->wire, service->source, &service->memory);
-    struct ab_arena arena = {0};
-    struct ab_buffer reply = {.memory = &service->memory, .bytes_max = AB_WIRE_MESSAGE_BYTES_MAX};
-    ab_arena_init(&arena, &service->memory, 0);
+    struct query_tools tools = {.executor = ab_executor_create(service->node->wire, service->source, &service->memory),
+        .elsewhere = ab_elsewhere_create(service->node->wire, service->node->config.cluster.node),
+        .reply = {.memory = &service->memory, .bytes_max = AB_WIRE_MESSAGE_BYTES_MAX}};
+    ab_arena_init(&tools.arena, &service->memory, 0);
     void *item = NULL;
     while (ab_queue_take(service->queue, &item, 1, -1) == 1) {
         struct ab_request *request = item;
         if (request->envelope.verb == AB_VERB_PING) {
-            ping_answer(executor, request);
+            ping_answer(tools.executor, request);
         } else if (request->envelope.verb == AB_VERB_CATALOG) {
             ab_snapshot_source_refresh(service->source); /* who has just applied a catalog is to find it */
             reply_catalog(service, request);
         } else {
-            query_answer(service, executor, request, &arena, &reply);
+            query_answer(service, &tools, request);
         }
     }
-    ab_buffer_fini(&reply);
-    ab_arena_fini(&arena);
-    ab_executor_destroy(executor);
+    ab_buffer_fini(&tools.reply);
+    ab_arena_fini(&tools.arena);
+    ab_elsewhere_destroy(tools.elsewhere);
+    ab_executor_destroy(tools.executor);
 }
 
 /* ---- life ---- */

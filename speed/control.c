@@ -94,6 +94,7 @@ static struct ab_json *control_json(const struct ab_control *control)
     struct ab_json *json = ab_json_object();
     struct ab_json *list = ab_json_array();
     struct ab_json *led = ab_json_array(); /* who asks for marks has to know which partitions have answered */
+    struct ab_slots *slots = control->engine->slots;
     bool is_marks = control->verb == AB_VERB_SOURCE_MARKS;
     if (!is_marks) {
         ab_json_set(json, "cut", ab_json_integer((int64_t)control->cut));
@@ -102,11 +103,13 @@ static struct ab_json *control_json(const struct ab_control *control)
         if (control->parts[p].is_elsewhere) {
             continue;
         }
-        if (is_marks && control->engine->replicators != NULL) {
+        if (is_marks && control->engine->is_replicated) {
             ab_json_append(led, ab_json_integer(p));
         }
-        if (control->verb == AB_VERB_CUT) {
-            ab_json_append(list, cut_part_json(control, control->engine->partitions[p]));
+        struct ab_partition *partition = control->verb == AB_VERB_CUT ? ab_slots_acquire(slots, p) : NULL;
+        if (partition != NULL) { /* else it has gone elsewhere since */
+            ab_json_append(list, cut_part_json(control, partition));
+            ab_slots_release(slots, p);
         } else if (is_marks && control->parts[p].has_mark) {
             ab_json_append(list, mark_json(p, &control->parts[p].mark));
         }
@@ -116,7 +119,7 @@ static struct ab_json *control_json(const struct ab_control *control)
     } else {
         ab_json_set(json, is_marks ? "marks" : "partitions", list);
     }
-    if (is_marks && control->engine->replicators != NULL) {
+    if (is_marks && control->engine->is_replicated) {
         ab_json_set(json, "partitions", led);
     } else {
         ab_json_destroy(led);
@@ -392,4 +395,10 @@ void ab_control_run(struct ab_control *control, struct ab_partition *partition, 
     } else if (!is_later) {
         part_done(part);
     }
+}
+
+void ab_control_run_elsewhere(struct ab_control *control, uint32_t partition)
+{
+    control->parts[partition].is_elsewhere = true;
+    part_done(&control->parts[partition]);
 }

@@ -172,6 +172,7 @@ static ab_err membership_start(struct daemon *daemon, struct ab_error *error)
         .on_input = ab_engine_on_input,
         .on_over = ab_engine_ask_to_stop,
         .damaged = ab_engine_damaged,
+        .holds = ab_engine_holds,
         .context = daemon->engine};
     return ab_membership_start(daemon->membership, &start, error);
 }

@@ -177,7 +177,11 @@ ab_err ab_report_dead_letters(
         ab_letters_init(&scan.letters, (size_t)limit, &engine->queries);
         ab_arena_init(&scan.arena, &engine->queries, 0);
         for (uint32_t p = 0; p < engine->options.partitions_count && err == AB_OK; p++) {
-            err = partition_scan(&scan, engine->partitions[p], error);
+            struct ab_partition *partition = ab_slots_acquire(engine->slots, p);
+            if (partition != NULL) {
+                err = partition_scan(&scan, partition, error);
+                ab_slots_release(engine->slots, p);
+            }
         }
         if (err == AB_OK) {
             ab_letters_write(&scan.letters, out);

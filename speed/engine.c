@@ -16,13 +16,13 @@ static uint32_t flush_threads(const struct ab_engine *engine)
     return half == 0 ? 1 : half;
 }
 
-static ab_err replicator_create(
-    struct ab_engine *engine, uint32_t partition, const char *directory, struct ab_error *error)
+static ab_err replicator_create(struct ab_engine *engine, struct ab_partition *partition, const char *directory,
+    struct ab_replicator **replicator, struct ab_error *error)
 {
     const struct ab_engine_replication *replication = &engine->replication;
     struct ab_partition_report report;
-    ab_partition_report(engine->partitions[partition], &report);
-    const struct ab_replicator_options options = {.partition = engine->partitions[partition],
+    ab_partition_report(partition, &report);
+    const struct ab_replicator_options options = {.partition = partition,
         .directory = directory,
         .node = replication->node,
         .incarnation = replication->incarnation,
@@ -30,37 +30,59 @@ static ab_err replicator_create(
         .damaged_until = report.damaged_until,
         .lag_us_max = replication->lag_us_max,
         .memory = &engine->memory,
-        .progress_us = &engine->progress_us[partition % engine->options.workers],
+        .progress_us = &engine->progress_us[ab_partition_number(partition) % engine->options.workers],
         .outlets = replication->outlets,
         .context = replication->context};
-    return ab_replicator_create(&options, &engine->replicators[partition], error);
+    return ab_replicator_create(&options, replicator, error);
 }
 
-static ab_err partitions_open(struct ab_engine *engine, const struct ab_served_catalog *initial, struct ab_error *error)
+ab_err ab_engine_slot_open(struct ab_engine *engine, uint32_t partition, bool was_here, struct ab_error *error)
+{
+    struct ab_partition *opened = NULL;
+    struct ab_replicator *replicator = NULL;
+    char *directory = ab_slots_directory(engine->options.directory, partition);
+    struct ab_partition_options options = {.directory = directory,
+        .number = partition,
+        .partitions_count = engine->options.partitions_count,
+        .leader_epoch = 1,
+        .is_replicated = engine->is_replicated,
+        .was_here = was_here,
+        .segment_bytes = engine->options.segment_bytes,
+        .cache = engine->cache,
+        .memory = &engine->memory,
+        .partials = &engine->partials,
+        .catalogs = engine->catalogs,
+        .initial = engine->initial,
+        .on_flush_wanted = ab_flusher_want,
+        .context = engine->flusher};
+    memcpy(options.cluster_id, engine->options.cluster_id, sizeof(options.cluster_id));
+    ab_err err = ab_partition_open(&options, &opened, error);
+    if (err == AB_OK && options.is_replicated) {
+        err = replicator_create(engine, opened, directory, &replicator, error);
+    }
+    ab_delete(directory);
+    if (err != AB_OK) {
+        ab_partition_close(opened);
+        return err;
+    }
+    ab_slots_put(engine->slots, partition, opened, replicator);
+    return AB_OK;
+}
+
+/* Of several replicas those that are there: which others belong here, the coordination service says later. */
+static ab_err partitions_open(struct ab_engine *engine, struct ab_error *error)
 {
     for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
-        char *directory = ab_new_format("%s/partition-%u", engine->options.directory, p);
-        struct ab_partition_options options = {.directory = directory,
-            .number = p,
-            .partitions_count = engine->options.partitions_count,
-            .leader_epoch = 1,
-            .is_replicated = engine->options.replication != NULL,
-            .was_here = engine->options.replication != NULL && engine->replication.was_here,
-            .segment_bytes = engine->options.segment_bytes,
-            .cache = engine->cache,
-            .memory = &engine->memory,
-            .partials = &engine->partials,
-            .catalogs = engine->catalogs,
-            .initial = initial,
-            .on_flush_wanted = ab_flusher_want,
-            .context = engine->flusher};
-        memcpy(options.cluster_id, engine->options.cluster_id, sizeof(options.cluster_id));
-        ab_err err = ab_partition_open(&options, &engine->partitions[p], error);
-        if (err == AB_OK && options.is_replicated) {
-            err = replicator_create(engine, p, directory, error);
-        }
+        char *directory = ab_slots_directory(engine->options.directory, p);
+        bool is_there = !engine->is_replicated || ab_file_exists(directory);
         ab_delete(directory);
-        AB_TRY(err);
+        ab_slots_leftover_remove(engine->options.directory, p);
+        bool was_here = engine->is_replicated && engine->replication.was_here;
+        if (is_there) {
+            AB_TRY(ab_engine_slot_open(engine, p, was_here, error));
+        } else {
+            ab_slots_set_missing(engine->slots, p, was_here);
+        }
     }
     return AB_OK;
 }
@@ -85,7 +107,7 @@ ab_err ab_engine_open(const struct ab_engine_options *options, struct ab_engine 
     if (options->replication != NULL) {
         made->replication = *options->replication;
         made->options.replication = &made->replication;
-        made->replicators = ab_new_array(struct ab_replicator *, options->partitions_count);
+        made->is_replicated = true;
     }
     if (made->options.workers > options->partitions_count) {
         made->options.workers = options->partitions_count;
@@ -97,23 +119,22 @@ ab_err ab_engine_open(const struct ab_engine_options *options, struct ab_engine 
     made->cache = ab_store_cache_create(options->memory_bytes / 8, 2);
     made->catalogs = ab_catalogs_create();
     made->plans = ab_plans_create();
-    made->partitions = ab_new_array(struct ab_partition *, options->partitions_count);
+    made->slots = ab_slots_create(options->partitions_count);
     made->workers = ab_new_array(struct ab_worker *, made->options.workers);
     made->progress_us = ab_new_array(atomic_int_fast64_t, made->options.workers);
     made->flusher = ab_flusher_start(flush_threads(made), options->partitions_count);
-    const struct ab_served_catalog *initial = NULL;
     ab_err err = AB_OK;
     if (options->catalog.bytes > 0) {
-        err = ab_catalogs_add(made->catalogs, options->catalog, &initial, error);
+        err = ab_catalogs_add(made->catalogs, options->catalog, &made->initial, error);
     }
     if (err == AB_OK) {
-        err = partitions_open(made, initial, error);
+        err = partitions_open(made, error);
     }
     if (err != AB_OK) {
         ab_engine_close(made);
         return err;
     }
-    made->scrubber = ab_scrubber_create(made->partitions, options->partitions_count, options->scrub_bytes_per_second);
+    made->scrubber = ab_scrubber_create(made->slots, options->partitions_count, options->scrub_bytes_per_second);
     ab_engine_tick(made);
     threads_start(made);
     *engine = made;
@@ -133,9 +154,8 @@ void ab_engine_stop(struct ab_engine *engine)
     for (uint32_t w = 0; w < engine->options.workers && engine->workers[w] != NULL; w++) {
         ab_worker_stop(engine->workers[w]);
     }
-    for (uint32_t p = 0; engine->replicators != NULL && p < engine->options.partitions_count; p++) {
-        ab_replicator_destroy(engine->replicators[p]); /* what waited for other replicas has an unknown outcome */
-        engine->replicators[p] = NULL;
+    for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
+        ab_slots_end_replicator(engine->slots, p);
     }
     if (ab_flusher_drain(engine->flusher, ab_time_monotonic_us() + DRAIN_US) != AB_OK) {
         ab_warn("stopping without a last flush", "it is replayed from the log at the next start");
@@ -155,14 +175,10 @@ void ab_engine_close(struct ab_engine *engine)
     for (uint32_t w = 0; w < engine->options.workers; w++) {
         ab_worker_destroy(engine->workers[w]);
     }
-    for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
-        ab_partition_close(engine->partitions[p]);
-    }
+    ab_slots_destroy(engine->slots);
     ab_plans_destroy(engine->plans);
     ab_catalogs_destroy(engine->catalogs);
     ab_store_cache_destroy(engine->cache);
-    ab_delete(engine->partitions);
-    ab_delete(engine->replicators);
     ab_delete(engine->progress_us);
     ab_delete(engine->workers);
     ab_delete((char *)(uintptr_t)engine->options.directory);
@@ -180,11 +196,17 @@ uint32_t ab_engine_damaged(uint32_t *partitions, void *context)
     const struct ab_engine *engine = context;
     uint32_t count = 0;
     for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
-        if (ab_replicator_is_damaged(engine->replicators[p])) {
+        if (ab_slots_is_damaged(engine->slots, p)) {
             partitions[count++] = p;
         }
     }
     return count;
+}
+
+bool ab_engine_holds(uint32_t partition, void *context)
+{
+    const struct ab_engine *engine = context;
+    return ab_slots_hold(engine->slots, partition);
 }
 
 bool ab_engine_on_input(struct ab_replica_input *input, void *context)
@@ -221,7 +243,7 @@ void ab_engine_ask_to_stop(void *context)
 static void stall_check(const struct ab_engine *engine)
 {
     int64_t now = ab_time_monotonic_us();
-    for (uint32_t w = 0; engine->replicators != NULL && w < engine->options.workers; w++) {
+    for (uint32_t w = 0; engine->is_replicated && w < engine->options.workers; w++) {
         int64_t progress_us = atomic_load(&engine->progress_us[w]);
         if (progress_us > 0 && now - progress_us > AB_WORKER_STALL_US) {
             ab_error_log("worker hangs",

@@ -46,7 +46,8 @@ struct ab_engine_options {
     const struct ab_engine_replication *replication; /* copied; NULL = this is the only replica of every partition */
 };
 
-/* Opens and recovers all partitions and starts the threads. Errors of ab_partition_open. */
+/* Opens and recovers all partitions, of several replicas those that have a directory, and starts the threads. Errors of
+ * ab_partition_open. */
 AB_MUST_USE ab_err ab_engine_open(
     const struct ab_engine_options *options, struct ab_engine **engine, struct ab_error *error);
 
@@ -66,6 +67,9 @@ AB_MUST_USE ab_err ab_engine_add_catalog(struct ab_engine *engine, struct ab_byt
 /* Puts the numbers of partitions whose log lacks records that it once had, rising, into a list with room for all; how
  * many. Any thread, but not once it is stopped. */
 uint32_t ab_engine_damaged(uint32_t *partitions, void *engine);
+
+/* True while the partition is open here. Any thread, but not once it is stopped. */
+bool ab_engine_holds(uint32_t partition, void *engine);
 
 /* Takes what replicas hear, on any thread; false when their worker takes no more now. */
 bool ab_engine_on_input(struct ab_replica_input *input, void *engine);

@@ -7,6 +7,7 @@
 #include "speed/flusher.h"
 #include "speed/limits.h"
 #include "speed/scrubber.h"
+#include "speed/slots.h"
 #include "common/base/queue.h"
 #include "common/base/thread.h"
 
@@ -26,9 +27,10 @@ struct ab_engine {
     struct ab_catalogs *catalogs;
     struct ab_plans *plans;
     struct ab_flusher *flusher;
-    struct ab_partition **partitions;   /* owned; by number; constant after opening */
-    struct ab_replicator **replicators; /* owned; by number; NULL = this is the only replica */
-    struct ab_worker **workers;         /* owned; constant after opening */
+    struct ab_slots *slots;                  /* owned; the partitions that are held here */
+    bool is_replicated;                      /* constant: they are replicas of several */
+    const struct ab_served_catalog *initial; /* constant; borrowed from catalogs: of new partitions; NULL = none */
+    struct ab_worker **workers;              /* owned; constant after opening */
     struct ab_query_pool *query_pool;
     struct ab_scrubber *scrubber;     /* main thread; counters by any */
     atomic_int_fast64_t *progress_us; /* owned; per worker: when it last went round, monotonic */
@@ -41,11 +43,10 @@ struct ab_engine {
         queries_count;
 };
 
-/* True when the newest state of a partition may be read here. */
-static inline bool ab_engine_may_serve(const struct ab_engine *engine, uint32_t partition)
-{
-    return engine->replicators == NULL || ab_replicator_may_serve(engine->replicators[partition]);
-}
+/* Opens a partition, new or as its directory has it, and puts it in its slot; `was_here` as in struct
+ * ab_partition_options. Its worker, or before workers run. Errors of ab_partition_open and ab_replicator_create. */
+AB_MUST_USE ab_err ab_engine_slot_open(
+    struct ab_engine *engine, uint32_t partition, bool was_here, struct ab_error *error);
 
 /* ---- workers (worker.c) ---- */
 
@@ -76,6 +77,9 @@ void ab_control_begin(struct ab_engine *engine, struct ab_request *request);
 
 /* Does one partition's part, on its worker, with nothing staged; the replicator is NULL for an only replica. */
 void ab_control_run(struct ab_control *control, struct ab_partition *partition, struct ab_replicator *replicator);
+
+/* The same for a partition that is not held here: another node has to be asked. */
+void ab_control_run_elsewhere(struct ab_control *control, uint32_t partition);
 
 /* ---- query threads (query.c) ---- */
 

@@ -104,6 +104,15 @@ void ab_flusher_want(struct ab_partition *partition, void *flusher_context)
     ab_lock_give(&flusher->lock);
 }
 
+bool ab_flusher_is_idle(struct ab_flusher *flusher, uint32_t partition)
+{
+    const struct flush_slot *slot = &flusher->slots[partition];
+    ab_lock_take(&flusher->lock);
+    bool is_idle = !slot->is_wanted && !slot->is_running;
+    ab_lock_give(&flusher->lock);
+    return is_idle;
+}
+
 static bool is_idle_locked(const struct ab_flusher *flusher)
 {
     for (uint32_t i = 0; i < flusher->slots_count; i++) {

@@ -17,6 +17,9 @@ struct ab_flusher *ab_flusher_start(uint32_t threads_count, uint32_t partitions_
 /* Asks for a round on a partition; never blocks. Fits ab_partition_wake_fn with the flusher as context. */
 void ab_flusher_want(struct ab_partition *partition, void *flusher);
 
+/* True when nothing is wanted of, or running on, the partition of this number. */
+bool ab_flusher_is_idle(struct ab_flusher *flusher, uint32_t partition);
+
 /* Waits until nothing is wanted or running, at most until monotonic until_us; AB_TIMEOUT. */
 AB_MUST_USE ab_err ab_flusher_drain(struct ab_flusher *flusher, int64_t until_us);
 

@@ -35,7 +35,7 @@ static void take_block(struct ab_engine *engine, struct ab_request *request)
 static void take_replica_request(struct ab_engine *engine, struct ab_request *request)
 {
     uint32_t partition = request->envelope.partition;
-    if (engine->replicators == NULL || partition >= engine->options.partitions_count) {
+    if (!engine->is_replicated || partition >= engine->options.partitions_count) {
         refuse(request, AB_INVALID, "there is no such replica");
         return;
     }

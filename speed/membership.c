@@ -63,6 +63,8 @@ struct ab_membership {
 
     uint64_t revision;  /* thread, as below: of the coordination service when it was last looked at */
     uint64_t *versions; /* owned; per partition: of the state last told, plus 1; 0 = none */
+    uint64_t *excluded; /* owned; per partition: leader epoch of the state last told, plus 1, if this node is to be told
+                           that it is excluded by it; 0 = not */
 
     struct ab_thread session_thread;
     enum ab_replica_session session; /* session thread, as all below: what was told last */
@@ -134,6 +136,7 @@ ab_err ab_membership_create(
     made->incarnation = (struct ab_hash128){.low = ab_random_id(), .high = ab_random_id()};
     made->questions = ab_queue_create(QUESTIONS_MAX, SIZE_MAX);
     made->versions = ab_new_array(uint64_t, options->partitions_count);
+    made->excluded = ab_new_array(uint64_t, options->partitions_count);
     ab_lock_init(&made->lock);
     ab_err err = disk_open(made, error);
     if (err != AB_OK) {
@@ -156,6 +159,7 @@ void ab_membership_destroy(struct ab_membership *membership)
     }
     ab_queue_destroy(membership->questions);
     ab_delete(membership->versions);
+    ab_delete(membership->excluded);
     ab_delete(membership->damaged);
     ab_delete(membership->damaged_now);
     ab_delete(membership->disk_path);
@@ -522,6 +526,45 @@ static void members_check(struct ab_membership *membership, const struct ab_repl
     }
 }
 
+static void exclusion_note(struct ab_membership *membership, const struct ab_replica_set *state)
+{
+    uint32_t node = membership->options.node;
+    bool is_listed = ab_replica_nodes_has(&state->replicas, node) || ab_replica_nodes_has(&state->learners, node);
+    membership->excluded[state->partition] = is_listed ? 0 : state->leader_epoch + 1;
+}
+
+/* Tells of one exclusion once the service says that this state is in force. AB_CONFLICT: a newer one is read soon. */
+static ab_err exclusion_tell(struct ab_membership *membership, uint32_t partition, struct ab_error *error)
+{
+    char path[AB_REGISTRATION_PATH_BYTES];
+    ab_replica_set_path(partition, path);
+    const struct ab_coordination_op check = {
+        .kind = AB_COORDINATION_CHECK, .path = path, .version = membership->versions[partition] - 1};
+    AB_TRY(ab_coordination_multi(membership->options.coordination, &check, 1, NULL, error));
+    const struct ab_replica_input input = {
+        .kind = AB_REPLICA_INPUT_EXCLUDED, .partition = partition, .epoch = membership->excluded[partition] - 1};
+    tell(membership, &input);
+    return AB_OK;
+}
+
+static void exclusions_tell(struct ab_membership *membership)
+{
+    const struct ab_membership_start *start = &membership->start;
+    for (uint32_t p = 0; p < membership->options.partitions_count; p++) {
+        struct ab_error error = {0};
+        if (membership->excluded[p] == 0 || start->holds == NULL) {
+            continue;
+        }
+        ab_err err = start->holds(p, start->context) ? exclusion_tell(membership, p, &error) : AB_OK;
+        if (err == AB_OK || err == AB_CONFLICT) {
+            membership->excluded[p] = 0;
+        } else {
+            ab_warn("exclusion not confirmed", "partition %u: %s", p, error.text);
+            return;
+        }
+    }
+}
+
 /* Reads one partition's state; tells of it when it is new, or when a replica asked for it. */
 static ab_err state_read(
     struct ab_membership *membership, uint32_t partition, bool is_asked, uint64_t epoch, struct ab_error *error)
@@ -548,6 +591,7 @@ static ab_err state_read(
         tell(membership, &input);
     }
     if (is_new) {
+        exclusion_note(membership, &input.state);
         members_check(membership, &input.state);
     }
     return AB_OK;
@@ -688,6 +732,7 @@ static void membership_run(void *context)
             ab_warn("coordination service not read", "%s", error.text);
             ab_time_sleep_us(TROUBLE_US);
         }
+        exclusions_tell(membership);
         damaged_tell(membership);
         if (ab_queue_take(membership->questions, &item, 1, ab_time_monotonic_us() + ROUND_US) == 1) {
             question_do(membership, item);

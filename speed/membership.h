@@ -6,6 +6,10 @@
  * directory and rewritten, durably, at each start, before /nodes/<node> says as much: an older image of the disk that
  * was put back is behind and refused (F16). A process is (node, incarnation), the latter random and new each time.
  *
+ * A partition whose state names this node neither as replica nor as learner is to go. Before that is told, the service
+ * confirms that this very state is in force, by a step that changes nothing: what was read may be older. From then on
+ * the node may be named again, but only as a learner, which counts nowhere before it has fetched.
+ *
  * One thread speaks to the coordination service: it registers, looks at /live and /partitions/<p>/state when something
  * changed, reads and proposes when replicas ask. Another one watches the session, which it can while calls wait. When
  * the session has expired, or was suspended for so long that replicas have let go of what they led, this incarnation is
@@ -30,6 +34,9 @@ typedef void (*ab_membership_over_fn)(void *context);
 
 /* Puts partitions whose log is damaged, rising, into a list with room for all; how many. */
 typedef uint32_t (*ab_membership_damaged_fn)(uint32_t *partitions, void *context);
+
+/* True while this node has the partition open. Any thread. */
+typedef bool (*ab_membership_holds_fn)(uint32_t partition, void *context);
 
 struct ab_membership_options {
     const char *directory; /* the node's; disk.json is there; copied */
@@ -61,6 +68,7 @@ struct ab_membership_start {
     ab_membership_input_fn on_input;
     ab_membership_over_fn on_over;
     ab_membership_damaged_fn damaged;
+    ab_membership_holds_fn holds; /* NULL = nothing is ever taken away */
     void *context;
 };
 

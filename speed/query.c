@@ -23,7 +23,8 @@ struct state_query {
     struct ab_wire_state_query wire;
     const struct ab_plan *plan;
     struct ab_arena arena;
-    uint32_t *partitions; /* in the arena */
+    uint32_t *partitions;       /* in the arena */
+    struct ab_partition **held; /* in the arena; acquired, but for those that are NULL */
     uint64_t *offsets;
     size_t partitions_count;
     int64_t until_us;
@@ -32,7 +33,7 @@ struct state_query {
 
 static ab_err leads(const struct state_query *query, uint32_t partition, struct ab_error *error)
 {
-    bool is_led_here = ab_engine_may_serve(query->engine, partition);
+    bool is_led_here = ab_slots_may_serve(query->engine->slots, partition);
     return is_led_here ? AB_OK : ab_error_set(error, AB_UNAVAILABLE, "this node does not lead partition %u", partition);
 }
 
@@ -45,29 +46,34 @@ static ab_err choose_partitions(struct state_query *query, struct ab_error *erro
     }
     query->partitions = ab_arena_zalloc(&query->arena, count * sizeof(uint32_t));
     query->offsets = ab_arena_zalloc(&query->arena, count * sizeof(uint64_t));
-    if (query->partitions == NULL || query->offsets == NULL) {
+    query->held = ab_arena_zalloc(&query->arena, count * sizeof(struct ab_partition *));
+    if (query->partitions == NULL || query->offsets == NULL || query->held == NULL) {
         return ab_error_set(error, AB_FULL, "no memory for a query");
     }
+    query->partitions_count = count;
     for (size_t i = 0; i < count; i++) {
         query->partitions[i] = query->wire.partitions_count == 0 ? (uint32_t)i : query->wire.partitions[i];
         if (query->partitions[i] >= all) {
             return ab_error_set(error, AB_INVALID, "there is no partition %u", query->partitions[i]);
         }
+        query->held[i] = ab_slots_acquire(query->engine->slots, query->partitions[i]);
         AB_TRY(leads(query, query->partitions[i], error));
+        if (query->held[i] == NULL) {
+            return ab_error_set(error, AB_UNAVAILABLE, "partition %u has just come here", query->partitions[i]);
+        }
         /* What was committed when the query began is what it has to see (DESIGN 4.6). */
-        query->offsets[i] = ab_partition_committed(query->engine->partitions[query->partitions[i]]);
+        query->offsets[i] = ab_partition_committed(query->held[i]);
         if (query->wire.offsets != NULL && query->wire.offsets[i] > query->offsets[i]) {
             query->offsets[i] = query->wire.offsets[i]; /* what the asker has seen elsewhere */
         }
     }
-    query->partitions_count = count;
     return AB_OK;
 }
 
 /* Waits until what the query has to see is applied. A leader that is replaced meanwhile may never apply it. */
 static ab_err wait_applied(const struct state_query *query, size_t i, struct ab_error *error)
 {
-    struct ab_partition *partition = query->engine->partitions[query->partitions[i]];
+    struct ab_partition *partition = query->held[i];
     for (;;) {
         int64_t until_us = ab_time_monotonic_us() + LEADS_EVERY_US;
         until_us = until_us < query->until_us ? until_us : query->until_us;
@@ -90,7 +96,7 @@ static ab_err gather(struct state_query *query, struct ab_rollup *rollup, struct
     struct ab_group_scan *scan = ab_group_scan_create(query->plan->query, INT64_MIN);
     ab_err err = AB_OK;
     for (size_t i = 0; i < query->partitions_count && err == AB_OK; i++) {
-        struct ab_partition *partition = query->engine->partitions[query->partitions[i]];
+        struct ab_partition *partition = query->held[i];
         struct ab_snapshot_position position = {0};
         err = wait_applied(query, i, error);
         if (err == AB_OK) {
@@ -164,6 +170,11 @@ static ab_err state_query(
     ab_arena_init(&query.arena, &engine->queries, 0);
     atomic_fetch_add_explicit(&engine->queries_count, 1, memory_order_relaxed);
     ab_err err = state_query_run(&query, out, error);
+    for (size_t i = 0; query.held != NULL && i < query.partitions_count; i++) {
+        if (query.held[i] != NULL) {
+            ab_slots_release(engine->slots, query.partitions[i]);
+        }
+    }
     ab_plans_release(engine->plans, query.plan);
     ab_arena_fini(&query.arena);
     return err;

@@ -9,6 +9,8 @@
 
 enum ab_replica_input_kind {
     AB_REPLICA_INPUT_STATE,
+    AB_REPLICA_INPUT_EXCLUDED, /* a state in which this node is neither replica nor learner was in force after it was
+                                  told: `epoch` is its leader epoch */
     AB_REPLICA_INPUT_SESSION,
     AB_REPLICA_INPUT_GONE,
     AB_REPLICA_INPUT_PROPOSAL,
@@ -21,7 +23,7 @@ struct ab_replica_input {
     uint32_t partition;
     struct ab_replica_set state; /* STATE */
     uint64_t version;            /* STATE, PROPOSAL */
-    uint64_t epoch;              /* STATE */
+    uint64_t epoch;              /* STATE, EXCLUDED */
     bool is_synced;              /* STATE */
     enum ab_replica_session session;
     int64_t since_us;

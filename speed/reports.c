@@ -47,7 +47,11 @@ static struct ab_json *partitions_json(struct ab_engine *engine)
 {
     struct ab_json *list = ab_json_array();
     for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
-        ab_json_append(list, partition_json(engine->partitions[p]));
+        struct ab_partition *partition = ab_slots_acquire(engine->slots, p);
+        if (partition != NULL) {
+            ab_json_append(list, partition_json(partition));
+            ab_slots_release(engine->slots, p);
+        }
     }
     return list;
 }
@@ -145,9 +149,17 @@ ab_err ab_report_digest(
     for (uint32_t p = 0; p < engine->options.partitions_count && err == AB_OK; p++) {
         struct ab_digest digest;
         struct ab_row_counts counts;
-        err = ab_digest_span(engine->partitions[p], span, (uint32_t)uid, &digest, &counts, error);
+        struct ab_partition *partition = ab_slots_acquire(engine->slots, p);
+        if (partition == NULL) {
+            continue;
+        }
+        err = ab_digest_span(partition, span, (uint32_t)uid, &digest, &counts, error);
+        ab_slots_release(engine->slots, p);
         if (err == AB_OK) {
             ab_json_append(list, digest_json(p, &digest, &counts));
+        } else if (engine->is_replicated && !ab_slots_may_serve(engine->slots, p)) {
+            *error = (struct ab_error){0}; /* it may be behind: who leads it is asked for it */
+            err = AB_OK;
         }
     }
     struct ab_json *json = ab_json_object();

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 struct ab_scrubber {
-    struct ab_partition *const *partitions; /* borrowed */
+    struct ab_slots *slots; /* borrowed */
     uint32_t partitions_count;
     uint32_t partition; /* at hand */
     uint64_t bytes_per_second;
@@ -16,15 +16,25 @@ struct ab_scrubber {
     atomic_uint_fast64_t passes, bytes, bad;
 };
 
-struct ab_scrubber *ab_scrubber_create(
-    struct ab_partition *const *partitions, uint32_t partitions_count, uint64_t bytes_per_second)
+struct ab_scrubber *ab_scrubber_create(struct ab_slots *slots, uint32_t partitions_count, uint64_t bytes_per_second)
 {
     struct ab_scrubber *scrubber = ab_new(struct ab_scrubber);
-    scrubber->partitions = partitions;
+    scrubber->slots = slots;
     scrubber->partitions_count = partitions_count;
     scrubber->bytes_per_second = bytes_per_second;
     scrubber->ticked_us = -1;
     return scrubber;
+}
+
+/* Gives up the partition at hand, which was acquired with its scrub. */
+static void scrub_end(struct ab_scrubber *scrubber)
+{
+    if (scrubber->scrub != NULL) {
+        ab_log_scrub_destroy(scrubber->scrub);
+        ab_slots_release(scrubber->slots, scrubber->partition);
+    }
+    scrubber->scrub = NULL;
+    scrubber->scrub_bytes = 0;
 }
 
 void ab_scrubber_destroy(struct ab_scrubber *scrubber)
@@ -32,7 +42,7 @@ void ab_scrubber_destroy(struct ab_scrubber *scrubber)
     if (scrubber == NULL) {
         return;
     }
-    ab_log_scrub_destroy(scrubber->scrub);
+    scrub_end(scrubber);
     ab_delete(scrubber);
 }
 
@@ -46,9 +56,7 @@ void ab_scrubber_counts(const struct ab_scrubber *scrubber, struct ab_scrubber_c
 /* Leaves the partition at hand for the next one. */
 static void partition_leave(struct ab_scrubber *scrubber)
 {
-    ab_log_scrub_destroy(scrubber->scrub);
-    scrubber->scrub = NULL;
-    scrubber->scrub_bytes = 0;
+    scrub_end(scrubber);
     scrubber->partition++;
     if (scrubber->partition == scrubber->partitions_count) {
         scrubber->partition = 0;
@@ -59,9 +67,13 @@ static void partition_leave(struct ab_scrubber *scrubber)
 /* Verifies up to bytes_max bytes of the partition at hand; how many it were. */
 static uint64_t partition_step(struct ab_scrubber *scrubber, uint64_t bytes_max)
 {
-    struct ab_partition *partition = scrubber->partitions[scrubber->partition];
     if (scrubber->scrub == NULL) {
-        scrubber->scrub = ab_partition_scrub(partition);
+        struct ab_partition *partition = ab_slots_acquire(scrubber->slots, scrubber->partition);
+        scrubber->scrub = partition == NULL ? NULL : ab_partition_scrub(partition);
+    }
+    if (scrubber->scrub == NULL || !ab_slots_hold(scrubber->slots, scrubber->partition)) {
+        partition_leave(scrubber);
+        return 0;
     }
     struct ab_error error = {0};
     struct ab_log_scrub_progress progress;
@@ -72,7 +84,7 @@ static uint64_t partition_step(struct ab_scrubber *scrubber, uint64_t bytes_max)
     (void)atomic_fetch_add(&scrubber->bytes, bytes);
     if (err != AB_OK && err != AB_END) {
         (void)atomic_fetch_add(&scrubber->bad, 1);
-        ab_error_log("log segment is bad", "partition %u: %s", ab_partition_number(partition), error.text);
+        ab_error_log("log segment is bad", "partition %u: %s", scrubber->partition, error.text);
     }
     if (err == AB_END) {
         partition_leave(scrubber);

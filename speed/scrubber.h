@@ -7,7 +7,7 @@
 #ifndef ANABRANCH_SPEED_SCRUBBER_H
 #define ANABRANCH_SPEED_SCRUBBER_H
 
-#include "speed/partition.h"
+#include "speed/slots.h"
 
 struct ab_scrubber;
 
@@ -18,9 +18,8 @@ struct ab_scrubber_counts {
     uint64_t bad_count; /* places found corrupt or not readable; again at each pass */
 };
 
-/* A scrubber of partitions (borrowed, as is the array). */
-struct ab_scrubber *ab_scrubber_create(
-    struct ab_partition *const *partitions, uint32_t partitions_count, uint64_t bytes_per_second);
+/* A scrubber of the partitions that are held (slots.h; borrowed). One that is leaving is left at the next tick. */
+struct ab_scrubber *ab_scrubber_create(struct ab_slots *slots, uint32_t partitions_count, uint64_t bytes_per_second);
 void ab_scrubber_destroy(struct ab_scrubber *scrubber);
 
 /* Does what is due at monotonic now_us, at most a second's worth; to be called a few times a second. */

@@ -10,6 +10,7 @@
 #define HOUSEKEEPING_US (100 * AB_US_PER_MS)
 #define NOTE_IDLE_US AB_US_PER_SECOND
 #define REPLICA_WAIT_US (20 * AB_US_PER_MS) /* replicas want to be looked after often */
+#define OPEN_AGAIN_US AB_US_PER_SECOND      /* after a partition could not be opened, or removed */
 
 struct group;
 
@@ -34,14 +35,18 @@ struct group {
 
 /* One of the worker's partitions. */
 struct worker_partition {
-    struct ab_partition *partition;   /* borrowed from the engine, as the next one */
-    struct ab_replicator *replicator; /* NULL = the only replica */
-    int64_t flush_due_us;             /* monotonic */
-    uint64_t durable_seen;            /* when last looked at */
-    int64_t note_due_us;              /* monotonic; when that much was seen for long enough */
-    bool is_touched;                  /* has blocks in the group at hand */
-    ab_err commit_err;                /* of the group at hand */
-    uint64_t end_offset;              /* of its log when that was written */
+    uint32_t number;
+    struct ab_partition *partition;    /* borrowed from its slot, as the next one; NULL = not held here */
+    struct ab_replicator *replicator;  /* NULL = the only replica */
+    struct ab_replica_input *deferred; /* owned; the state by which it is to be opened, once that is possible */
+    int64_t open_due_us;               /* monotonic */
+    bool is_leaving;                   /* its slot is to be closed, and its directory removed */
+    int64_t flush_due_us;              /* monotonic */
+    uint64_t durable_seen;             /* when last looked at */
+    int64_t note_due_us;               /* monotonic; when that much was seen for long enough */
+    bool is_touched;                   /* has blocks in the group at hand */
+    ab_err commit_err;                 /* of the group at hand */
+    uint64_t end_offset;               /* of its log when that was written */
     struct ab_error error;
 };
 
@@ -57,6 +62,8 @@ struct ab_worker {
     struct ab_arena scratch; /* one block's aggregation */
     struct ab_buffer reply;
     int64_t housekeeping_due_us;
+    struct ab_replica_input session; /* what was told of it last, for replicas that are new */
+    bool is_session_told;
 };
 
 /* ---- the group ---- */
@@ -226,6 +233,11 @@ static void block_stage(struct ab_worker *worker, struct ab_request *request)
     AB_ASSERT(slot < worker->partitions_count);
     struct worker_partition *owner = &worker->partitions[slot];
     struct ab_error error = {0};
+    if (owner->partition == NULL || owner->is_leaving) {
+        (void)ab_error_set(&error, AB_UNAVAILABLE, "this node does not hold partition %u", owner->number);
+        request_refuse(worker, request, AB_UNAVAILABLE, error.text);
+        return;
+    }
     ab_err err = owner->replicator == NULL ? AB_OK : ab_replicator_may_append(owner->replicator, &error);
     if (err == AB_OK && worker->group != NULL &&
         (worker->group->count == AB_GROUP_BLOCKS_MAX || worker->group->bytes >= AB_GROUP_BYTES_MAX)) {
@@ -260,7 +272,12 @@ static void control_do(struct ab_worker *worker, struct ab_control *control)
 {
     group_commit(worker);
     for (uint32_t p = 0; p < worker->partitions_count; p++) {
-        ab_control_run(control, worker->partitions[p].partition, worker->partitions[p].replicator);
+        const struct worker_partition *owner = &worker->partitions[p];
+        if (owner->partition == NULL || owner->is_leaving) {
+            ab_control_run_elsewhere(control, owner->number);
+        } else {
+            ab_control_run(control, owner->partition, owner->replicator);
+        }
     }
 }
 
@@ -271,6 +288,8 @@ static void input_hear(struct ab_replicator *replicator, const struct ab_replica
     switch (input->kind) {
     case AB_REPLICA_INPUT_STATE:
         ab_replicator_on_state(replicator, &input->state, input->version, input->is_synced, input->epoch);
+        break;
+    case AB_REPLICA_INPUT_EXCLUDED: /* of the partition, not of its replica */
         break;
     case AB_REPLICA_INPUT_SESSION:
         ab_replicator_on_session(replicator, input->session, input->since_us, input->timeout_us);
@@ -287,15 +306,150 @@ static void input_hear(struct ab_replicator *replicator, const struct ab_replica
     }
 }
 
+/* ---- partitions that come and go ---- */
+
+static void partition_take(struct worker_partition *owner, const struct ab_engine *engine)
+{
+    int64_t interval = engine->options.flush_interval_us;
+    owner->partition = ab_slots_partition(engine->slots, owner->number);
+    owner->replicator = ab_slots_replicator(engine->slots, owner->number);
+    /* Spread over the interval, so that partitions do not flush all at once. */
+    owner->flush_due_us =
+        ab_time_monotonic_us() + interval / 2 + interval / 2 * owner->number / engine->options.partitions_count;
+}
+
+/* Whether an earlier process of this disk is named among those that have all records: then they were here, and what is
+ * not there now was lost. */
+static bool was_member(const struct ab_engine_replication *own, const struct ab_replica_members *members)
+{
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct ab_replica_member *member = &members->items[i];
+        if (member->node == own->node && ab_hash128_equal(member->disk_id, own->disk_id)) {
+            return !ab_hash128_equal(member->incarnation, own->incarnation);
+        }
+    }
+    return false;
+}
+
+/* Opens a partition that is to be held here from now on, and tells its replica what others have heard already. */
+static void partition_open(struct ab_worker *worker, struct worker_partition *owner)
+{
+    struct ab_error error = {0};
+    struct ab_replica_input *state = owner->deferred;
+    const struct ab_engine_replication *own = &worker->engine->replication;
+    bool was_here = was_member(own, &state->state.isr) || was_member(own, &state->state.elr);
+    if (ab_engine_slot_open(worker->engine, owner->number, was_here, &error) != AB_OK) {
+        ab_error_log("partition cannot be opened", "%s: it is tried again", error.text);
+        owner->open_due_us = ab_time_monotonic_us() + OPEN_AGAIN_US;
+        return;
+    }
+    owner->deferred = NULL;
+    partition_take(owner, worker->engine);
+    ab_info("partition opened", "partition %u is held here from now on", owner->number);
+    if (worker->is_session_told) {
+        input_hear(owner->replicator, &worker->session);
+    }
+    input_hear(owner->replicator, state);
+    ab_replica_input_destroy(state);
+}
+
+static bool is_listed(const struct ab_worker *worker, const struct ab_replica_set *state)
+{
+    uint32_t node = worker->engine->replication.node;
+    return ab_replica_nodes_has(&state->replicas, node) || ab_replica_nodes_has(&state->learners, node);
+}
+
+/* A state of a partition that is not open: by it the partition is opened, or is to be left alone. */
+static void state_defer(struct ab_worker *worker, struct worker_partition *owner, const struct ab_replica_input *input)
+{
+    ab_replica_input_destroy(owner->deferred);
+    owner->deferred = NULL;
+    if (is_listed(worker, &input->state)) {
+        owner->deferred = ab_new(struct ab_replica_input);
+        *owner->deferred = *input;
+        owner->open_due_us = 0;
+    } else {
+        ab_slots_set_missing(worker->engine->slots, owner->number, false);
+    }
+}
+
+/* Another one has the partition now. A replica that has followed a newer epoch than that state's stays: the
+ * coordination service went back (H55); one that has failed stays as it is. */
+static void partition_leave(struct ab_worker *worker, struct worker_partition *owner, uint64_t epoch)
+{
+    struct ab_replica_view view;
+    if (owner->replicator == NULL || owner->is_leaving) {
+        return;
+    }
+    ab_replicator_look(owner->replicator, &view);
+    if (view.role == AB_REPLICA_FAILED || view.epoch > epoch) {
+        ab_warn("partition not removed", "partition %u is held by others now; its replica is kept: %s", owner->number,
+            view.failure != NULL ? view.failure : "it has followed a newer epoch than the one it is excluded by");
+        return;
+    }
+    owner->is_leaving = true;
+    owner->replicator = NULL;
+    ab_slots_leave(worker->engine->slots, owner->number);
+}
+
+/* Closes one that is leaving, when nobody uses it any more, and removes its directory. */
+static void partition_close(struct ab_worker *worker, struct worker_partition *owner)
+{
+    struct ab_engine *engine = worker->engine;
+    struct ab_error error = {0};
+    if (owner->partition != NULL) {
+        if (!ab_flusher_is_idle(engine->flusher, owner->number) || !ab_slots_close(engine->slots, owner->number)) {
+            return;
+        }
+        owner->partition = NULL;
+        owner->durable_seen = 0;
+    }
+    if (ab_slots_directory_remove(engine->options.directory, owner->number, &error) != AB_OK) {
+        ab_warn("partition's directory not removed", "%s: it is tried again", error.text);
+        owner->open_due_us = ab_time_monotonic_us() + OPEN_AGAIN_US;
+        return;
+    }
+    owner->is_leaving = false;
+    ab_info("partition removed", "partition %u is not held here any more", owner->number);
+}
+
+/* What partitions that come or go wait for. */
+static void partitions_change(struct ab_worker *worker)
+{
+    for (uint32_t p = 0; p < worker->partitions_count; p++) {
+        struct worker_partition *owner = &worker->partitions[p];
+        bool is_due = (owner->is_leaving || owner->deferred != NULL) && ab_time_monotonic_us() >= owner->open_due_us;
+        if (is_due && owner->is_leaving) {
+            partition_close(worker, owner);
+        } else if (is_due) {
+            partition_open(worker, owner);
+        }
+    }
+}
+
+static void partition_hear(
+    struct ab_worker *worker, struct worker_partition *owner, const struct ab_replica_input *input)
+{
+    if (input->kind == AB_REPLICA_INPUT_EXCLUDED) {
+        partition_leave(worker, owner, input->epoch);
+    } else if (owner->replicator != NULL) {
+        input_hear(owner->replicator, input);
+    } else if (input->kind == AB_REPLICA_INPUT_STATE && worker->engine->is_replicated) {
+        state_defer(worker, owner, input);
+    }
+}
+
 static void input_do(struct ab_worker *worker, struct ab_replica_input *input)
 {
     group_commit(worker); /* a replica is stepped with nothing staged */
+    if (input->kind == AB_REPLICA_INPUT_SESSION) {
+        worker->session = *input;
+        worker->is_session_told = true;
+    }
     for (uint32_t p = 0; p < worker->partitions_count; p++) {
-        const struct worker_partition *owner = &worker->partitions[p];
-        bool is_its =
-            input->partition == AB_REPLICA_INPUT_ALL || input->partition == ab_partition_number(owner->partition);
-        if (is_its && owner->replicator != NULL) {
-            input_hear(owner->replicator, input);
+        struct worker_partition *owner = &worker->partitions[p];
+        if (input->partition == AB_REPLICA_INPUT_ALL || input->partition == owner->number) {
+            partition_hear(worker, owner, input);
         }
     }
     ab_replica_input_destroy(input);
@@ -314,6 +468,10 @@ static void replica_request_do(struct ab_worker *worker, struct ab_request *requ
     uint32_t slot = request->envelope.partition / worker->engine->options.workers;
     AB_ASSERT(slot < worker->partitions_count);
     group_commit(worker);
+    if (worker->partitions[slot].replicator == NULL) { /* the asker asks again; by then it may be open */
+        ab_request_reply(request, AB_UNAVAILABLE, "this node does not hold the partition", ab_bytes_of(NULL, 0));
+        return;
+    }
     ab_replicator_on_request(worker->partitions[slot].replicator, request);
 }
 
@@ -329,9 +487,10 @@ static void relieve_memory(struct ab_worker *worker)
     struct ab_partition *largest = NULL;
     size_t largest_bytes = 0;
     for (uint32_t p = 0; p < worker->partitions_count; p++) {
-        size_t bytes = ab_partition_active_bytes(worker->partitions[p].partition);
+        struct ab_partition *partition = worker->partitions[p].partition;
+        size_t bytes = partition == NULL ? 0 : ab_partition_active_bytes(partition);
         if (bytes > largest_bytes) {
-            largest = worker->partitions[p].partition;
+            largest = partition;
             largest_bytes = bytes;
         }
     }
@@ -364,6 +523,9 @@ static void keep_house(struct ab_worker *worker)
     worker->housekeeping_due_us = now + HOUSEKEEPING_US;
     for (uint32_t p = 0; p < worker->partitions_count; p++) {
         struct worker_partition *owner = &worker->partitions[p];
+        if (owner->partition == NULL || owner->is_leaving) {
+            continue;
+        }
         note_when_idle(owner, now);
         if (now >= owner->flush_due_us) {
             owner->flush_due_us = now + worker->engine->options.flush_interval_us;
@@ -392,7 +554,7 @@ static void worker_run(void *context)
 {
     struct ab_worker *worker = context;
     void *items[AB_GROUP_BLOCKS_MAX];
-    int64_t wait_us = worker->engine->replicators == NULL ? IDLE_WAIT_US : REPLICA_WAIT_US;
+    int64_t wait_us = worker->engine->is_replicated ? REPLICA_WAIT_US : IDLE_WAIT_US;
     for (;;) {
         atomic_store(&worker->engine->progress_us[worker->index], ab_time_monotonic_us());
         size_t count = ab_queue_take(worker->queue, items, AB_GROUP_BLOCKS_MAX, ab_time_monotonic_us() + wait_us);
@@ -404,6 +566,7 @@ static void worker_run(void *context)
         }
         group_commit(worker);
         replicas_settle(worker);
+        partitions_change(worker);
         keep_house(worker);
     }
 }
@@ -412,14 +575,12 @@ static void partitions_take(struct ab_worker *worker)
 {
     const struct ab_engine *engine = worker->engine;
     worker->partitions = ab_new_array(struct worker_partition, engine->options.partitions_count);
-    int64_t interval = engine->options.flush_interval_us;
     for (uint32_t p = worker->index; p < engine->options.partitions_count; p += engine->options.workers) {
         struct worker_partition *owner = &worker->partitions[worker->partitions_count++];
-        owner->partition = engine->partitions[p];
-        owner->replicator = engine->replicators == NULL ? NULL : engine->replicators[p];
-        /* Spread over the interval, so that partitions do not flush all at once. */
-        owner->flush_due_us =
-            ab_time_monotonic_us() + interval / 2 + interval / 2 * p / engine->options.partitions_count;
+        owner->number = p;
+        if (ab_slots_partition(engine->slots, p) != NULL) {
+            partition_take(owner, engine);
+        }
     }
 }
 
@@ -448,7 +609,9 @@ void ab_worker_stop(struct ab_worker *worker)
     ab_queue_close(worker->queue);
     ab_thread_join(&worker->thread);
     for (uint32_t p = 0; p < worker->partitions_count; p++) {
-        (void)ab_partition_flush_begin(worker->partitions[p].partition); /* false: nothing new */
+        if (worker->partitions[p].partition != NULL) {
+            (void)ab_partition_flush_begin(worker->partitions[p].partition); /* false: nothing new */
+        }
     }
 }
 
@@ -464,6 +627,9 @@ void ab_worker_destroy(struct ab_worker *worker)
     }
     ab_arena_fini(&worker->scratch);
     ab_buffer_fini(&worker->reply);
+    for (uint32_t p = 0; p < worker->partitions_count; p++) {
+        ab_replica_input_destroy(worker->partitions[p].deferred);
+    }
     ab_delete(worker->partitions);
     ab_delete(worker);
 }

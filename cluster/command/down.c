@@ -1,3 +1,5 @@
+#include "cluster/command/down.h"
+
 #include "cluster/command/command.h"
 #include "cluster/command/session.h"
 #include "cluster/ensemble.h"
@@ -66,8 +68,7 @@ static ab_err cluster_stop(char *directory, struct ab_error *error)
     return AB_OK;
 }
 
-/* Nodes first .. last: all are asked before any is waited for. True when something ran. */
-static bool nodes_stop(const char *directory, uint32_t first, uint32_t last)
+bool ab_down_nodes(const char *directory, uint32_t first, uint32_t last)
 {
     struct ab_running running[AB_NODES_MAX];
     bool is_asked[AB_NODES_MAX] = {false};
@@ -106,13 +107,13 @@ static ab_err several_stop(const struct ab_arguments *arguments, const char *dir
     AB_TRY(ab_nodes_read(directory, &nodes, error));
     AB_TRY(ab_arguments_number(arguments, "--node", 1, nodes.count, 0, &node, error));
     if (node > 0) {
-        bool was_running = nodes_stop(directory, (uint32_t)node, (uint32_t)node);
+        bool was_running = ab_down_nodes(directory, (uint32_t)node, (uint32_t)node);
         (void)printf(was_running ? "node %" PRId64 " of the cluster in %s is down\n"
                                  : "node %" PRId64 " of the cluster in %s does not run\n",
             node, directory);
         return AB_OK;
     }
-    bool was_running = nodes_stop(directory, 1, nodes.count);
+    bool was_running = ab_down_nodes(directory, 1, nodes.count);
     was_running = ensemble_stop(directory) || was_running;
     (void)printf(was_running ? "cluster in %s is down\n" : "no cluster runs in %s\n", directory);
     return AB_OK;

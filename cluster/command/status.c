@@ -102,6 +102,23 @@ void ab_status_head_write(const struct ab_json *status, struct ab_buffer *out)
     operations_write(ab_json_get(status, "coordination"), out);
 }
 
+void ab_status_reassignment_write(const struct ab_json *reassignment, struct ab_buffer *out)
+{
+    if (ab_json_is_null(reassignment)) {
+        return;
+    }
+    const struct ab_json *waits = ab_json_get(reassignment, "waits");
+    ab_buffer_put_format(out,
+        "on its way: %s node %" PRId64 ", %" PRId64 " of %" PRId64 " partitions have not arrived\n",
+        ab_json_text_or(ab_json_get(reassignment, "action"), "?"),
+        ab_json_integer_or(ab_json_get(reassignment, "node"), 0),
+        ab_json_integer_or(ab_json_get(reassignment, "left"), 0),
+        ab_json_integer_or(ab_json_get(reassignment, "partitions"), 0));
+    for (size_t i = 0; i < ab_json_count(waits); i++) {
+        ab_buffer_put_format(out, "  %s\n", ab_json_text_or(ab_json_at(waits, i), ""));
+    }
+}
+
 void ab_status_cluster_write(const struct ab_json *cluster, struct ab_buffer *out)
 {
     static const char *const nodes[] = {"node", "state", "speed", "serving", "rack", "weight", "starts", "damaged"};
@@ -130,6 +147,7 @@ void ab_status_cluster_write(const struct ab_json *cluster, struct ab_buffer *ou
         ab_json_integer_or(ab_json_get(cluster, "leaderless"), 0),
         ab_json_integer_or(ab_json_get(cluster, "under_replicated"), 0),
         ab_json_integer_or(ab_json_get(cluster, "not_created"), 0));
+    ab_status_reassignment_write(ab_json_get(cluster, "reassignment"), out);
     ab_status_list_write(ab_json_get(cluster, "nodes"), "nodes", nodes, sizeof nodes / sizeof nodes[0], out);
     ab_status_list_write(
         ab_json_get(cluster, "partitions"), "replicas", partitions, sizeof partitions / sizeof partitions[0], out);

@@ -26,6 +26,9 @@ void ab_status_work_write(const struct ab_json *status, struct ab_buffer *out);
 /* Appends what a node says of all nodes and their partitions (the member "cluster"); nothing for NULL. */
 void ab_status_cluster_write(const struct ab_json *cluster, struct ab_buffer *out);
 
+/* Appends how far a reassignment is (the member "reassignment" of "cluster"); nothing for null. */
+void ab_status_reassignment_write(const struct ab_json *reassignment, struct ab_buffer *out);
+
 /* ---- status_nodes.c ---- */
 
 /* Asks every node: *status (the caller's) is what the first one that answers says, with "data" the cluster's directory,

@@ -95,6 +95,9 @@ ab_err ab_status_nodes_ask(const char *directory, struct ab_json **status, struc
     AB_TRY(ab_nodes_read(directory, &nodes, error));
     struct ab_json *list = ab_json_array();
     for (uint32_t node = 1; node <= nodes.count; node++) {
+        if (!ab_nodes_has(&nodes, node)) {
+            continue;
+        }
         char *own = ab_nodes_directory(directory, node);
         ab_json_append(list, node_ask(own, node, &first));
         ab_delete(own);

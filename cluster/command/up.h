@@ -23,6 +23,7 @@ struct ab_up {
     struct ab_cluster_identity identity;
     struct ab_buffer catalog_text; /* empty when no --catalog */
     struct ab_config config;
+    bool is_quiet; /* several nodes: does not say what is up */
 };
 
 /* A node that is being started. */

@@ -101,11 +101,14 @@ static ab_err nodes_settle(struct up_nodes *all, struct ab_error *error)
         AB_TRY(nodes_create(all, count, partitions, zookeepers, error));
     } else {
         AB_TRY(ab_nodes_read(up->directory, &all->nodes, error));
-        AB_TRY(fixed_check(up, "--nodes", "nodes", count, all->nodes.count, error));
+        AB_TRY(fixed_check(up, "--nodes", "nodes", count, ab_nodes_present(&all->nodes), error));
         AB_TRY(fixed_check(up, "--partitions", "partitions", partitions, all->nodes.identity.partitions_count, error));
         AB_TRY(fixed_check(up, "--zookeepers", "ZooKeeper servers", zookeepers, all->nodes.zookeepers_count, error));
     }
     AB_TRY(ab_arguments_number(up->arguments, "--node", 1, all->nodes.count, 0, &node, error));
+    if (node > 0 && !ab_nodes_has(&all->nodes, (uint32_t)node)) {
+        return ab_error_set(error, AB_USAGE, "node %" PRId64 " was removed from the cluster", node);
+    }
     all->first = node == 0 ? 1 : (uint32_t)node;
     all->last = node == 0 ? all->nodes.count : (uint32_t)node;
     return AB_OK;
@@ -127,7 +130,7 @@ static ab_err config_settle(struct up_nodes *all, uint32_t node, const char *dir
     ab_delete(path);
     AB_TRY(err);
     ab_nodes_config_set(all->up->directory, &all->nodes, node, &config, &is_changed);
-    AB_TRY(ab_up_options_take(all->up->arguments, all->nodes.count, &config, &is_changed, error));
+    AB_TRY(ab_up_options_take(all->up->arguments, ab_nodes_present(&all->nodes), &config, &is_changed, error));
     AB_TRY(ab_config_validate(&config, error));
     return ab_layout_complete(directory, &config, is_changed, error);
 }
@@ -206,7 +209,7 @@ static ab_err node_start(struct up_nodes *all, uint32_t number, struct ab_error 
     struct ab_running running;
     int lock_fd = -1;
     struct ab_up_node *node = &all->started[number - 1];
-    if (ab_running_read(node->directory, &running)) {
+    if (!ab_nodes_has(&all->nodes, number) || ab_running_read(node->directory, &running)) {
         return AB_OK;
     }
     AB_TRY(ab_up_node_lock(node->directory, &lock_fd, error));
@@ -221,7 +224,7 @@ static ab_err nodes_look(struct up_nodes *all, uint32_t *count, struct ab_error 
 {
     uint32_t answering = 0;
     for (uint32_t n = all->first; n <= all->last; n++) {
-        if (!all->is_answering[n - 1]) {
+        if (ab_nodes_has(&all->nodes, n) && !all->is_answering[n - 1]) {
             ab_err err = ab_up_node_look(&all->started[n - 1], error);
             if (err != AB_OK && err != AB_AGAIN) {
                 return ab_error_wrap(error, err, "node %u", n);
@@ -272,7 +275,7 @@ static ab_err ready_wait(struct up_nodes *all, struct ab_error *error)
 {
     int64_t started = ab_time_monotonic_us();
     int64_t said = started;
-    uint32_t wanted = all->last - all->first + 1;
+    uint32_t wanted = is_single(all) ? 1 : ab_nodes_present(&all->nodes);
     uint32_t partitions = is_single(all) ? 0 : all->nodes.identity.partitions_count;
     for (;;) {
         uint32_t answering = 0;
@@ -302,13 +305,15 @@ static void summary_print(const struct up_nodes *all)
     char *coordination = ab_nodes_coordination(&all->nodes);
     if (!is_single(all)) {
         (void)printf("cluster is up in %s: %u nodes, %u partitions of %u replicas, coordinated by %s\n",
-            all->up->directory, all->nodes.count, all->nodes.identity.partitions_count, AB_NODES_REPLICAS,
+            all->up->directory, ab_nodes_present(&all->nodes), all->nodes.identity.partitions_count, AB_NODES_REPLICAS,
             coordination);
     }
     for (uint32_t n = all->first; n <= all->last; n++) {
         struct ab_running running;
-        (void)ab_running_read(all->started[n - 1].directory, &running);
-        (void)printf("node %u is up, serving at %s\n", n, running.serving.address);
+        if (ab_nodes_has(&all->nodes, n)) {
+            (void)ab_running_read(all->started[n - 1].directory, &running);
+            (void)printf("node %u is up, serving at %s\n", n, running.serving.address);
+        }
     }
     (void)fflush(stdout);
     ab_delete(coordination);
@@ -376,9 +381,9 @@ ab_err ab_up_nodes_run(struct ab_up *up, struct ab_error *error)
         all.started[n - 1].directory = ab_nodes_directory(up->directory, n);
     }
     ab_err err = nodes_start(&all, error);
-    if (err == AB_OK) {
+    if (err == AB_OK && !up->is_quiet) {
         summary_print(&all);
-    } else {
+    } else if (err != AB_OK) {
         nodes_end(&all);
     }
     ab_coordination_close(all.coordination);

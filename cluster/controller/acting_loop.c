@@ -2,6 +2,7 @@
 
 #include "cluster/controller/creation.h"
 #include "cluster/controller/elections.h"
+#include "cluster/controller/reassigning.h"
 #include "common/base/logging.h"
 #include "common/base/thread.h"
 #include "common/base/time.h"
@@ -26,8 +27,9 @@ struct ab_acting_loop {
 
     struct ab_acting acting; /* loop's thread, as all below but what the lock guards */
     struct ab_facts facts;
-    struct ab_elections *elections;    /* owned */
-    char trouble[AB_ERROR_TEXT_BYTES]; /* what was complained of last */
+    struct ab_elections *elections;     /* owned */
+    struct ab_reassigning *reassigning; /* owned */
+    char trouble[AB_ERROR_TEXT_BYTES];  /* what was complained of last */
 
     struct ab_lock lock;
     struct ab_coordination *session;     /* owned; NULL = to be opened; set by the loop's thread, guarded by lock */
@@ -36,6 +38,11 @@ struct ab_acting_loop {
     uint64_t epoch_version;
     struct ab_speed_target *targets; /* owned; by rising node */
     uint32_t targets_count;
+    struct ab_learner *learners; /* owned; as of the last round */
+    uint32_t learners_count;
+    struct ab_caught_up *caught_up; /* owned; what was told last */
+    uint32_t caught_up_count;
+    bool is_told; /* since the last round */
 };
 
 struct ab_acting_loop *ab_acting_loop_create(const struct ab_acting_loop_options *options)
@@ -43,6 +50,7 @@ struct ab_acting_loop *ab_acting_loop_create(const struct ab_acting_loop_options
     struct ab_acting_loop *loop = ab_new(struct ab_acting_loop);
     loop->options = *options;
     loop->elections = ab_elections_create(options->identity.partitions_count);
+    loop->reassigning = ab_reassigning_create(options->identity.partitions_count);
     ab_acting_init(&loop->acting, &options->own);
     ab_lock_init(&loop->lock);
     return loop;
@@ -56,6 +64,9 @@ void ab_acting_loop_destroy(struct ab_acting_loop *loop)
     ab_acting_loop_stop(loop);
     ab_facts_fini(&loop->facts);
     ab_elections_destroy(loop->elections);
+    ab_reassigning_destroy(loop->reassigning);
+    ab_delete(loop->learners);
+    ab_delete(loop->caught_up);
     ab_delete(loop->targets);
     ab_lock_fini(&loop->lock);
     ab_delete(loop);
@@ -88,6 +99,8 @@ static void acting_publish(struct ab_acting_loop *loop)
     loop->current = acting->current;
     if (!acting->is_acting) {
         loop->targets_count = 0;
+        loop->learners_count = 0;
+        loop->caught_up_count = 0;
     }
     ab_lock_give(&loop->lock);
     if (has_begun) {
@@ -189,6 +202,57 @@ bool ab_acting_loop_target_lives(struct ab_acting_loop *loop, const struct ab_sp
     return lives;
 }
 
+/* A copy of a list, never NULL. */
+static void *list_copy(const void *items, uint32_t count, size_t item_bytes)
+{
+    void *copy = ab_new_bytes((count + 1) * item_bytes);
+    if (count > 0) {
+        memcpy(copy, items, count * item_bytes);
+    }
+    return copy;
+}
+
+void ab_acting_loop_learners(struct ab_acting_loop *loop, struct ab_learner **learners, uint32_t *count)
+{
+    ab_lock_take(&loop->lock);
+    *count = loop->learners_count;
+    *learners = list_copy(loop->learners, loop->learners_count, sizeof loop->learners[0]);
+    ab_lock_give(&loop->lock);
+}
+
+void ab_acting_loop_tell_caught_up(struct ab_acting_loop *loop, const struct ab_caught_up *caught_up, uint32_t count)
+{
+    struct ab_caught_up *copy = list_copy(caught_up, count, sizeof caught_up[0]);
+    ab_lock_take(&loop->lock);
+    struct ab_caught_up *before = loop->caught_up;
+    loop->caught_up = copy;
+    loop->caught_up_count = count;
+    loop->is_told = count > 0;
+    ab_lock_give(&loop->lock);
+    ab_delete(before);
+}
+
+static bool is_told(struct ab_acting_loop *loop)
+{
+    ab_lock_take(&loop->lock);
+    bool told = loop->is_told;
+    ab_lock_give(&loop->lock);
+    return told;
+}
+
+static void learners_publish(struct ab_acting_loop *loop)
+{
+    uint32_t count = 0;
+    const struct ab_learner *learners = ab_reassigning_learners(loop->reassigning, &count);
+    struct ab_learner *copy = list_copy(learners, count, sizeof learners[0]);
+    ab_lock_take(&loop->lock);
+    struct ab_learner *before = loop->learners;
+    loop->learners = copy;
+    loop->learners_count = count;
+    ab_lock_give(&loop->lock);
+    ab_delete(before);
+}
+
 /* ---- a step ---- */
 
 /* Makes the states that are missing; waiting for nodes is no error. */
@@ -219,6 +283,24 @@ static ab_err partitions_create(
     return AB_OK;
 }
 
+/* The next steps of what is stored as wanted, with what was told of learners. */
+static ab_err reassign(
+    struct ab_acting_loop *loop, struct ab_coordination *coordination, bool *is_done, struct ab_error *error)
+{
+    struct ab_reassigning_result result = {0};
+    ab_lock_take(&loop->lock);
+    uint32_t count = loop->caught_up_count;
+    struct ab_caught_up *caught_up = list_copy(loop->caught_up, count, sizeof caught_up[0]);
+    loop->is_told = false;
+    ab_lock_give(&loop->lock);
+    ab_err err = ab_reassigning_round(
+        loop->reassigning, &loop->facts, caught_up, count, coordination, loop->acting.epoch_version, &result, error);
+    ab_delete(caught_up);
+    learners_publish(loop);
+    *is_done = *is_done && result.left == 0;
+    return err;
+}
+
 static ab_err act(
     struct ab_acting_loop *loop, struct ab_coordination *coordination, bool *is_done, struct ab_error *error)
 {
@@ -231,7 +313,12 @@ static ab_err act(
     ab_err err = ab_elections_round(
         loop->elections, &loop->facts, coordination, loop->acting.epoch_version, now_ms, &result, error);
     *is_done = *is_done && result.left == 0;
-    return err;
+    AB_TRY(err);
+    if (result.committed > 0) {
+        *is_done = false; /* partitions are not as they were read any more */
+        return AB_OK;
+    }
+    return reassign(loop, coordination, is_done, error);
 }
 
 ab_err ab_acting_loop_step(
@@ -305,7 +392,8 @@ static void news_wait(struct ab_acting_loop *loop, uint64_t revision)
     struct ab_coordination_session_state state;
     int64_t until_us = ab_time_monotonic_us() + LEVEL_US;
     ab_err err = AB_TIMEOUT;
-    while (err == AB_TIMEOUT && !atomic_load(&loop->is_stopping) && ab_time_monotonic_us() < until_us) {
+    while (
+        err == AB_TIMEOUT && !atomic_load(&loop->is_stopping) && ab_time_monotonic_us() < until_us && !is_told(loop)) {
         struct ab_error error = {0};
         uint64_t news = 0;
         ab_coordination_session_state(loop->session, &state);

@@ -1,5 +1,6 @@
 /* acting_loop: what a controller does for all nodes of a cluster without being asked: it stands for the acting one, and
- * while it acts, makes the first states of partitions and gives those a leader whose leader is gone.
+ * while it acts, makes the first states of partitions, gives those a leader whose leader is gone, and takes the steps
+ * of a reassignment (reassigning.h).
  *
  * Level triggered: a step reads all facts anew and does what they ask for; nothing is remembered that a crash would
  * lose. A step never waits for anybody but the coordination service, so cuts and jobs cannot hold up an election.
@@ -14,6 +15,7 @@
 #define ANABRANCH_CLUSTER_CONTROLLER_ACTING_LOOP_H
 
 #include "cluster/controller/acting.h"
+#include "cluster/controller/reassigning.h"
 #include "common/config/config.h"
 #include "common/wire/node.h"
 
@@ -63,6 +65,12 @@ struct ab_speed_target {
 
 /* The live nodes' speed, by rising node, when this controller acts; *targets is the caller's (ab_delete). */
 void ab_acting_loop_targets(struct ab_acting_loop *loop, struct ab_speed_target **targets, uint32_t *count);
+
+/* Learners that are to catch up, when this controller acts; *learners is the caller's (ab_delete). */
+void ab_acting_loop_learners(struct ab_acting_loop *loop, struct ab_learner **learners, uint32_t *count);
+
+/* Those of them that have, in place of what was told before; the next step counts on it. Copied. */
+void ab_acting_loop_tell_caught_up(struct ab_acting_loop *loop, const struct ab_caught_up *caught_up, uint32_t count);
 
 /* True while this process of a node is registered as live. */
 bool ab_acting_loop_target_lives(struct ab_acting_loop *loop, const struct ab_speed_target *target);

@@ -163,7 +163,6 @@ ab_err ab_verb_job_begin(
 {
     struct begun begun = {0};
     struct ab_json *manifest = NULL;
-    AB_TRY(ab_jobs_allowed(controller, error));
     AB_TRY(job_begin(controller, payload, &begun, error));
     AB_TRY(ab_cuts_complete_pending(controller, error));
     if (begun.cut == 0) {

@@ -1,5 +1,6 @@
 #include "cluster/controller/controller.h"
 
+#include "cluster/controller/catch_up.h"
 #include "cluster/layout.h"
 #include "common/base/file.h"
 #include "common/base/logging.h"
@@ -154,6 +155,7 @@ ab_err ab_controller_run(struct ab_controller *controller, struct ab_error *erro
     ab_thread_start(&controller->quick_thread, "quick", ab_controller_quick_run, controller);
     if (controller->acting_loop != NULL) {
         ab_acting_loop_start(controller->acting_loop, ab_server_address(controller->server));
+        ab_thread_start(&controller->catch_up_thread, "catch-up", ab_catch_up_run, controller);
     }
     controller->is_endpoints_changed = true;
     ab_info("controller started", "%s in %s", ab_server_address(controller->server), controller->node.directory);
@@ -171,6 +173,7 @@ ab_err ab_controller_run(struct ab_controller *controller, struct ab_error *erro
     }
     if (controller->acting_loop != NULL) {
         ab_acting_loop_stop(controller->acting_loop); /* another begins to act before our daemons go */
+        ab_thread_join(&controller->catch_up_thread);
     }
     ab_job_runner_stop(controller);
     ab_daemons_stop(controller);

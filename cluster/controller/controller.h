@@ -16,14 +16,15 @@
  * same of each
  *   /jobs/<id>            cluster/jobs.h
  *   /places/<node>        job_nodes.h; several nodes
+ *   /reassignment         cluster/reassignment.h; several nodes
  *   /views/<name>         the manifest in force (common/history/manifest.h)
  *   /versions/<name>/<definition>-<cut>-<attempt>   manifests that are retained, the one in force too
  *
  * Threads: the main thread starts and reaps processes (a daemon dies with the thread that started it); the slow thread
  * takes cuts, applies and publishes, one after another; the quick thread answers everything that only looks or notes.
  * `lock` guards jobs and daemons; it is never held while speed is asked. Each thread has channels to speed of its own.
- * Among several nodes there is the acting loop's thread, with a session of its own, and that of the link to the acting
- * controller.
+ * Among several nodes there is the acting loop's thread, with a session of its own, the one that asks speed how far
+ * learners are (catch_up.h), and that of the link to the acting controller.
  */
 #ifndef ANABRANCH_CLUSTER_CONTROLLER_CONTROLLER_H
 #define ANABRANCH_CLUSTER_CONTROLLER_CONTROLLER_H
@@ -79,6 +80,7 @@ struct ab_controller {
     struct ab_queue *quick_requests;      /* owned */
     struct ab_thread slow_thread;
     struct ab_thread quick_thread;
+    struct ab_thread catch_up_thread;           /* several nodes */
     struct ab_speed_links slow_links;           /* slow thread */
     struct ab_speed_links quick_links;          /* quick thread */
     struct ab_lock lock;                        /* shared by the three threads: what they tell each other */
@@ -203,7 +205,7 @@ AB_MUST_USE ab_err ab_cuts_history(struct ab_controller *controller, struct ab_j
  * publication. */
 AB_MUST_USE ab_err ab_cuts_prune(struct ab_controller *controller, uint64_t oldest_cut, struct ab_error *error);
 
-/* ---- begin.c, publish.c, apply.c, retire.c (slow thread), status.c (quick thread): the verbs ---- */
+/* ---- begin.c, publish.c, apply.c, retire.c (slow thread), node_change.c, status.c (quick thread): the verbs ---- */
 
 /* Each answers one request: *reply is the caller's. */
 typedef ab_err (*ab_controller_verb_fn)(
@@ -213,6 +215,8 @@ AB_MUST_USE ab_err ab_verb_job_begin(
 AB_MUST_USE ab_err ab_verb_job_publish(
     struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
 AB_MUST_USE ab_err ab_verb_apply(
+    struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
+AB_MUST_USE ab_err ab_verb_node_change(
     struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
 AB_MUST_USE ab_err ab_verb_status(
     struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error);
@@ -227,9 +231,6 @@ void ab_nodes_status(struct ab_controller *controller, struct ab_json *status);
 void ab_retire(struct ab_controller *controller, bool may_trim);
 
 /* ---- requests.c ---- */
-
-/* AB_UNSUPPORTED for clusters of several nodes whose jobs are not built yet. */
-AB_MUST_USE ab_err ab_jobs_allowed(struct ab_controller *controller, struct ab_error *error);
 
 /* Called by the server's network thread: queues the request. */
 void ab_controller_on_request(struct ab_request *request, void *context);

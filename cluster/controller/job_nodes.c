@@ -1,6 +1,5 @@
 #include "cluster/controller/job_nodes.h"
 
-#include "cluster/controller/creation.h"
 #include "common/base/logging.h"
 #include "common/crypto/crypto.h"
 
@@ -139,19 +138,6 @@ ab_err ab_job_nodes_read(struct ab_controller *controller, struct ab_job_nodes *
     return AB_OK;
 }
 
-ab_err ab_job_nodes_allowed(struct ab_controller *controller, struct ab_error *error)
-{
-    struct ab_cluster_settings settings;
-    AB_TRY(ab_cluster_settings_read(controller->coordination, &controller->node.identity, &settings, error));
-    if (settings.nodes_count != settings.replicas_count) {
-        return ab_error_set(error, AB_UNSUPPORTED,
-            "batch jobs are built for clusters in which every node has a replica of every partition; this one has "
-            "%" PRIu32 " nodes and %" PRIu32 " replicas of each",
-            settings.nodes_count, settings.replicas_count);
-    }
-    return AB_OK;
-}
-
 /* ---- the answer to a BEGIN ---- */
 
 static struct ab_json *nodes_list(const struct ab_job_nodes *nodes)
@@ -278,8 +264,9 @@ static ab_err partition_hold(
     for (uint32_t i = 0; i < state->replicas.count; i++) {
         count += is_holder(holders, state->replicas.items[i]);
     }
-    /* One that is not in sync still wants records from the leader's log, whatever files it has (H44). */
-    bool is_in_sync = state->isr.count == state->replicas.count;
+    /* One that is not in sync, or is still to become a replica, wants records from the leader's log, whatever files it
+     * has (H44). */
+    bool is_in_sync = state->isr.count == state->replicas.count && state->learners.count == 0;
     *is_everywhere = *is_everywhere && is_in_sync && count == state->replicas.count;
     return count >= state->min_isr
                ? AB_OK

@@ -4,7 +4,9 @@
  *
  * Each controller writes its own with every session. Who lives is said by /live, not here.
  *
- * For now a job wants every partition on every node: history and versions are copied to all of them.
+ * History and versions are copied to every node, whichever partitions it is a replica of: any of them can do all of a
+ * job's work and answers every query from its own disk. The ranks of a partition work where it is led, or else where
+ * its log is.
  *
  * Threads: any. Memory: lists as long as there are nodes.
  */
@@ -33,9 +35,6 @@ AB_MUST_USE ab_err ab_job_nodes_register(struct ab_controller *controller, struc
 /* The live nodes whose place is known. AB_UNAVAILABLE when this one is not among them. */
 AB_MUST_USE ab_err ab_job_nodes_read(
     struct ab_controller *controller, struct ab_job_nodes *nodes, struct ab_error *error);
-
-/* AB_UNSUPPORTED when not every node of the cluster has a replica of every partition. */
-AB_MUST_USE ab_err ab_job_nodes_allowed(struct ab_controller *controller, struct ab_error *error);
 
 /* Adds "cluster", "nodes", "retained" and the "leader" of each of the "partitions" to the answer to a BEGIN. */
 AB_MUST_USE ab_err ab_job_nodes_tell(struct ab_controller *controller, struct ab_json *reply, struct ab_error *error);

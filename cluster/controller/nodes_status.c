@@ -3,10 +3,13 @@
 #include "cluster/controller/controller.h"
 
 #include "cluster/controller/creation.h"
+#include "cluster/controller/reassigning.h"
 #include "cluster/election.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#define REASONS_MAX 16u
 
 static struct ab_json *members_json(const struct ab_replica_members *members)
 {
@@ -149,6 +152,77 @@ static void partitions_status(const struct ab_facts *facts, const struct ab_live
     ab_json_set(status, "not_created", ab_json_integer(facts->missing_count));
 }
 
+/* ---- what is on its way ---- */
+
+static struct ab_json *moves_json(
+    const struct ab_reassignment *reassignment, const struct ab_facts *facts, const struct ab_live_set *live)
+{
+    struct ab_json *list = ab_json_array();
+    for (uint32_t i = 0; i < reassignment->moves_count; i++) {
+        const struct ab_replica_target *target = &reassignment->targets[i];
+        bool is_known = facts->missing_count == 0 && target->partition < facts->partitions_count;
+        bool is_done = is_known && ab_reassign_is_done(live, &facts->states[target->partition], target);
+        struct ab_json *entry = ab_json_object();
+        ab_json_set(entry, "partition", ab_json_integer(target->partition));
+        ab_json_set(entry, "to", numbers_json(target->replicas.items, target->replicas.count));
+        ab_json_set(entry, "is_done", ab_json_boolean(is_done));
+        ab_json_append(list, entry);
+    }
+    return list;
+}
+
+/* Why partitions do not move at this moment; whether a learner has caught up is not known here. */
+static struct ab_json *waits_json(const struct ab_reassignment *reassignment, const struct ab_facts *facts)
+{
+    struct ab_json *list = ab_json_array();
+    struct ab_partition_plan plan;
+    const struct ab_reassign_input input = {.live = facts->live,
+        .live_count = facts->live_count,
+        .partitions = facts->partitions,
+        .partitions_count = facts->partitions_count,
+        .targets = reassignment->targets,
+        .targets_count = reassignment->moves_count,
+        .copies_max = AB_REASSIGNING_COPIES_MAX};
+    ab_partition_plan_init(&plan, 0, REASONS_MAX);
+    if (ab_reassign_plan(&input, &plan) == AB_OK) {
+        for (uint32_t i = 0; i < plan.reasons_count; i++) {
+            ab_json_append(list, ab_json_text(plan.reasons[i].text));
+        }
+    }
+    ab_partition_plan_fini(&plan);
+    return list;
+}
+
+/* Null when nothing is. */
+static ab_err reassignment_status(struct ab_coordination *coordination, const struct ab_facts *facts,
+    const struct ab_live_set *live, struct ab_json *status, struct ab_error *error)
+{
+    struct ab_reassignment reassignment = {0};
+    struct ab_error attempt = {0};
+    uint64_t version = 0;
+    struct ab_json *entry = ab_json_null();
+    ab_err err = ab_reassigning_read(coordination, &reassignment, &version, &attempt);
+    if (err == AB_OK) {
+        struct ab_json *moves = moves_json(&reassignment, facts, live);
+        int64_t left = 0;
+        for (size_t i = 0; i < ab_json_count(moves); i++) {
+            left += !ab_json_boolean_or(ab_json_get(ab_json_at(moves, i), "is_done"), false);
+        }
+        ab_json_destroy(entry);
+        entry = ab_json_object();
+        ab_json_set(entry, "action", ab_json_text(ab_reassignment_action_name(reassignment.action)));
+        ab_json_set(entry, "node", ab_json_integer(reassignment.node));
+        ab_json_set(entry, "began_us", ab_json_integer(reassignment.began_us));
+        ab_json_set(entry, "partitions", ab_json_integer(reassignment.moves_count));
+        ab_json_set(entry, "left", ab_json_integer(left));
+        ab_json_set(entry, "moves", moves);
+        ab_json_set(entry, "waits", waits_json(&reassignment, facts));
+    }
+    ab_reassignment_fini(&reassignment);
+    ab_json_set(status, "reassignment", entry);
+    return err == AB_OK || err == AB_NOT_FOUND ? AB_OK : ab_error_set(error, err, "%s", attempt.text);
+}
+
 /* ---- all of it ---- */
 
 static void controller_status(struct ab_controller *controller, struct ab_json *status)
@@ -180,6 +254,7 @@ static ab_err status_fill(struct ab_controller *controller, struct ab_json *stat
     }
     if (err == AB_OK) {
         partitions_status(&facts, &live, status);
+        err = reassignment_status(coordination, &facts, &live, status, error);
     }
     ab_live_set_fini(&live);
     ab_facts_fini(&facts);

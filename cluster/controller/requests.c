@@ -1,6 +1,5 @@
 #include "cluster/controller/controller.h"
 
-#include "cluster/controller/job_nodes.h"
 #include "common/base/logging.h"
 
 #include <inttypes.h>
@@ -28,11 +27,6 @@ static ab_err verb_shutdown(
     atomic_store(&controller->is_stopping, true);
     *reply = ab_json_object();
     return AB_OK;
-}
-
-ab_err ab_jobs_allowed(struct ab_controller *controller, struct ab_error *error)
-{
-    return ab_controller_is_of_several(controller) ? ab_job_nodes_allowed(controller, error) : AB_OK;
 }
 
 /* As many ranks as processors, but not more than pay off on one machine. */
@@ -63,7 +57,6 @@ static ab_err submitted_store_locked(
 static ab_err verb_job_submit(
     struct ab_controller *controller, const struct ab_json *payload, struct ab_json **reply, struct ab_error *error)
 {
-    AB_TRY(ab_jobs_allowed(controller, error));
     const char *kind = ab_json_text_or(ab_json_get(payload, "kind"), "recompute");
     if (strcmp(kind, "recompute") != 0) {
         return ab_error_set(error, AB_USAGE, "unknown kind of job '%.40s'; known: recompute", kind);
@@ -158,6 +151,7 @@ static const struct verb_row {
     [AB_VERB_JOB_SHOW] = {verb_job_show, false, true, true},
     [AB_VERB_JOB_PROGRESS] = {verb_job_progress, false, true, true},
     [AB_VERB_APPLY] = {ab_verb_apply, true, true, false},
+    [AB_VERB_NODE_CHANGE] = {ab_verb_node_change, false, true, false},
     [AB_VERB_JOB_BEGIN] = {ab_verb_job_begin, true, true, true},
     [AB_VERB_JOB_PUBLISH] = {ab_verb_job_publish, true, true, true},
 };

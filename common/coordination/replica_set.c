@@ -85,11 +85,6 @@ void ab_replica_set_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTE
     (void)snprintf(path, AB_REGISTRATION_PATH_BYTES, "/partitions/%" PRIu32 "/state", partition);
 }
 
-void ab_replica_target_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTES])
-{
-    (void)snprintf(path, AB_REGISTRATION_PATH_BYTES, "/partitions/%" PRIu32 "/target", partition);
-}
-
 static ab_err nodes_check(const struct ab_replica_nodes *nodes, const char *what, struct ab_error *error)
 {
     if (nodes->count > AB_REPLICAS_MAX) {
@@ -295,51 +290,5 @@ ab_err ab_replica_set_decode(struct ab_bytes text, struct ab_replica_set *state,
         return ab_error_wrap(error, err, "state of a partition");
     }
     *state = read;
-    return AB_OK;
-}
-
-static ab_err target_check(const struct ab_replica_target *target, struct ab_error *error)
-{
-    if (target->partition >= AB_PARTITIONS_MAX) {
-        return ab_error_set(error, AB_CORRUPT, "partition: below %u", AB_PARTITIONS_MAX);
-    }
-    if (target->replicas.count == 0 || target->replicas.count > AB_REPLICATION_FACTOR_MAX) {
-        return ab_error_set(error, AB_CORRUPT, "replicas: from 1 to %u", AB_REPLICATION_FACTOR_MAX);
-    }
-    return nodes_check(&target->replicas, "replicas", error);
-}
-
-ab_err ab_replica_target_encode(const struct ab_replica_target *target, struct ab_buffer *out, struct ab_error *error)
-{
-    if (target_check(target, error) != AB_OK) {
-        return ab_error_wrap(error, AB_USAGE, "encode target of partition %" PRIu32, target->partition);
-    }
-    struct ab_json *value = ab_fact_object();
-    ab_json_set(value, "partition", ab_json_integer(target->partition));
-    ab_fact_set_numbers(value, "replicas", target->replicas.items, target->replicas.count);
-    return ab_fact_write(value, out);
-}
-
-static ab_err target_read(const struct ab_json *value, struct ab_replica_target *target, struct ab_error *error)
-{
-    AB_TRY(ab_fact_u32(value, "partition", 0, AB_PARTITIONS_MAX - 1, &target->partition, error));
-    AB_TRY(ab_fact_numbers(value, "replicas", 1, UINT32_MAX, AB_REPLICATION_FACTOR_MAX, target->replicas.items,
-        &target->replicas.count, error));
-    return target_check(target, error);
-}
-
-ab_err ab_replica_target_decode(struct ab_bytes text, struct ab_replica_target *target, struct ab_error *error)
-{
-    struct ab_json *value = NULL;
-    struct ab_replica_target read = {0};
-    ab_err err = ab_fact_parse(text, 3, &value, error);
-    if (err == AB_OK) {
-        err = target_read(value, &read, error);
-    }
-    ab_json_destroy(value);
-    if (err != AB_OK) {
-        return ab_error_wrap(error, err, "target of a partition");
-    }
-    *target = read;
     return AB_OK;
 }

@@ -63,8 +63,8 @@ struct ab_replica_set {
     struct ab_hash128 token; /* who made this change: tells after an unknown outcome whether it landed (H52) */
 };
 
-/* /partitions/<p>/target {"format":1,"partition":3,"replicas":[1,2,5]}: the assignment that a partition is on its way
- * to, while it stands there; 1..AB_REPLICATION_FACTOR_MAX distinct nodes, the first one preferred as leader. */
+/* Where a partition's replicas are to be: 1..AB_REPLICATION_FACTOR_MAX distinct nodes, the first one preferred as
+ * leader. Who stores such targets is not known here. */
 struct ab_replica_target {
     uint32_t partition;
     struct ab_replica_nodes replicas;
@@ -96,9 +96,8 @@ void ab_replica_members_remove(struct ab_replica_members *members, uint32_t node
 bool ab_replica_members_equal(const struct ab_replica_members *a, const struct ab_replica_members *b);
 bool ab_replica_nodes_equal(const struct ab_replica_nodes *a, const struct ab_replica_nodes *b);
 
-/* "/partitions/<p>/state", "/partitions/<p>/target". */
+/* "/partitions/<p>/state". */
 void ab_replica_set_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTES]);
-void ab_replica_target_path(uint32_t partition, char path[AB_REGISTRATION_PATH_BYTES]);
 
 /* The rules above: AB_CORRUPT with the one that is broken. */
 AB_MUST_USE ab_err ab_replica_set_validate(const struct ab_replica_set *state, struct ab_error *error);
@@ -110,11 +109,5 @@ AB_MUST_USE ab_err ab_replica_set_encode(
 
 /* Reads such a text. AB_CORRUPT with the reason, AB_UNSUPPORTED for a newer format. */
 AB_MUST_USE ab_err ab_replica_set_decode(struct ab_bytes text, struct ab_replica_set *state, struct ab_error *error);
-
-/* The same for a target. */
-AB_MUST_USE ab_err ab_replica_target_encode(
-    const struct ab_replica_target *target, struct ab_buffer *out, struct ab_error *error);
-AB_MUST_USE ab_err ab_replica_target_decode(
-    struct ab_bytes text, struct ab_replica_target *target, struct ab_error *error);
 
 #endif

@@ -10,6 +10,8 @@
 #define ENVELOPE_ROOM_BYTES 8192
 
 _Static_assert((int)AB_VERB_LOG_STATE == (int)ANABRANCH__VERB__VERB_LOG_STATE, "enum ab_verb equals anabranch.Verb");
+_Static_assert(
+    (int)AB_VERB_NODE_CHANGE == (int)ANABRANCH__VERB__VERB_NODE_CHANGE, "enum ab_verb equals anabranch.Verb");
 _Static_assert((int)AB_VERB_REPLICATE == (int)ANABRANCH__VERB__VERB_REPLICATE, "enum ab_verb equals anabranch.Verb");
 _Static_assert(
     (int)AB_VERB_JOB_PUBLISH == (int)ANABRANCH__VERB__VERB_JOB_PUBLISH, "enum ab_verb equals anabranch.Verb");

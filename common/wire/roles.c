@@ -10,7 +10,7 @@
 /* What a controller hands on to the one that acts, after it has looked at the caller's role. */
 #define FORWARDED_VERBS                                                                                                \
     (BIT(APPLY) | BIT(JOB_SUBMIT) | BIT(JOB_LIST) | BIT(JOB_SHOW) | BIT(JOB_BEGIN) | BIT(JOB_PROGRESS) |               \
-        BIT(JOB_PUBLISH))
+        BIT(JOB_PUBLISH) | BIT(NODE_CHANGE))
 
 _Static_assert(AB_VERB_COUNT <= 32, "a role's verbs are bits of one word");
 
@@ -25,11 +25,11 @@ static const struct role_row roles[] = {
     [AB_ROLE_QUERY] = {"query", QUERY_VERBS},
     [AB_ROLE_NODE] = {"node", BIT(PING) | BIT(STATUS) | BIT(CUT) | BIT(DIGEST) | BIT(RETIRE) | BIT(STATE_QUERY) |
                                   BIT(SHUTDOWN) | BIT(LOG_STATE) | BIT(CATALOG) | BIT(SOURCE_MARKS) | BIT(REPLICATE) |
-                                  FORWARDED_VERBS},
+                                  BIT(QUERY) | FORWARDED_VERBS},
     [AB_ROLE_BATCH] = {"batch", BIT(PING) | BIT(STATUS) | BIT(DIGEST) | BIT(JOB_BEGIN) | BIT(JOB_PROGRESS) |
                                     BIT(JOB_PUBLISH) | BIT(LOG_STATE) | BIT(CATALOG)},
     [AB_ROLE_OPERATOR] = {"operator", PRODUCER_VERBS | QUERY_VERBS | BIT(STATUS) | BIT(APPLY) | BIT(JOB_SUBMIT) |
-                                          BIT(JOB_LIST) | BIT(JOB_SHOW) | BIT(SHUTDOWN)},
+                                          BIT(JOB_LIST) | BIT(JOB_SHOW) | BIT(SHUTDOWN) | BIT(NODE_CHANGE)},
 };
 
 #define ROLES_COUNT (sizeof roles / sizeof roles[0])
@@ -57,6 +57,7 @@ static const char *const verb_names[AB_VERB_COUNT] = {
     [AB_VERB_SHUTDOWN] = "SHUTDOWN",
     [AB_VERB_LOG_STATE] = "LOG_STATE",
     [AB_VERB_REPLICATE] = "REPLICATE",
+    [AB_VERB_NODE_CHANGE] = "NODE_CHANGE",
 };
 
 bool ab_role_allows(enum ab_role role, enum ab_verb verb)

@@ -40,6 +40,7 @@ enum ab_verb {
     AB_VERB_SHUTDOWN = 19,
     AB_VERB_LOG_STATE = 20,
     AB_VERB_REPLICATE = 21,
+    AB_VERB_NODE_CHANGE = 22,
     AB_VERB_COUNT,
 };
 

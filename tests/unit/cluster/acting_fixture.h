@@ -11,6 +11,7 @@
 #include "tests/support/test.h"
 
 #define FIXTURE_NODES 3u
+#define FIXTURE_NODES_MAX 4u /* one more may come */
 #define FIXTURE_PARTITIONS 8u
 
 struct acting_fixture {
@@ -24,7 +25,7 @@ struct acting_fixture {
     struct acting_fixture_node {
         struct ab_coordination *session; /* NULL = gone */
         struct ab_live_node live;
-    } nodes[FIXTURE_NODES];
+    } nodes[FIXTURE_NODES_MAX];
 };
 
 static inline struct ab_coordination *fixture_session(const struct acting_fixture *fixture)
@@ -218,6 +219,8 @@ static inline int fixture_teardown(void **state)
     struct acting_fixture *fixture = *state;
     for (uint32_t n = 1; n <= FIXTURE_NODES; n++) {
         fixture_controller_kill(fixture, n);
+    }
+    for (uint32_t n = 1; n <= FIXTURE_NODES_MAX; n++) {
         fixture_node_kill(fixture, n);
     }
     ab_coordination_close(fixture->observer);

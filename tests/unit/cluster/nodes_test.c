@@ -180,6 +180,18 @@ static void test_nodes_file_that_is_wrong_is_corrupt(void **state)
         {"{\"format\":1,\"cluster_id\":\"00112233445566778899aabbccddeeff\",\"partitions\":6,\"nodes\":3,"
          "\"zookeeper\":[{\"client\":1,\"peer\":2,\"election\":3}]}",
             AB_OK},
+        {"{\"format\":1,\"cluster_id\":\"00112233445566778899aabbccddeeff\",\"partitions\":6,\"nodes\":4,"
+         "\"zookeeper\":[{\"client\":1,\"peer\":2,\"election\":3}],\"removed\":[2],\"adding\":4}",
+            AB_OK},
+        {"{\"format\":1,\"cluster_id\":\"00112233445566778899aabbccddeeff\",\"partitions\":6,\"nodes\":4,"
+         "\"zookeeper\":[{\"client\":1,\"peer\":2,\"election\":3}],\"removed\":[4]}",
+            AB_CORRUPT},
+        {"{\"format\":1,\"cluster_id\":\"00112233445566778899aabbccddeeff\",\"partitions\":6,\"nodes\":4,"
+         "\"zookeeper\":[{\"client\":1,\"peer\":2,\"election\":3}],\"removed\":[2,2]}",
+            AB_CORRUPT},
+        {"{\"format\":1,\"cluster_id\":\"00112233445566778899aabbccddeeff\",\"partitions\":6,\"nodes\":4,"
+         "\"zookeeper\":[{\"client\":1,\"peer\":2,\"election\":3}],\"removed\":[2],\"adding\":2}",
+            AB_CORRUPT},
     };
     char *path = scratch_path(*state, "nodes.json");
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -188,6 +200,57 @@ static void test_nodes_file_that_is_wrong_is_corrupt(void **state)
         assert_int_equal(ab_nodes_read(*state, &nodes, NULL), files[i].err);
     }
     ab_delete(path);
+}
+
+static void test_nodes_numbers_are_given_again_and_the_highest_go(void **state)
+{
+    struct ab_nodes nodes;
+    struct ab_nodes read;
+    uint32_t node = 0;
+    nodes_make(*state, &nodes);
+    assert_ok(ab_nodes_number_take(&nodes, &node, NULL));
+    assert_int_equal(node, 4);
+    assert_ok(ab_nodes_number_take(&nodes, &node, NULL)); /* that one is not done yet */
+    assert_int_equal(node, 4);
+    nodes.adding = 0;
+    ab_nodes_number_give(&nodes, 2);
+    assert_int_equal(nodes.count, 4);
+    assert_int_equal(ab_nodes_present(&nodes), 3);
+    assert_ok(ab_nodes_write(*state, &nodes, NULL));
+    assert_ok(ab_nodes_read(*state, &read, NULL));
+    assert_false(ab_nodes_has(&read, 2));
+    assert_false(ab_nodes_has(&read, 0) || ab_nodes_has(&read, 5));
+    assert_true(ab_nodes_has(&read, 1) && ab_nodes_has(&read, 3) && ab_nodes_has(&read, 4));
+    assert_ok(ab_nodes_number_take(&read, &node, NULL));
+    assert_int_equal(node, 2);
+    read.adding = 0;
+    assert_ok(ab_nodes_number_take(&read, &node, NULL));
+    assert_int_equal(node, 5);
+    read.adding = 0;
+    assert_int_equal(ab_nodes_number_take(&read, &node, NULL), AB_FULL);
+    ab_nodes_number_give(&read, 4);
+    ab_nodes_number_give(&read, 5);
+    assert_int_equal(read.count, 3);
+    assert_int_equal(ab_nodes_present(&read), 3);
+}
+
+static void test_nodes_complete_makes_nothing_for_a_node_that_was_removed(void **state)
+{
+    struct ab_nodes nodes;
+    uint32_t node = 0;
+    nodes_make(*state, &nodes);
+    assert_ok(ab_nodes_number_take(&nodes, &node, NULL));
+    remove_below(*state, "node-2");
+    ab_nodes_number_give(&nodes, 2);
+    assert_ok(ab_nodes_complete(*state, &nodes, NULL));
+    char *own = ab_nodes_directory(*state, 2);
+    assert_false(ab_file_exists(own));
+    ab_delete(own);
+    char *first = ab_nodes_directory(*state, 1);
+    char *added = ab_nodes_directory(*state, 4);
+    expect_same_secret(first, added, "keys/node.key"); /* and the one that was added has the cluster's keys */
+    ab_delete(first);
+    ab_delete(added);
 }
 
 static void test_nodes_configuration_names_node_and_coordination(void **state)
@@ -265,6 +328,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_nodes_what_cannot_be_is_refused_and_nothing_made, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_nodes_file_that_is_wrong_is_corrupt, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_nodes_numbers_are_given_again_and_the_highest_go, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_nodes_complete_makes_nothing_for_a_node_that_was_removed, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(
             test_nodes_configuration_names_node_and_coordination, scratch_setup, scratch_teardown),
         cmocka_unit_test(test_nodes_share_a_machine),

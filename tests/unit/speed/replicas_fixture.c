@@ -68,6 +68,7 @@ void replicas_node_start(struct replicas *replicas, struct replicas_node *node)
         .on_input = ab_engine_on_input,
         .on_over = ab_engine_ask_to_stop,
         .damaged = ab_engine_damaged,
+        .holds = ab_engine_holds,
         .context = node->engine};
     if (ab_membership_start(node->membership, &start, &error) != AB_OK) {
         fail_msg("%s", error.text);

@@ -326,6 +326,118 @@ static void test_a_damaged_log_is_fetched_again_from_the_others(void **state)
     }
 }
 
+/* Writes the state of partition 0 with other replicas and learners, as the acting controller does; the last node goes
+ * from the in-sync set. */
+static void replicas_assign(struct replicas *replicas, uint32_t replicas_count, bool has_learner)
+{
+    char path[AB_REGISTRATION_PATH_BYTES];
+    ab_err err = AB_CONFLICT;
+    ab_replica_set_path(0, path);
+    while (err == AB_CONFLICT) { /* its leader may be changing the in-sync set */
+        struct ab_replica_set state;
+        struct ab_buffer text = {0};
+        uint64_t version = replicas_state_read(replicas, 0, &state);
+        ab_replica_nodes_remove(&state.replicas, REPLICAS_NODES);
+        ab_replica_nodes_remove(&state.learners, REPLICAS_NODES);
+        ab_replica_members_remove(&state.isr, REPLICAS_NODES);
+        if (replicas_count == REPLICAS_NODES) {
+            ab_replica_nodes_add(&state.replicas, REPLICAS_NODES);
+        } else if (has_learner) {
+            ab_replica_nodes_add(&state.learners, REPLICAS_NODES);
+        }
+        state.assignment_version++;
+        state.token.low++;
+        assert_ok(ab_replica_set_encode(&state, &text, NULL));
+        err = ab_coordination_set(replicas->coordination, path, ab_buffer_view(&text), version, NULL);
+        ab_buffer_fini(&text);
+    }
+    assert_ok(err);
+}
+
+/* True when the last node lists partition 0 first among those that it holds. */
+static bool is_held_by_last(struct replicas *replicas)
+{
+    struct replicas_node *node = &replicas->nodes[REPLICAS_NODES - 1];
+    struct ab_answer answer = {0};
+    struct ab_error error = {0};
+    struct ab_json *json = NULL;
+    assert_ok(ab_channel_call(node->query, AB_VERB_LOG_STATE, ab_bytes_of(NULL, 0), 5000, &answer, &error));
+    assert_ok(ab_json_parse(answer.payload, &json, &error));
+    const struct ab_json *first = ab_json_at(ab_json_get(json, "partitions"), 0);
+    bool is_held = ab_json_u64_or(ab_json_get(first, "partition"), UINT64_MAX) == 0;
+    ab_json_destroy(json);
+    ab_answer_free(&answer);
+    return is_held;
+}
+
+static void wait_held_by_last(struct replicas *replicas, bool is_wanted)
+{
+    char *directory = ab_new_format("%s/partition-0", replicas->nodes[REPLICAS_NODES - 1].directory);
+    int64_t until = ab_time_monotonic_us() + REPLICAS_WAIT_US;
+    char *leftover = ab_new_format("%s.removed", directory);
+    while (
+        is_held_by_last(replicas) != is_wanted || ab_file_exists(directory) != is_wanted || ab_file_exists(leftover)) {
+        assert_true(ab_time_monotonic_us() < until);
+        ab_time_sleep_us(5 * AB_US_PER_MS);
+    }
+    ab_delete(leftover);
+    ab_delete(directory);
+}
+
+/* A node that a partition is taken from closes it and removes it; given to it again, it follows from the start. */
+static void test_a_partition_is_taken_away_and_given_back_while_a_node_runs(void **state)
+{
+    struct replicas *replicas = *state;
+    struct replicas_node *last = &replicas->nodes[REPLICAS_NODES - 1];
+    produce_rounds(replicas, 10);
+    replicas_wait_in_sync(replicas, REPLICAS_NODES);
+    struct ab_replica_set before;
+    (void)replicas_state_read(replicas, 0, &before);
+    assert_true(before.leader != REPLICAS_NODES);
+    replicas_assign(replicas, REPLICAS_NODES - 1, false);
+    wait_held_by_last(replicas, false);
+    produce_rounds(replicas, 5);
+    struct ab_buffer payload = {0};
+    engine_fixture_block(&replicas->blocks, 0, (uint32_t)replicas->acknowledged[0], ROWS, false, false, &payload);
+    struct ab_envelope envelope = {.verb = AB_VERB_PRODUCE, .partition = 0};
+    struct ab_answer answer = {0};
+    assert_ok(ab_channel_send(last->producer, &envelope, ab_buffer_view(&payload)));
+    assert_ok(ab_channel_receive(last->producer, 5000, &answer));
+    assert_int_equal(answer.envelope.status, AB_UNAVAILABLE); /* it does not hold it */
+    ab_answer_free(&answer);
+    send_again(replicas, 0, ab_buffer_view(&payload));
+    ab_buffer_fini(&payload);
+    replicas_assign(replicas, REPLICAS_NODES - 1, true);
+    wait_held_by_last(replicas, true);
+    produce_rounds(replicas, 5);
+    logs_compare(replicas); /* a learner has all that was ever acknowledged */
+    replicas_assign(replicas, REPLICAS_NODES, false);
+    replicas_wait_in_sync(replicas, REPLICAS_NODES);
+    produce_rounds(replicas, 5);
+    logs_compare(replicas);
+}
+
+/* What a node does not hold when it is started, for it was taken away meanwhile, goes then; what a removal left too. */
+static void test_a_partition_taken_away_from_a_node_that_is_down_goes_at_its_start(void **state)
+{
+    struct replicas *replicas = *state;
+    struct replicas_node *last = &replicas->nodes[REPLICAS_NODES - 1];
+    produce_rounds(replicas, 5);
+    replicas_wait_in_sync(replicas, REPLICAS_NODES);
+    replicas_node_stop(last);
+    replicas_elect(replicas);
+    replicas_assign(replicas, REPLICAS_NODES - 1, false);
+    char *leftover = ab_new_format("%s/partition-0.removed/log", last->directory);
+    assert_ok(ab_file_make_directory(leftover, 0700, NULL));
+    replicas_node_start(replicas, last);
+    ab_delete(leftover);
+    wait_held_by_last(replicas, false);
+    produce_rounds(replicas, 5);
+    replicas_assign(replicas, REPLICAS_NODES, false); /* a replica at once, with an empty log: it is not in sync */
+    replicas_wait_in_sync(replicas, REPLICAS_NODES);
+    logs_compare(replicas);
+}
+
 /* A disk that is put back as it was before its last start is not admitted, however often it is started (F16). */
 static void test_an_older_image_of_a_disk_is_refused(void **state)
 {
@@ -375,6 +487,10 @@ int main(void)
             test_a_record_that_was_never_committed_is_cut_off, replicas_setup, replicas_teardown),
         cmocka_unit_test_setup_teardown(
             test_a_damaged_log_is_fetched_again_from_the_others, replicas_setup, replicas_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_partition_is_taken_away_and_given_back_while_a_node_runs, replicas_setup, replicas_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_partition_taken_away_from_a_node_that_is_down_goes_at_its_start, replicas_setup, replicas_teardown),
         cmocka_unit_test_setup_teardown(test_an_older_image_of_a_disk_is_refused, replicas_setup, replicas_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

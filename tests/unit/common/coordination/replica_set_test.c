@@ -281,35 +281,6 @@ static void test_replica_set_lists_keep_their_order(void **unused)
     assert_string_equal(path, "/partitions/16383/state");
 }
 
-static void test_replica_target_comes_back_as_it_was_or_is_refused(void **unused)
-{
-    (void)unused;
-    static const char text[] = "{\"format\":1,\"partition\":3,\"replicas\":[5,1,2]}";
-    static const char *const wrong[] = {"{\"format\":1,\"partition\":3,\"replicas\":[]}",
-        "{\"format\":1,\"partition\":3,\"replicas\":[1,1]}", "{\"format\":1,\"partition\":3,\"replicas\":[0]}",
-        "{\"format\":1,\"partition\":3,\"replicas\":[1,2,3,4,5,6,7,8]}",
-        "{\"format\":1,\"partition\":16384,\"replicas\":[1]}", "{\"format\":1,\"replicas\":[1]}", "[]", ""};
-    struct ab_replica_target target = {.partition = 3, .replicas = {.items = {5, 1, 2}, .count = 3}};
-    struct ab_replica_target read = {0};
-    struct ab_buffer out = {0};
-    assert_ok(ab_replica_target_encode(&target, &out, NULL));
-    assert_string_equal(ab_buffer_text(&out), text);
-    assert_ok(ab_replica_target_decode(ab_buffer_view(&out), &read, NULL));
-    assert_true(read.partition == 3 && ab_replica_nodes_equal(&read.replicas, &target.replicas));
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        assert_int_equal(ab_replica_target_decode(bytes_of(wrong[i]), &read, NULL), AB_CORRUPT);
-    }
-    assert_int_equal(ab_replica_target_decode(bytes_of("{\"format\":2,\"x\":1}"), &read, NULL), AB_UNSUPPORTED);
-    ab_buffer_clear(&out);
-    target.replicas.items[1] = 5;
-    assert_int_equal(ab_replica_target_encode(&target, &out, NULL), AB_USAGE);
-    assert_int_equal(out.bytes, 0);
-    ab_buffer_fini(&out);
-    char path[AB_REGISTRATION_PATH_BYTES];
-    ab_replica_target_path(7, path);
-    assert_string_equal(path, "/partitions/7/target");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,7 +293,6 @@ int main(void)
         cmocka_unit_test(test_replica_set_malformed_texts_are_refused),
         cmocka_unit_test(test_replica_set_every_byte_may_be_wrong),
         cmocka_unit_test(test_replica_set_lists_keep_their_order),
-        cmocka_unit_test(test_replica_target_comes_back_as_it_was_or_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ static const char *const allowed[AB_VERB_COUNT] = {/* producer, query, node, bat
     [AB_VERB_PING] = "pqnbo",
     [AB_VERB_PRODUCE] = "p...o",
     [AB_VERB_SOURCE_MARKS] = "p.n.o",
-    [AB_VERB_QUERY] = ".q..o",
+    [AB_VERB_QUERY] = ".qn.o",
     [AB_VERB_STATE_QUERY] = "..n..",
     [AB_VERB_DEAD_LETTERS] = ".q..o",
     [AB_VERB_CATALOG] = "pqnbo",
@@ -41,7 +41,8 @@ static const char *const allowed[AB_VERB_COUNT] = {/* producer, query, node, bat
     [AB_VERB_JOB_PUBLISH] = "..nb.",
     [AB_VERB_SHUTDOWN] = "..n.o",
     [AB_VERB_LOG_STATE] = "..nb.",
-    [AB_VERB_REPLICATE] = "..n.."};
+    [AB_VERB_REPLICATE] = "..n..",
+    [AB_VERB_NODE_CHANGE] = "..n.o"};
 
 static bool is_allowed(enum ab_role role, int verb)
 {
