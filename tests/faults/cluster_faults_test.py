@@ -25,7 +25,17 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
-from harness import check, check_equal, main, need_programs, need_zookeeper, parse_csv, say, skip  # noqa: E402
+from harness import (  # noqa: E402
+    Failure,
+    check,
+    check_equal,
+    main,
+    need_programs,
+    need_zookeeper,
+    parse_csv,
+    say,
+    skip,
+)
 from clients import Clients  # noqa: E402
 from disks import check_logs_agree, need_shim  # noqa: E402
 from faulty_nodes import FaultyNodes, own_network  # noqa: E402
@@ -52,6 +62,19 @@ def check_everywhere(cluster, histories):
         check_equal(len(items), len(rows), f"each item has one row, at node {node}")
         count = histories.check_items(items)
         say(f"node {node}: {len(items)} of {count} rows count, each once")
+
+
+def logs_agree(cluster):
+    """Once the last records have come to everybody: a leader may just be new."""
+    roots = [cluster.node_directory(node) for node in cluster.nodes]
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return check_logs_agree(roots)
+        except Failure:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.5)
 
 
 def parse_arguments():
@@ -160,9 +183,8 @@ def test_cluster(cluster, options, directory):
             raise
         cluster.wait_in_sync()
         if not options.jobs:  # which trims logs, at each replica when it may
-            time.sleep(1)
-            roots = [cluster.node_directory(node) for node in cluster.nodes]
-            say(f"{check_logs_agree(roots)} records of logs agree")
+            say(f"{logs_agree(cluster)} records of logs agree")
+        cluster.down()  # by the wires
         tell_numbers(clients, done)
 
 

@@ -12,7 +12,7 @@ from harness import BIN, check
 SHIM = os.path.join(os.path.dirname(BIN), "tests", "fault_shim.so")
 SLOTS = 32  # as fault_shim.h numbers them
 LYING, SYNC_DELAY_US, SYNC_ERRORS, NO_SPACE, READ_ONLY, READ_ERRORS = range(6)
-WRITES_LOST, WRITES_ASTRAY, WRITES_TORN, CLOCK_US = range(6, 10)
+WRITES_LOST, WRITES_ASTRAY, WRITES_TORN, CLOCK_US, NO_FILES = range(6, 11)
 SYNCS, MET = 16, 17
 
 
@@ -45,7 +45,7 @@ class Disk:
 
     def heal(self):
         """All but the clock."""
-        for slot in range(CLOCK_US):
+        for slot in (*range(CLOCK_US), NO_FILES):
             self.set(slot, 0)
 
     def lie(self, mode):

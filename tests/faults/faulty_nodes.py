@@ -31,6 +31,7 @@ from harness import (
 
 DAEMONS = ("anabranch-controller", "anabranch-speed", "anabranch-serving")
 USER = 61000  # node K is user USER + K where nodes can be cut from each other
+MAY_WRITE = "-all,+dac_override"
 SPEED_PORT = 7001  # of every node, at an address of its own
 PATIENCE = 90  # seconds until all is well again
 
@@ -111,6 +112,7 @@ class FaultyNodes(Nodes):
             folders.append(self.disks[node].directory)
         if self.is_apart:
             run(["chown", "-R", f"{USER + node}:{USER + node}", *folders])
+            run(["chown", "-R", "root:root", os.path.join(place, "keys")])
 
     def words_at(self, node, *words):
         """A command, as it is typed at a node."""
@@ -118,6 +120,8 @@ class FaultyNodes(Nodes):
         if self.is_apart:
             user = str(USER + node)
             as_user = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"]
+            # The ranks of a batch job on one machine are one user's, and write to every node's directory.
+            as_user += [f"--{kind}={MAY_WRITE}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
         return [*as_user, *words]
 
     def at(self, node, *words, **options):
@@ -125,17 +129,34 @@ class FaultyNodes(Nodes):
             self.words_at(node, command("anabranch"), *words, "--data", self.node_directory(node)), cwd="/", **options
         )
 
+    def start_begin(self, node):
+        words = self.words_at(node, command("anabranch"), "up", "--data", self.node_directory(node))
+        surroundings = environment()
+        if node in self.disks:
+            surroundings.update(self.disks[node].environment())
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=surroundings, cwd="/")
+
+    def start_refused(self, node):
+        """What is said by a node whose speed may not go on: by `up`, or soon after it in the log."""
+        path = os.path.join(self.node_directory(node), "logs", "speed.log")
+        before = os.path.getsize(path)
+        out, _ = self.start_begin(node).communicate(timeout=120 * SLOW)
+
+        def said():
+            with open(path, encoding="utf-8", errors="replace") as file:
+                file.seek(before)
+                text = file.read()
+            return text if "cannot go on" in text else None
+
+        text = wait_until(said, f"speed of node {node} ends: {out.decode()}", 20)
+        self.kill([node])
+        return out.decode() + text
+
     def start(self, order, pause=0.0):
         """Starts nodes at the same time, or one a while after the other: two of three are needed before any is up."""
         starting = []
         for node in order:
-            words = self.words_at(node, command("anabranch"), "up", "--data", self.node_directory(node))
-            surroundings = environment()
-            if node in self.disks:
-                surroundings.update(self.disks[node].environment())
-            starting.append(
-                subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=surroundings, cwd="/")
-            )
+            starting.append(self.start_begin(node))
             time.sleep(pause)
         for process in starting:
             out, _ = process.communicate(timeout=120 * SLOW)
@@ -153,6 +174,11 @@ class FaultyNodes(Nodes):
             if result.code == 0:
                 return json.loads(result.out)
         raise Failure(f"no node tells its status: {result}")
+
+    def starts(self, node):
+        """How many starts of a node's disk are known to the cluster."""
+        known = [entry["starts"] for entry in self.status()["cluster"]["nodes"] if entry["node"] == node]
+        return known[0] if known else 0
 
     def is_in_sync(self):
         try:

@@ -43,7 +43,10 @@ GROUPS = {
         "disk-slow",
         "disk-read-only",
         "disk-sync-error-power-cut",
-        "disk-old-record-everywhere",
+        "disk-rots-everywhere",
+        "disk-old-image",
+        "disk-replaced",
+        "disk-no-files",
         "clock-jump",
         "clock-strobe",
     ),
@@ -61,6 +64,7 @@ GROUPS = {
         "wire-reset",
         "wire-swizzle",
         "wire-zookeeper",
+        "wire-late-request",
     ),
 }
 
@@ -257,6 +261,18 @@ class Nemesis:
         disk.heal()
         return f"{('the disk', 'the log')[scope - 1]} of node {self.nodes[0]} full for {self.seconds} s"
 
+    def disk_no_files(self):
+        """No file can be opened any more, no connection made (F15)."""
+        disk, before = self.disk()
+        disk.set(disks.NO_FILES, 1)
+        time.sleep(self.seconds)
+        if self.rng.random() < 0.5:
+            self.cluster.signal(self.nodes[1], signal.SIGKILL, "anabranch-speed")  # who comes back connects
+            time.sleep(2)
+        self.meets(disk, before, "a lack of descriptors")
+        disk.heal()
+        return f"speed of node {self.nodes[0]} had no descriptors for {self.seconds} s"
+
     def disk_read_only(self):
         disk, before = self.disk()
         disk.set(disks.READ_ONLY, 1)
@@ -331,7 +347,7 @@ class Nemesis:
         self.cluster.start([node])
         return f"a bit flipped at node {node}, {where}, {'running' if is_running else 'down'}, and started"
 
-    def disk_old_record_everywhere(self):
+    def disk_rots_everywhere(self):
         """The same record is bad at every replica (F7): nobody makes an answer up. Then the disks are as before."""
         self.cluster.kill(self.nodes)
         roots = [self.cluster.node_directory(node) for node in self.nodes]
@@ -359,6 +375,42 @@ class Nemesis:
                 os.rename(kept, path)
         self.cluster.start(self.nodes)
         return f"{name} at {place} flipped at every node: {folder} had no leader, until it was as before"
+
+    def disk_old_image(self):
+        """A disk is put back as it was before its node went on with another one (F16): it is refused."""
+        node = self.nodes[0]
+        root = self.cluster.node_directory(node)
+        self.cluster.kill([node])
+        copy_tree(root, root + ".old")
+        starts = self.cluster.starts(node)
+        self.cluster.start([node])
+        wait_until(lambda: self.cluster.starts(node) > starts, f"a start of node {node} is known")
+        time.sleep(self.seconds)
+        self.cluster.kill([node])
+        os.rename(root, root + ".new")
+        os.rename(root + ".old", root)
+        return self.is_refused(node, root, "an older image of its disk", "older")
+
+    def disk_replaced(self):
+        """Another, empty disk in the place of a member's (F17): it is not taken for the member."""
+        node = self.nodes[0]
+        root = self.cluster.node_directory(node)
+        self.cluster.kill([node])
+        copy_tree(root, root + ".new")
+        for name in os.listdir(root):
+            if name.startswith("partition-"):
+                shutil.rmtree(os.path.join(root, name))
+        os.unlink(os.path.join(root, "disk.json"))
+        return self.is_refused(node, root, "an empty disk", "disk")
+
+    def is_refused(self, node, root, what, reason):
+        """Starts a node on a disk that must not be admitted, and then on its own again."""
+        said = self.cluster.start_refused(node)
+        check(reason in said, f"node {node} says why it does not start: {said}")
+        shutil.rmtree(root)
+        os.rename(root + ".new", root)
+        self.cluster.start([node])
+        return f"node {node} was refused with {what}, and started with its own"
 
     # ---- a clock ----
 
@@ -512,6 +564,24 @@ class Nemesis:
         if mode == "drop-replies":
             self.wires.tell("cut", numbers)
         return self.wire_for(0.0, f"{mode} between node {one} and ZooKeeper, {self.seconds} s")
+
+    def wire_late_request(self):
+        """What a leader asks ZooKeeper arrives after the leader has died and come back (F33)."""
+        one, other = self.nodes[:2]
+        numbers = self.wires.between(one, "zookeeper")
+        paused = self.cluster.daemons(other, "anabranch-speed")
+        for pid in paused:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(self.rng.choice((0.5, 1.5, 2.5)))
+        self.wires.tell("hold", numbers)
+        time.sleep(self.rng.choice((1.0, 3.0)))
+        self.cluster.signal(one, signal.SIGKILL, "anabranch-speed", "anabranch-controller")
+        self.cluster.kill([one])
+        self.goes_on(paused)
+        time.sleep(self.rng.choice((0.0, 4.0)))
+        self.wires.heal()
+        self.cluster.start([one])
+        return f"node {one} killed with requests on their way to ZooKeeper, while {other} stood still"
 
 
 def copy_tree(source, target):

@@ -221,8 +221,22 @@ static int refusal(bool is_growth, bool is_segment)
     return error;
 }
 
+/* True when no more descriptors are to be had. */
+static bool has_no_files(void)
+{
+    if (!is_disk_faulty || slot_get(FAULT_NO_FILES) == 0) {
+        return false;
+    }
+    met();
+    errno = EMFILE;
+    return true;
+}
+
 static int open_at(int folder, const char *path, int flags, mode_t mode)
 {
+    if (has_no_files()) {
+        return -1;
+    }
     bool is_write = (flags & O_ACCMODE) != O_RDONLY;
     bool is_new = (flags & O_CREAT) != 0 && is_disk_faulty && path_is_ours(path) && access(path, F_OK) != 0;
     if (is_write && is_disk_faulty && path_is_ours(path) && refusal(is_new, path_is_segment(path)) != 0) {
@@ -565,6 +579,16 @@ static bool link_find(const struct sockaddr_in *to, struct sockaddr_in *instead)
         line = end == NULL ? line + strlen(line) : end + 1;
     }
     return false;
+}
+
+EXPORTED int socket(int domain, int type, int protocol)
+{
+    return has_no_files() ? -1 : REAL(socket)(domain, type, protocol);
+}
+
+EXPORTED int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict bytes, int flags)
+{
+    return has_no_files() ? -1 : REAL(accept4)(fd, address, bytes, flags);
 }
 
 EXPORTED int connect(int fd, const struct sockaddr *address, socklen_t bytes)

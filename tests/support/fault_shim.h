@@ -37,6 +37,7 @@ enum fault_slot {
     FAULT_WRITES_ASTRAY = 7, /* counts: writes to log segments go to the place before */
     FAULT_WRITES_TORN = 8,   /* counts: a half of a write to a log segment, and the process is killed */
     FAULT_CLOCK_US = 9,      /* added to the wall clock */
+    FAULT_NO_FILES = 10,     /* 1: no file, socket or connection is opened: EMFILE */
     FAULT_SYNCS = 16,        /* out: syncs of the disk so far */
     FAULT_MET = 17,          /* out: faults met so far */
 };
