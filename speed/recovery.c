@@ -7,6 +7,7 @@
 #include "common/aggregate/state_row.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 /* What the tables family, or the file saved aside, said. */
 struct loaded {
@@ -392,6 +393,17 @@ static ab_err recover_loaded(struct ab_partition *partition, struct loaded *load
                : AB_OK;
 }
 
+/* The state opened, and what was read of it is not what had been written. */
+static ab_err recover_condemned(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
+{
+    char why[AB_ERROR_TEXT_BYTES];
+    (void)snprintf(why, sizeof why, "%s", error->text);
+    *error = (struct ab_error){0};
+    spans_clear(partition);
+    AB_TRY(state_wipe(partition, loaded, why, error));
+    return recover_loaded(partition, loaded, error);
+}
+
 ab_err ab_partition_recover(struct ab_partition *partition, struct ab_error *error)
 {
     struct loaded loaded = {.partition = partition};
@@ -405,6 +417,9 @@ ab_err ab_partition_recover(struct ab_partition *partition, struct ab_error *err
     }
     if (err == AB_OK) {
         err = recover_loaded(partition, &loaded, error);
+    }
+    if (err == AB_CORRUPT && partition->state != NULL && ab_partition_state_is_condemned(partition->state)) {
+        err = recover_condemned(partition, &loaded, error);
     }
     partition->producers_count = ab_dedup_producers(partition->dedup);
     partition->sources_count = ab_dedup_sources(partition->dedup);

@@ -146,6 +146,7 @@ ab_err ab_report_digest(
         struct ab_digest digest;
         struct ab_row_counts counts;
         err = ab_digest_span(engine->partitions[p], span, (uint32_t)uid, &digest, &counts, error);
+        ab_partition_stop_if_condemned(engine->partitions[p], err, error);
         if (err == AB_OK) {
             ab_json_append(list, digest_json(p, &digest, &counts));
         }
