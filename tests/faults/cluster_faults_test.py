@@ -2,13 +2,14 @@
 """cluster_faults_test: three nodes under faults, with clients whose histories are checked.
 
 Importers send files that grow, and run `import` again until it succeeds, also when it was killed or has a twin;
-programs write and read through one client each (history_client.c); every node is asked by commands as well; with --jobs
-batch jobs compute and publish all the time. Each round has one fault (nemesis.py). Then all is healed and in sync again,
-and no answer may have been wrong: it counts what was acknowledged before the question, nothing that was not sent before
-its end, and nothing less than the same reader was told before. At the end every row that was acknowledged counts once,
-and no row twice; and the logs of all replicas have the same records, with append times that rise.
+programs write and read through one client each (history_client.c); every node is asked by commands as well; with
+--jobs batch jobs compute and publish all the time. Each round has one fault (nemesis.py). Then all is healed and in
+sync again, and no answer may have been wrong: it counts what was acknowledged before the question, nothing that was not
+sent before its end, and nothing less than the same reader was told before. At the end every row that was acknowledged
+counts once, and no row twice; and the logs of all replicas have the same records, with append times that rise.
 
     cluster_faults_test.py [--rounds N] [--seed S] [--group GROUP]... [--only FAULT]... [--zookeepers 1|3] [--jobs]
+    cluster_faults_test.py --control     all disks lie and lose power, which nobody survives: it has to be seen
 
 Groups of faults: nodes (the default), disks (and clocks), ensemble (of three ZooKeeper servers), wires; all. The first
 rounds go through the faults in their order, the others are drawn. What this machine cannot do is left out, and said:
@@ -35,6 +36,7 @@ from harness import (  # noqa: E402
     parse_csv,
     say,
     skip,
+    wait_until,
 )
 from clients import Clients  # noqa: E402
 from disks import check_logs_agree, need_shim  # noqa: E402
@@ -56,7 +58,8 @@ SETTINGS = {"segment_bytes": 1 << 20, "flush_interval_ms": 3000, "scrub_bytes_pe
 def check_everywhere(cluster, histories):
     """Nobody writes any more: every node says the same of every row."""
     for node in cluster.nodes:
-        result = cluster.at(node, "query", "SELECT item, events, total FROM by_item", "--format", "csv")
+        words = ["query", "SELECT item, events, total FROM by_item", "--format", "csv", "--timeout-ms", "120000"]
+        result = cluster.at(node, *words, timeout=240)  # of hundreds of thousands of rows after a long run
         rows = parse_csv(result.out)[1]
         items = {row["item"]: (int(row["events"]), int(row["total"])) for row in rows}
         check_equal(len(items), len(rows), f"each item has one row, at node {node}")
@@ -86,6 +89,7 @@ def parse_arguments():
     parser.add_argument("--only", action="append", choices=every)
     parser.add_argument("--zookeepers", type=int, choices=(1, 3))
     parser.add_argument("--jobs", action="store_true")
+    parser.add_argument("--control", action="store_true")
     options = parser.parse_args()
     groups = options.group or ["nodes"]
     options.faults = options.only or [
@@ -134,6 +138,29 @@ def run_rounds(options, cluster, clients, nemesis, faults):
     return done
 
 
+def run_control(cluster, clients, nemesis):
+    """Loses what was acknowledged, at all nodes; fails when nobody notices."""
+    check(nemesis.can("disk-lies"), "the control needs disks that lie")
+    for disk in cluster.disks.values():
+        disk.lie(1)
+    before = clients.histories.acknowledged()
+    wait_until(lambda: clients.histories.acknowledged() > before + 1000, "rows acknowledged by disks that lie")
+    cluster.kill(cluster.nodes)
+    for disk in cluster.disks.values():
+        disk.power_cut(nemesis.rng, False)
+    cluster.start(cluster.nodes)
+    cluster.wait_in_sync()
+
+    def is_seen():
+        try:
+            clients.check()
+        except Failure as failure:
+            return str(failure)
+        return None
+
+    say(f"as it has to be: {wait_until(is_seen, 'an answer that is found wrong')[:300]}")
+
+
 def sum_up(clients, done):
     histories = clients.histories
     for name, writer in sorted(histories.writers.items()):
@@ -170,6 +197,10 @@ def test_cluster(cluster, options, directory):
         faults = faults_that_can_be(nemesis, options.faults)
         try:
             clients.start()
+            if options.control:
+                run_control(cluster, clients, nemesis)
+                clients.give_up()
+                return
             done = run_rounds(options, cluster, clients, nemesis, faults)
             clients.stop()
             clients.check()
@@ -191,6 +222,8 @@ def test_cluster(cluster, options, directory):
 def test(directory):
     options = parse_arguments()
     is_apart = bool(os.environ.get("ANABRANCH_FAULTS_NETWORK"))
+    if options.control and not need_shim():
+        skip("tests/fault_shim.so was not built")
     rounds = options.rounds or len(options.faults)
     say(f"{rounds} rounds, --seed {options.seed}, {options.zookeepers} ZooKeeper server(s)")
     settings = SETTINGS if need_shim() else {}

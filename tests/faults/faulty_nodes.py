@@ -1,5 +1,5 @@
-"""faulty_nodes: a cluster of several nodes on this machine that can be made faulty: nodes are cut from each other, their
-processes end or stand still, and their disks, clocks and wires do what disks.py and wires.py say.
+"""faulty_nodes: a cluster of several nodes on this machine that can be made faulty: nodes are cut from each other,
+their processes end or stand still, and their disks, clocks and wires do what disks.py and wires.py say.
 
 As root a test has a network of its own, in which each node is a user with an address, so that packets from one node
 to another are dropped by a routing rule.

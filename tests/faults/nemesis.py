@@ -44,6 +44,7 @@ GROUPS = {
         "disk-read-only",
         "disk-sync-error-power-cut",
         "disk-rots-everywhere",
+        "disk-state-rots",
         "disk-old-image",
         "disk-replaced",
         "disk-no-files",
@@ -340,12 +341,27 @@ class Nemesis:
         is_running = self.rng.random() < 0.5
         if not is_running:
             self.cluster.kill([node])
-        where = disks.rot(self.cluster.node_directory(node), self.rng)
+        root = self.cluster.node_directory(node)
+        where = disks.rot(root, disks.segments(root), self.rng)
         if is_running:
             time.sleep(1)
             self.cluster.kill([node])
         self.cluster.start([node])
         return f"a bit flipped at node {node}, {where}, {'running' if is_running else 'down'}, and started"
+
+    def disk_state_rots(self):
+        """A bit of what was stored of the states flips; whatever reads it, nobody is told what it says."""
+        node = self.nodes[0]
+        root = self.cluster.node_directory(node)
+        wait_until(lambda: disks.tables(root), f"states stored at node {node}")
+        is_running = self.rng.random() < 0.5
+        if not is_running:
+            self.cluster.kill([node])
+        where = disks.rot(root, disks.tables(root), self.rng)
+        if not is_running:
+            self.cluster.start([node])
+        time.sleep(self.seconds)
+        return f"a bit flipped at node {node}, {where}, {'running' if is_running else 'down'}"
 
     def disk_rots_everywhere(self):
         """The same record is bad at every replica (F7): nobody makes an answer up. Then the disks are as before."""
@@ -441,7 +457,8 @@ class Nemesis:
             os.kill(pid, signal.SIGKILL)
 
     def ensemble_waits(self):
-        wait_until(lambda: len(self.cluster.zookeeper()) == 3 and self.cluster.zookeeper_leader(), "an ensemble of three")
+        servers = self.cluster.zookeeper
+        wait_until(lambda: len(servers()) == 3 and self.cluster.zookeeper_leader(), "an ensemble of three")
 
     def ensemble_one(self):
         leader = self.ensemble_leads()

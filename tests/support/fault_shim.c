@@ -102,7 +102,7 @@ static bool is_lying(void)
 static bool path_is_ours(const char *path)
 {
     size_t bytes = strlen(root);
-    return is_disk_faulty && strncmp(path, root, bytes) == 0 && path[bytes] == '/' &&
+    return is_disk_faulty && strncmp(path, root, bytes) == 0 && (path[bytes] == '/' || path[bytes] == '\0') &&
            strncmp(path + bytes, "/logs/", 6) != 0 && strncmp(path + bytes, "/run/", 5) != 0;
 }
 
@@ -603,3 +603,14 @@ EXPORTED int connect(int fd, const struct sockaddr *address, socklen_t bytes)
     }
     return REAL(connect)(fd, address, bytes);
 }
+
+/* ---- the same by their other names ---- */
+
+#define ALSO(name) __attribute__((visibility("default"), alias(name)))
+
+ALSO("open") int open64(const char *path, int flags, ...);
+ALSO("openat") int openat64(int folder, const char *path, int flags, ...);
+ALSO("pwrite") ssize_t pwrite64(int fd, const void *data, size_t bytes, off64_t offset);
+ALSO("pread") ssize_t pread64(int fd, void *data, size_t bytes, off64_t offset);
+ALSO("ftruncate") int ftruncate64(int fd, off64_t bytes);
+ALSO("fallocate") int fallocate64(int fd, int mode, off64_t offset, off64_t bytes);
