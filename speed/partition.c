@@ -75,6 +75,15 @@ void ab_partition_close(struct ab_partition *partition)
     ab_delete(partition);
 }
 
+void ab_partition_stop_if_condemned(const struct ab_partition *partition, ab_err err, const struct ab_error *error)
+{
+    if (err == AB_CORRUPT && ab_partition_state_is_condemned(partition->state)) {
+        ab_error_log("state is damaged", "partition %u: %s: the process stops, and its next start rebuilds the state",
+            partition->options.number, error->text);
+        abort();
+    }
+}
+
 /* ---- staging and committing ---- */
 
 static ab_time_us append_time(const struct ab_partition *partition, ab_time_us now)

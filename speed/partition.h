@@ -166,6 +166,10 @@ AB_MUST_USE ab_err ab_partition_apply_log(
 /* True while its tables are of records that its log does not hold yet (partition_install.h). Worker. */
 bool ab_partition_is_behind(const struct ab_partition *partition);
 
+/* Ends the process when `err` came of a state that is not what had been written (partition_state.h): the next process
+ * builds it again from the log, and until then nobody is answered from it. Any thread. */
+void ab_partition_stop_if_condemned(const struct ab_partition *partition, ab_err err, const struct ab_error *error);
+
 /* True while tables take more than their budget: what need not be applied now waits until some are stored. */
 bool ab_partition_is_over_budget(const struct ab_partition *partition);
 

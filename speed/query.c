@@ -101,6 +101,7 @@ static ab_err gather(struct state_query *query, struct ab_rollup *rollup, struct
         err = wait_applied(query, i, error);
         if (err == AB_OK) {
             err = ab_snapshot_add(partition, query->plan, query->wire.cut, scan, rollup, &position, error);
+            ab_partition_stop_if_condemned(partition, err, error);
         }
         query->offsets[i] = position.applied_offset;
         query->as_of_us = position.applied_time_us > query->as_of_us ? position.applied_time_us : query->as_of_us;

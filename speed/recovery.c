@@ -7,6 +7,7 @@
 #include "common/aggregate/state_row.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 /* What the tables family, or the file saved aside, said. */
 struct loaded {
@@ -453,6 +454,17 @@ static ab_err recover_loaded(struct ab_partition *partition, struct loaded *load
                : AB_OK;
 }
 
+/* The state opened, and what was read of it is not what had been written. */
+static ab_err recover_condemned(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
+{
+    char why[AB_ERROR_TEXT_BYTES];
+    (void)snprintf(why, sizeof why, "%s", error->text);
+    *error = (struct ab_error){0};
+    spans_clear(partition);
+    AB_TRY(state_wipe(partition, loaded, why, error));
+    return recover_loaded(partition, loaded, error);
+}
+
 static ab_err recover_once(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
 {
     partition->dedup = ab_dedup_create(AB_DEDUP_PRODUCERS_MAX, AB_DEDUP_SOURCES_MAX, partition->options.memory);
@@ -460,9 +472,17 @@ static ab_err recover_once(struct ab_partition *partition, struct loaded *loaded
     AB_TRY(log_open(partition, error));
     AB_TRY(ab_partition_finish_install(partition, error));
     AB_TRY(state_open(partition, error));
-    AB_TRY(load_tables(partition, loaded, error));
-    AB_TRY(load_retained(partition, loaded, error));
-    return recover_loaded(partition, loaded, error);
+    ab_err err = load_tables(partition, loaded, error);
+    if (err == AB_OK) {
+        err = load_retained(partition, loaded, error);
+    }
+    if (err == AB_OK) {
+        err = recover_loaded(partition, loaded, error);
+    }
+    if (err == AB_CORRUPT && ab_partition_state_is_condemned(partition->state)) {
+        err = recover_condemned(partition, loaded, error);
+    }
+    return err;
 }
 
 /* What it has says no longer what its state is: among replicas it begins with nothing, and others have it all. */

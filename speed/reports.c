@@ -154,6 +154,7 @@ ab_err ab_report_digest(
             continue;
         }
         err = ab_digest_span(partition, span, (uint32_t)uid, &digest, &counts, error);
+        ab_partition_stop_if_condemned(partition, err, error);
         ab_slots_release(engine->slots, p);
         if (err == AB_OK) {
             ab_json_append(list, digest_json(p, &digest, &counts));

@@ -4,10 +4,12 @@
 
 #include "common/base/assert.h"
 #include "common/base/file.h"
+#include "common/base/logging.h"
 #include "common/base/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -36,6 +38,7 @@ struct ab_partition_state {
     size_t families_count;      /* guarded by list_lock */
     size_t handles_count;       /* guarded by list_lock; families alive, listed or still read */
     _Atomic uint64_t staged;    /* atomic: numbers staged files */
+    atomic_bool is_condemned;   /* atomic */
 };
 
 struct ab_state_iterator {
@@ -242,6 +245,44 @@ static ab_err staging_sweep(struct ab_partition_state *state, struct ab_error *e
     return err;
 }
 
+/* ---- damage ---- */
+
+static char *condemned_path(const char *directory)
+{
+    return ab_new_format("%s/condemned", directory);
+}
+
+/* AB_CORRUPT when an earlier process read what had not been written. */
+static ab_err condemned_check(const char *directory, struct ab_error *error)
+{
+    char *path = condemned_path(directory);
+    bool is_condemned = ab_file_exists(path);
+    ab_delete(path);
+    return is_condemned ? ab_error_set(error, AB_CORRUPT, "state %s was found damaged when it was read", directory)
+                        : AB_OK;
+}
+
+/* Passes an error on; condemns the state when it is of damage. */
+static ab_err failed(
+    struct ab_partition_state *state, ab_err err, const struct ab_error *detail, struct ab_error *error)
+{
+    bool is_damage = err == AB_CORRUPT && strstr(detail->text, "merge") == NULL;
+    if (is_damage && !atomic_exchange(&state->is_condemned, true)) {
+        struct ab_error ignored = {0};
+        char *path = condemned_path(state->directory);
+        if (ab_file_replace(path, ab_bytes_of_text(detail->text), 0600, &ignored) != AB_OK) {
+            ab_warn("damaged state not marked", "%s", ignored.text);
+        }
+        ab_delete(path);
+    }
+    return ab_error_set(error, err, "%s", detail->text);
+}
+
+bool ab_partition_state_is_condemned(const struct ab_partition_state *state)
+{
+    return atomic_load(&state->is_condemned);
+}
+
 ab_err ab_partition_state_open(const char *directory, const struct ab_partition_state_options *options,
     struct ab_partition_state **state, struct ab_error *error)
 {
@@ -258,6 +299,9 @@ ab_err ab_partition_state_open(const char *directory, const struct ab_partition_
     rocksdb_options_set_merge_operator(
         opened->options, ab_rocks_merge_operator(options->merge, options->merge_context));
     ab_err err = ab_file_make_directory(directory, 0700, error);
+    if (err == AB_OK) {
+        err = condemned_check(directory, error);
+    }
     if (err == AB_OK) {
         err = database_open(opened, error);
     }
@@ -413,7 +457,9 @@ ab_err ab_partition_state_ingest(
         return AB_OK;
     }
     (void)unlink(path); /* it is staged anew when it is tried again: on a full disk leftovers would pile up */
-    return ab_rocks_error(message, "ingest", error);
+    struct ab_error detail = {0};
+    ab_err err = ab_rocks_error(message, "ingest", &detail);
+    return failed(state, err, &detail, error);
 }
 
 uint64_t ab_partition_state_files(struct ab_partition_state *state, uint64_t span)
@@ -442,7 +488,9 @@ ab_err ab_partition_state_get(
         state->database, state->read_options, family->handle, (const char *)key.data, key.bytes, &message);
     ab_err err = AB_NOT_FOUND;
     if (message != NULL) {
-        err = ab_rocks_error(message, "get", error);
+        struct ab_error detail = {0};
+        err = ab_rocks_error(message, "get", &detail);
+        (void)failed(state, err, &detail, error); /* the same code */
     } else if (slice != NULL) {
         size_t bytes = 0;
         const char *value = rocksdb_pinnableslice_value(slice, &bytes);
@@ -493,7 +541,9 @@ void ab_state_iterator_close(struct ab_state_iterator *iterator)
 ab_err ab_state_iterator_next(
     struct ab_state_iterator *iterator, struct ab_bytes *key, struct ab_bytes *value, struct ab_error *error)
 {
-    return ab_rocks_scan_next(&iterator->scan, key, value, error);
+    struct ab_error detail = {0};
+    ab_err err = ab_rocks_scan_next(&iterator->scan, key, value, &detail);
+    return err == AB_OK || err == AB_END ? err : failed(iterator->state, err, &detail, error);
 }
 
 void ab_state_iterator_seek(struct ab_state_iterator *iterator, struct ab_bytes key)

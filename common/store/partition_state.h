@@ -5,6 +5,9 @@
  * under view keys are merge operands; the merge operator calls the function given at opening. A span's family is
  * dropped whole.
  *
+ * A disk that changes bits is noticed when they are read. Nothing here can say what they were, so the state is
+ * condemned: a file in its directory says so, and it does not open any more. Its owner removes it and replays the log.
+ *
  * Threads: any thread may ingest, read and take snapshots; span create and drop exclude each other inside.
  * Memory: one block cache shared by all partitions of a process (ab_store_cache).
  */
@@ -31,7 +34,7 @@ struct ab_partition_state_options {
 };
 
 /* Opens or creates the state in `directory`; removes staged files that a crash left. AB_CORRUPT when RocksDB cannot
- * open it: the caller then removes the directory and replays the log. */
+ * open it, or it is condemned: the caller then removes the directory and replays the log. */
 AB_MUST_USE ab_err ab_partition_state_open(const char *directory, const struct ab_partition_state_options *options,
     struct ab_partition_state **state, struct ab_error *error);
 void ab_partition_state_close(struct ab_partition_state *state);
@@ -68,6 +71,10 @@ uint64_t ab_partition_state_files(struct ab_partition_state *state, uint64_t spa
 /* Merged value of a key into `out`; AB_NOT_FOUND. */
 AB_MUST_USE ab_err ab_partition_state_get(struct ab_partition_state *state, uint64_t span, struct ab_bytes key,
     struct ab_buffer *out, struct ab_error *error);
+
+/* True once something that was read, or compacted, was not what had been written: what AB_CORRUPT of a read or an
+ * ingestion then means. A merge that fails condemns nothing. Any thread. */
+bool ab_partition_state_is_condemned(const struct ab_partition_state *state);
 
 /* Non-empty when RocksDB reports a background error. */
 bool ab_partition_state_is_healthy(struct ab_partition_state *state, struct ab_error *error);

@@ -57,13 +57,23 @@ class Writer:
         return self.sent[count - 1][1:] if count > 0 else (0, 0)
 
 
+WRONG = ("lost", "duplicated", "reordered", "stale", "torn", "invented")
+
+
 class Histories:
-    """All of a run; any thread may add to them."""
+    """All of a run; any thread may add to them.
+
+    What is wrong has a kind: an acknowledged row that no answer counts at the end is lost, one that counts twice is
+    duplicated; an answer that lacks what was acknowledged before the question is stale, one that is behind what its
+    reader was told before is reordered, one whose count and sum do not belong together is torn, one of what nobody had
+    sent is invented.
+    """
 
     def __init__(self):
         self.lock = threading.Lock()
         self.writers, self.reads = {}, []
         self.checked, self.failed = 0, 0
+        self.wrong = dict.fromkeys(WRONG, 0)
         self.last = {}  # reader: (end of its newest answer, counts); answers of one reader follow one another
 
     def writer(self, name):
@@ -99,24 +109,35 @@ class Histories:
             self.checked += len(reads)
             return len(reads)
 
+    def acknowledged(self):
+        with self.lock:
+            return sum(writer.at_least(float("inf"))[0] for writer in self.writers.values())
+
+    def blame(self, kind, text):
+        """Notes what is wrong; with self.lock held."""
+        self.wrong[kind] += 1
+        return f"{kind}: {text}"
+
     def check_read(self, reader, start, end, counts):
         what = f"answer to {reader} from {start / 1e6:.3f} to {end / 1e6:.3f}"
         for name in counts:
-            check(name in self.writers, f"{what}: {name!r} has not written anything")
+            if name not in self.writers:
+                raise Failure(self.blame("invented", f"{what}: {name!r} has not written anything"))
         before = self.last.get(reader, {})
         for name, writer in self.writers.items():
             events, total = counts.get(name, (0, 0))
             (least, least_sum), (most, most_sum) = writer.at_least(start), writer.at_most(end)
             if not (least <= events <= most and least_sum <= total <= most_sum):
-                raise Failure(
+                kind = "stale" if events < least else "duplicated" if events > most else "torn"
+                text = (
                     f"{what}: {name}: {events} rows of sum {total}; acknowledged before: {least} of at least "
                     f"{least_sum}; sent until then: {most} of {most_sum}"
                 )
+                raise Failure(self.blame(kind, text))
             old_events, old_total = before.get(name, (0, 0))
-            check(
-                events >= old_events and total >= old_total,
-                f"{what}: {name} fell from {old_events} rows of {old_total} to {events} of {total}",
-            )
+            if events < old_events or total < old_total:
+                text = f"{what}: {name} fell from {old_events} rows of {old_total} to {events} of {total}"
+                raise Failure(self.blame("reordered", text))
         self.last[reader] = counts
 
     def check_items(self, items):
@@ -131,14 +152,15 @@ class Histories:
                     events, total = items.get(item, (0, 0))
                     found += events
                     if events > 1:
-                        wrong.append(f"{item} counts {events} times")
+                        wrong.append(self.blame("duplicated", f"{item} counts {events} times"))
                     elif total != events * amount(number):
-                        wrong.append(f"{item} has the amount {total}")
+                        wrong.append(self.blame("torn", f"{item} has the amount {total}"))
                 if not accepted <= found <= accepted + unknown:
-                    wrong.append(
+                    text = (
                         f"{name}: of {rows} rows from {first} on, {accepted} were acknowledged, {unknown} are unknown, "
                         f"{found} count"
                     )
-        wrong += [f"{item} was never sent" for item in items if item not in expected]
+                    wrong.append(self.blame("lost" if found < accepted else "duplicated", text))
+        wrong += [self.blame("invented", f"{item} was never sent") for item in items if item not in expected]
         check(not wrong, f"{len(wrong)} rows or batches are wrong: " + "; ".join(wrong[:20]))
         return len(expected)

@@ -341,6 +341,52 @@ static void test_partition_damaged_state_is_rebuilt_from_the_log(void **state)
     expect(fixture, SQL, 1, 101);
 }
 
+/* Changes a bit in every file of stored states below a folder; returns how many there were. */
+static size_t states_damage(const char *folder)
+{
+    struct ab_error error = {0};
+    char **names = NULL;
+    size_t count = 0;
+    size_t damaged = 0;
+    assert_ok(ab_file_list(folder, &names, &count, &error));
+    for (size_t i = 0; i < count; i++) {
+        char *path = scratch_path(folder, names[i]);
+        struct ab_buffer bytes = {0};
+        if (strstr(names[i], ".sst") != NULL) {
+            assert_ok(ab_file_read_all(path, &bytes, &error));
+            bytes.data[3] ^= 4; /* in the first block */
+            scratch_write(path, ab_buffer_view(&bytes), 0600);
+            damaged++;
+        }
+        ab_buffer_fini(&bytes);
+        ab_delete(path);
+    }
+    ab_file_names_free(names, count);
+    return damaged;
+}
+
+/* RocksDB opens such files and refuses to read them. */
+static void test_partition_state_whose_files_changed_is_rebuilt_from_the_log(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ab_error error = {0};
+    char *folder = scratch_path(fixture->directory, "partition-0/state/db");
+    send(fixture, 100);
+    assert_ok(rig_cut(&fixture->rig, 1, 1000, NULL, &error));
+    send(fixture, 100);
+    rig_flush(&fixture->rig);
+    rig_close(&fixture->rig);
+    assert_true(states_damage(folder) > 0);
+    open_again(fixture);
+    expect(fixture, SQL, 0, 1);
+    expect(fixture, SQL, 1, 101);
+    rig_flush(&fixture->rig);
+    rig_close(&fixture->rig);
+    open_again(fixture);
+    expect(fixture, SQL, 0, 1);
+    ab_delete(folder);
+}
+
 static void test_partition_full_disk_leaves_everything_as_it_was(void **state)
 {
     struct fixture *fixture = *state;
@@ -484,6 +530,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_partition_trimming_keeps_the_cut_before_the_first_live_span, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_damaged_state_is_rebuilt_from_the_log, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_partition_state_whose_files_changed_is_rebuilt_from_the_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_full_disk_leaves_everything_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_digest_counts_a_closed_span, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_panes_expire_by_the_time_of_the_cut_before, setup, teardown),

@@ -114,6 +114,7 @@ static void test_state_failing_merge_fails_the_read_alone(void **unused)
         ab_state_iterator_open(state, 1, (struct ab_bytes){0}, (struct ab_bytes){0}, &iterator, NULL), AB_OK);
     assert_int_equal(ab_state_iterator_next(iterator, &key, &value, &error), AB_CORRUPT);
     ab_state_iterator_close(iterator);
+    assert_false(ab_partition_state_is_condemned(state));
     ab_buffer_fini(&out);
     ab_delete(path);
     ab_partition_state_close(state);
@@ -285,8 +286,23 @@ static void test_state_open_twice_is_busy(void **unused)
     scratch_remove(directory);
 }
 
-/* Removes or truncates the first file of the database whose name ends in `suffix`. */
-static void database_damage(const char *directory, const char *suffix, bool is_removed)
+enum damage { REMOVED, TRUNCATED, FLIPPED };
+
+static void file_damage(const char *path, enum damage damage)
+{
+    struct ab_buffer bytes = {0};
+    if (damage != FLIPPED) {
+        assert_int_equal(damage == REMOVED ? unlink(path) : truncate(path, 20), 0);
+        return;
+    }
+    assert_int_equal(ab_file_read_all(path, &bytes, NULL), AB_OK);
+    bytes.data[3] ^= 4; /* in the first block, which has the smallest keys */
+    scratch_write(path, ab_buffer_view(&bytes), 0600);
+    ab_buffer_fini(&bytes);
+}
+
+/* Removes or changes the first file of the database whose name ends in `suffix`. */
+static void database_damage(const char *directory, const char *suffix, enum damage damage)
 {
     char *database = ab_new_format("%s/db", directory);
     char **names = NULL;
@@ -296,7 +312,7 @@ static void database_damage(const char *directory, const char *suffix, bool is_r
     for (size_t i = 0; i < count && !is_done; i++) {
         if (strlen(names[i]) > strlen(suffix) && strstr(names[i], suffix) != NULL) {
             char *path = ab_new_format("%s/%s", database, names[i]);
-            assert_int_equal(is_removed ? unlink(path) : truncate(path, 20), 0);
+            file_damage(path, damage);
             ab_delete(path);
             is_done = true;
         }
@@ -311,20 +327,76 @@ static void test_state_damaged_database_is_corrupt(void **unused)
     (void)unused;
     static const struct {
         const char *suffix;
-        bool is_removed;
-    } damages[] = {{".sst", true}, {".sst", false}, {"MANIFEST-", true}, {"MANIFEST-", false}};
+        enum damage damage;
+    } damages[] = {{".sst", REMOVED}, {".sst", TRUNCATED}, {"MANIFEST-", REMOVED}, {"MANIFEST-", TRUNCATED}};
     for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
         char *directory = scratch_make();
         struct ab_partition_state *state = fixture_open(directory, NULL);
         assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
         assert_int_equal(fixture_flush(state, 1, 1, 0, 1000), AB_OK);
         ab_partition_state_close(state);
-        database_damage(directory, damages[i].suffix, damages[i].is_removed);
+        database_damage(directory, damages[i].suffix, damages[i].damage);
         state = NULL;
         assert_int_equal(fixture_try_open(directory, NULL, &state), AB_CORRUPT);
         assert_null(state);
         scratch_remove(directory);
     }
+}
+
+/* A changed bit is found when it is read, and then the state is not opened again until it was made anew. */
+static void test_state_read_as_it_was_not_written_is_condemned(void **unused)
+{
+    (void)unused;
+    char *directory = scratch_make();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    struct ab_buffer out = {0};
+    struct ab_error error = {0};
+    uint8_t key[9];
+    assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
+    assert_int_equal(fixture_flush(state, 1, 1, 0, 1000), AB_OK);
+    ab_partition_state_close(state);
+    database_damage(directory, ".sst", FLIPPED);
+    state = fixture_open(directory, NULL);
+    assert_false(ab_partition_state_is_condemned(state));
+    assert_int_equal(fixture_number(state, 1, 999), 999 + 1);
+    assert_int_equal(ab_partition_state_get(state, 1, fixture_key(0, key), &out, &error), AB_CORRUPT);
+    assert_true(ab_partition_state_is_condemned(state));
+    ab_partition_state_close(state);
+    state = NULL;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fixture_try_open(directory, NULL, &state), AB_CORRUPT);
+        assert_null(state);
+    }
+    assert_int_equal(ab_file_remove_tree(directory, NULL), AB_OK);
+    state = fixture_open(directory, NULL);
+    assert_false(ab_partition_state_is_condemned(state));
+    ab_partition_state_close(state);
+    ab_buffer_fini(&out);
+    scratch_remove(directory);
+}
+
+static void test_state_iterated_as_it_was_not_written_is_condemned(void **unused)
+{
+    (void)unused;
+    char *directory = scratch_make();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    struct ab_state_iterator *iterator = NULL;
+    struct ab_bytes all = {0};
+    struct ab_bytes key;
+    struct ab_bytes value;
+    assert_int_equal(ab_partition_state_span_create(state, 1, NULL), AB_OK);
+    assert_int_equal(fixture_flush(state, 1, 1, 0, 1000), AB_OK);
+    ab_partition_state_close(state);
+    database_damage(directory, ".sst", FLIPPED);
+    state = fixture_open(directory, NULL);
+    assert_int_equal(ab_state_iterator_open(state, 1, all, all, &iterator, NULL), AB_OK);
+    assert_int_equal(ab_state_iterator_next(iterator, &key, &value, NULL), AB_CORRUPT);
+    ab_state_iterator_close(iterator);
+    assert_true(ab_partition_state_is_condemned(state));
+    ab_partition_state_close(state);
+    state = NULL;
+    assert_int_equal(fixture_try_open(directory, NULL, &state), AB_CORRUPT);
+    scratch_remove(directory);
 }
 
 /* ---- threads ---- */
@@ -403,6 +475,8 @@ int main(void)
         cmocka_unit_test(test_state_refused_file_is_not_left_behind),
         cmocka_unit_test(test_state_open_twice_is_busy),
         cmocka_unit_test(test_state_damaged_database_is_corrupt),
+        cmocka_unit_test(test_state_read_as_it_was_not_written_is_condemned),
+        cmocka_unit_test(test_state_iterated_as_it_was_not_written_is_condemned),
         cmocka_unit_test(test_state_threads_ingest_read_and_drop_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
