@@ -131,6 +131,7 @@ static ab_err log_open(struct ab_partition *partition, struct ab_error *error)
     struct ab_log_options options = {.partition = partition->options.number,
         .segment_bytes = partition->options.segment_bytes,
         .memory = partition->options.memory,
+        .recent_bytes_max = partition->options.recent_bytes,
         .is_setting_aside_corrupt = partition->options.is_replicated};
     memcpy(options.cluster_id, partition->options.cluster_id, sizeof(options.cluster_id));
     struct ab_log_recovery recovery = {0};

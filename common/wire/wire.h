@@ -107,6 +107,10 @@ void ab_server_count(const struct ab_server *server, struct ab_server_counters *
  * and when queue_messages answers wait already for that peer to read them. */
 void ab_request_reply(struct ab_request *request, ab_err status, const char *error_text, struct ab_bytes payload);
 
+/* The same with a payload in several pieces, which are put together: what is large is copied once. */
+void ab_request_reply_pieces(struct ab_request *request, ab_err status, const char *error_text,
+    const struct ab_bytes *pieces, size_t pieces_count);
+
 /* Frees without an answer. */
 void ab_request_drop(struct ab_request *request);
 
