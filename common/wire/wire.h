@@ -160,4 +160,8 @@ AB_MUST_USE ab_err ab_channel_call(struct ab_channel *channel, enum ab_verb verb
 /* True when the handshake with the server was refused (wrong key) since the channel was opened. */
 bool ab_channel_was_refused(struct ab_channel *channel);
 
+/* How many of its connections have gone since the channel was opened: what was sent and not answered before one went is
+ * lost, or its answer is. A server that dies is noticed so at once, one whose machine does is not. */
+unsigned ab_channel_cuts(struct ab_channel *channel);
+
 #endif
