@@ -31,9 +31,9 @@
 #define AB_NODES_DEFAULT 3u
 #define AB_NODES_REPLICAS 3u
 #define AB_NODES_MIN_ISR 2u
-/* No network between them that could be slow: half of what nodes on several machines take, and failover that much
- * sooner. */
-#define AB_NODES_SESSION_TIMEOUT_MS 3000u
+/* No network between them that could be slow: less than half of what nodes on several machines take, and failover that
+ * much sooner. Two thirds of it are above what a machine takes to go round all that waits for its processors. */
+#define AB_NODES_SESSION_TIMEOUT_MS 2500u
 
 struct ab_nodes_ports {
     uint16_t client;

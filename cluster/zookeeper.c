@@ -8,9 +8,9 @@
 #define SERVER_JAR "/usr/share/java/zookeeper.jar"
 #define LOG_JAR "/usr/share/java/slf4j-simple.jar"
 
-/* The unit of all of ZooKeeper's times: sessions last 2 to 120 ticks, a follower may be 5 behind, and has 20 to begin.
- */
-#define TICK_MS 500u
+/* The unit of all of ZooKeeper's times: sessions last 4 to 240 ticks and end on one, a follower may be 10 behind, and
+ * has 40 to begin. */
+#define TICK_MS 250u
 
 ab_err ab_zookeeper_check(struct ab_error *error)
 {
@@ -31,8 +31,8 @@ static void config_write(
     ab_buffer_put_format(config, "# Written anew at every start.\n");
     ab_buffer_put_format(config, "dataDir=%s/data\n", servers[index].directory);
     ab_buffer_put_format(config, "clientPortAddress=127.0.0.1\nclientPort=%u\n", servers[index].client_port);
-    ab_buffer_put_format(config, "tickTime=%u\ninitLimit=20\nsyncLimit=5\n", TICK_MS);
-    ab_buffer_put_format(config, "minSessionTimeout=%u\nmaxSessionTimeout=%u\n", 2 * TICK_MS, 120 * TICK_MS);
+    ab_buffer_put_format(config, "tickTime=%u\ninitLimit=40\nsyncLimit=10\n", TICK_MS);
+    ab_buffer_put_format(config, "minSessionTimeout=%u\nmaxSessionTimeout=%u\n", 4 * TICK_MS, 240 * TICK_MS);
     ab_buffer_put_format(config, "maxClientCnxns=0\n");
     ab_buffer_put_format(config, "autopurge.snapRetainCount=3\nautopurge.purgeInterval=1\n");
     ab_buffer_put_format(config, "admin.enableServer=false\n4lw.commands.whitelist=\n");

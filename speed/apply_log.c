@@ -145,32 +145,58 @@ static ab_err tables_check(const struct ab_partition *partition, const struct ab
                      "the record at offset %" PRIu64 " is not the one that the tables end with", record->header.offset);
 }
 
-/* Applies what the reader gives until it ends or enough was done. */
-static ab_err apply_some(struct ab_partition *partition, struct ab_log_reader *reader, struct ab_arena *arena,
+/* Where records come from: memory as long as they are there, then the log's files. */
+struct apply_source {
+    struct ab_partition *partition; /* borrowed */
+    uint64_t until_offset;
+    struct ab_log_reader *reader; /* owned; NULL until it is needed */
+};
+
+/* The next record, borrowed until the next call; AB_END behind the last. */
+static ab_err source_next(
+    struct apply_source *source, uint64_t offset, struct ab_record *record, struct ab_error *error)
+{
+    if (offset >= source->until_offset) {
+        return AB_END;
+    }
+    if (source->reader == NULL) {
+        if (ab_log_recent_record(source->partition->log, offset, record) == AB_OK) {
+            return AB_OK;
+        }
+        AB_TRY(ab_log_reader_open_on(source->partition->log, offset, source->until_offset, &source->reader, error));
+    }
+    return ab_log_reader_next(source->reader, record, error);
+}
+
+static ab_err apply_one(struct ab_partition *partition, const struct ab_record *record, struct ab_arena *arena,
     struct ab_arena *scratch, struct ab_error *error)
+{
+    ab_arena_reset(arena);
+    ab_lock_take(&partition->lock);
+    size_t jobs_before = partition->jobs_count;
+    ab_err err = tables_check(partition, record, error);
+    if (err == AB_OK) {
+        err = ab_partition_apply_record_locked(partition, record, arena, scratch, error);
+    }
+    bool is_wake_due = partition->jobs_count > jobs_before;
+    ab_condition_signal_all(&partition->changed);
+    ab_lock_give(&partition->lock);
+    if (is_wake_due) {
+        ab_partition_wake(partition);
+    }
+    return err;
+}
+
+/* Applies what the source gives until it ends or enough was done. */
+static ab_err apply_some(
+    struct apply_source *source, struct ab_arena *arena, struct ab_arena *scratch, struct ab_error *error)
 {
     size_t bytes = 0;
     struct ab_record record;
     while (bytes < APPLY_BYTES_MAX) {
-        ab_err err = ab_log_reader_next(reader, &record, error);
-        if (err != AB_OK) {
-            return err;
-        }
+        AB_TRY(source_next(source, source->partition->applied_offset, &record, error));
         bytes += ab_record_bytes(&record.header);
-        ab_arena_reset(arena);
-        ab_lock_take(&partition->lock);
-        size_t jobs_before = partition->jobs_count;
-        err = tables_check(partition, &record, error);
-        if (err == AB_OK) {
-            err = ab_partition_apply_record_locked(partition, &record, arena, scratch, error);
-        }
-        bool is_wake_due = partition->jobs_count > jobs_before;
-        ab_condition_signal_all(&partition->changed);
-        ab_lock_give(&partition->lock);
-        if (is_wake_due) {
-            ab_partition_wake(partition);
-        }
-        AB_TRY(err);
+        AB_TRY(apply_one(source->partition, &record, arena, scratch, error));
     }
     return AB_AGAIN;
 }
@@ -188,12 +214,9 @@ ab_err ab_partition_apply_log(
     if (from >= until_offset) {
         return AB_OK;
     }
-    struct ab_arena arena;
-    struct ab_log_reader *reader = NULL;
-    AB_TRY(ab_log_reader_open(partition->log_directory, from, until_offset, &reader, error));
-    ab_arena_init(&arena, NULL, 0);
-    ab_err err = apply_some(partition, reader, &arena, scratch, error);
-    ab_arena_fini(&arena);
-    ab_log_reader_close(reader);
+    struct apply_source source = {.partition = partition, .until_offset = until_offset};
+    ab_err err = apply_some(&source, &partition->decoded, scratch, error);
+    ab_arena_reset(&partition->decoded);
+    ab_log_reader_close(source.reader);
     return err == AB_END ? AB_OK : err;
 }

@@ -159,7 +159,9 @@ static ab_err membership_open(struct daemon *daemon, struct ab_error *error)
         .weight = cluster->weight,
         .wire = daemon->node.wire,
         .coordination = daemon->coordination};
-    return ab_membership_create(&options, &daemon->membership, error);
+    AB_TRY(ab_membership_create(&options, &daemon->membership, error));
+    daemon->node.registration = ab_membership_incarnation(daemon->membership);
+    return AB_OK;
 }
 
 static ab_err membership_start(struct daemon *daemon, struct ab_error *error)

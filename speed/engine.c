@@ -16,6 +16,14 @@ static uint32_t flush_threads(const struct ab_engine *engine)
     return half == 0 ? 1 : half;
 }
 
+/* Of one partition's log. */
+static size_t recent_bytes(const struct ab_engine_options *options)
+{
+    size_t part = options->memory_bytes / AB_RECENT_MEMORY_PART / options->partitions_count;
+    size_t bytes = part < AB_RECENT_BYTES_MAX ? part : AB_RECENT_BYTES_MAX;
+    return options->replication == NULL ? 0 : bytes;
+}
+
 static ab_err replicator_create(struct ab_engine *engine, struct ab_partition *partition, const char *directory,
     struct ab_replicator **replicator, struct ab_error *error)
 {
@@ -48,6 +56,7 @@ ab_err ab_engine_slot_open(struct ab_engine *engine, uint32_t partition, bool wa
         .is_replicated = engine->is_replicated,
         .was_here = was_here,
         .segment_bytes = engine->options.segment_bytes,
+        .recent_bytes = recent_bytes(&engine->options),
         .cache = engine->cache,
         .memory = &engine->memory,
         .partials = &engine->partials,

@@ -11,6 +11,11 @@
 /* Groups of a worker whose blocks wait for other replicas; while all do, blocks are refused as full. */
 #define AB_GROUPS_MAX 8u
 
+/* Bytes of a partition's log that stay in memory for its followers, and for itself to apply once they are committed:
+ * what is on its way between replicas, several times. All partitions together take a part of the memory at most. */
+#define AB_RECENT_BYTES_MAX (8u << 20)
+#define AB_RECENT_MEMORY_PART 8u
+
 /* A worker of one of several replicas that does not go round for so long is taken for hung: a sync of a disk that is
  * only slow takes seconds at most. Microseconds. */
 #define AB_WORKER_STALL_US 20000000

@@ -63,6 +63,7 @@ void ab_partition_close(struct ab_partition *partition)
     ab_dedup_destroy(partition->dedup);
     ab_verdict_builder_fini(&partition->verdict);
     ab_buffer_fini(&partition->verdict_bytes);
+    ab_arena_fini(&partition->decoded);
     ab_log_close(partition->log);
     ab_partition_state_close(partition->state);
     ab_condition_fini(&partition->changed);
@@ -479,6 +480,12 @@ ab_err ab_partition_chain_at(
     struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error)
 {
     return ab_log_chain_at(partition->log, offset, chain, error);
+}
+
+ab_err ab_partition_recent(const struct ab_partition *partition, uint64_t offset, size_t bytes_max,
+    struct ab_bytes *records, uint64_t *end_offset)
+{
+    return ab_log_recent(partition->log, offset, bytes_max, records, end_offset);
 }
 
 ab_err ab_partition_reader_open(const struct ab_partition *partition, uint64_t from_offset, uint64_t until_offset,

@@ -42,6 +42,7 @@ struct ab_partition_options {
     bool is_replicated;     /* records are committed when ab_partition_set_committed says so, and not when synced */
     bool was_here;          /* this disk has had the partition: among replicas, a log that is not there was lost */
     uint64_t segment_bytes; /* 0 = default */
+    size_t recent_bytes;    /* of the log that stay in memory, for followers and to be applied; 0 = none */
     struct ab_store_cache *cache;            /* borrowed */
     struct ab_memory *memory;                /* borrowed: staging buffer, source marks */
     struct ab_memory *partials;              /* borrowed: group tables; replay flushes above half of its limit */
@@ -176,6 +177,10 @@ bool ab_partition_is_over_budget(const struct ab_partition *partition);
 /* Chain hash of the record before `offset`; AB_NOT_FOUND outside of the log. */
 AB_MUST_USE ab_err ab_partition_chain_at(
     struct ab_partition *partition, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
+
+/* Records that were written lately, as ab_log_recent. */
+AB_MUST_USE ab_err ab_partition_recent(const struct ab_partition *partition, uint64_t offset, size_t bytes_max,
+    struct ab_bytes *records, uint64_t *end_offset);
 
 /* Opens for reading what the log holds, committed or not, as ab_log_reader_open_on. */
 AB_MUST_USE ab_err ab_partition_reader_open(const struct ab_partition *partition, uint64_t from_offset,

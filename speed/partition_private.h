@@ -50,6 +50,7 @@ struct ab_partition {
     struct ab_dedup *dedup;
     struct ab_verdict_builder verdict;
     struct ab_buffer verdict_bytes;
+    struct ab_arena decoded; /* one record that is applied from the log */
     ab_time_us last_append_us;
     uint64_t staged_count;
     uint64_t leader_epoch; /* of the records that are staged */

@@ -134,6 +134,7 @@ struct ab_log_options ab_partition_log_options(const struct ab_partition *partit
     struct ab_log_options options = {.partition = partition->options.number,
         .segment_bytes = partition->options.segment_bytes,
         .memory = partition->options.memory,
+        .recent_bytes_max = partition->options.recent_bytes,
         .is_setting_aside_corrupt = partition->options.is_replicated};
     memcpy(options.cluster_id, partition->options.cluster_id, sizeof(options.cluster_id));
     return options;

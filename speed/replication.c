@@ -324,6 +324,19 @@ static void answer_refuse(struct step *step, const struct ab_replica_message *me
     action->message.log_start = step->log->start;
 }
 
+/* Whoever asks between two epochs asks again soon, and not only when its patience is over: who has just been elected
+ * often hears of it from those who follow. The answer is of the asker's own epoch, for it promises nothing. */
+static void answer_later(struct step *step, const struct ab_replica_message *message)
+{
+    size_t before = step->actions->count;
+    if (ab_replica_message_is_request(message->kind)) {
+        answer_refuse(step, message, AB_REPLICA_NOT_LEADER);
+    }
+    if (step->actions->count > before) {
+        step->actions->list[before].message.leader_epoch = message->leader_epoch;
+    }
+}
+
 static void on_request(struct step *step, const struct ab_replica_message *message)
 {
     struct ab_replica *replica = step->replica;
@@ -350,7 +363,8 @@ static void on_message(struct step *step)
     }
     replica_raise_epoch(step, message->leader_epoch);
     if (replica->epoch_wanted > 0) {
-        return; /* between two epochs nothing is said */
+        answer_later(step, message);
+        return; /* between two epochs nothing else is said */
     }
     if (ab_replica_message_is_request(message->kind)) {
         on_request(step, message);

@@ -12,6 +12,7 @@
 
 #define EPOCH_BYTES 20u
 #define TICK_US (25 * AB_US_PER_MS)
+#define PIECES_MAX 32u /* groups in one answer */
 
 /* The last request of another replica, to be answered when there is something to say. */
 struct held {
@@ -229,16 +230,31 @@ static struct held *held_find(struct ab_replicator *replicator, uint32_t node)
     return NULL;
 }
 
-static void answer(struct ab_replicator *replicator, const struct ab_replica_message *message)
+/* Answers the request that is held, with the message and the records that belong to it behind. */
+static void answer_with(struct ab_replicator *replicator, struct held *held, const struct ab_replica_message *message,
+    struct ab_bytes *pieces, size_t pieces_count)
 {
-    struct held *held = held_find(replicator, message->to);
-    if (held == NULL || held->request == NULL || held->number != message->request) {
-        return; /* it has asked again meanwhile */
-    }
     ab_buffer_clear(&replicator->payload);
     ab_replica_message_encode(message, &replicator->payload);
-    ab_request_reply(held->request, AB_OK, NULL, ab_buffer_view(&replicator->payload));
+    pieces[0] = ab_buffer_view(&replicator->payload);
+    ab_request_reply_pieces(held->request, AB_OK, NULL, pieces, pieces_count);
     held->request = NULL;
+}
+
+/* The request that a message answers; NULL when its sender has asked again meanwhile. */
+static struct held *held_of(struct ab_replicator *replicator, const struct ab_replica_message *message)
+{
+    struct held *held = held_find(replicator, message->to);
+    return held == NULL || held->request == NULL || held->number != message->request ? NULL : held;
+}
+
+static void answer(struct ab_replicator *replicator, const struct ab_replica_message *message)
+{
+    struct ab_bytes pieces[1];
+    struct held *held = held_of(replicator, message);
+    if (held != NULL) {
+        answer_with(replicator, held, message, pieces, 1);
+    }
 }
 
 /* Puts whole records from `offset` on, at least one, into `bytes`. */
@@ -264,26 +280,43 @@ static ab_err records_read(struct ab_replicator *replicator, struct held *held, 
     return AB_OK;
 }
 
+/* Finds records from `offset` on that are still in memory, at most one piece beyond bytes_max; how many pieces. */
+static size_t records_find(const struct ab_replicator *replicator, uint64_t offset, uint64_t end, size_t bytes_max,
+    struct ab_bytes pieces[PIECES_MAX])
+{
+    size_t count = 0;
+    size_t bytes = 0;
+    while (count < PIECES_MAX && offset < end && bytes < bytes_max &&
+           ab_partition_recent(replicator->partition, offset, bytes_max - bytes, &pieces[count], &offset) == AB_OK) {
+        bytes += pieces[count++].bytes;
+    }
+    return count;
+}
+
 static void answer_fetch(struct ab_replicator *replicator, const struct ab_replica_message *message)
 {
-    struct held *held = held_find(replicator, message->to);
-    if (held == NULL || held->request == NULL || held->number != message->request) {
+    struct ab_bytes pieces[1 + PIECES_MAX]; /* the message's own first */
+    struct held *held = held_of(replicator, message);
+    if (held == NULL) {
         return;
     }
     struct ab_error error = {0};
     struct ab_replica_log log;
     ab_partition_log_view(replicator->partition, &log);
-    ab_err err = records_read(replicator, held, message->offset, log.end, message->bytes_max, &error);
-    if (err != AB_OK) {
-        ab_log_reader_close(held->reader);
-        held->reader = NULL;
-        ab_error_log("records for a follower cannot be read", "partition %u, node %u: %s", message->partition,
-            message->to, error.text);
-        return; /* it asks again */
+    size_t count = records_find(replicator, message->offset, log.end, message->bytes_max, pieces + 1);
+    if (count == 0 && message->offset < log.end) {
+        ab_err err = records_read(replicator, held, message->offset, log.end, message->bytes_max, &error);
+        if (err != AB_OK) {
+            ab_log_reader_close(held->reader);
+            held->reader = NULL;
+            ab_error_log("records for a follower cannot be read", "partition %u, node %u: %s", message->partition,
+                message->to, error.text);
+            return; /* it asks again */
+        }
+        pieces[1] = ab_buffer_view(&replicator->bytes);
+        count = 1;
     }
-    struct ab_replica_message full = *message;
-    full.records = ab_buffer_view(&replicator->bytes);
-    answer(replicator, &full);
+    answer_with(replicator, held, message, pieces, 1 + count);
 }
 
 /* ---- a state that goes to another replica, or comes from the leader ---- */

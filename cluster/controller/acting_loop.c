@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LOOK_US (100 * AB_US_PER_MS)    /* for how long at most the session's state is not looked at */
+#define LOOK_US (20 * AB_US_PER_MS)     /* for how long at most nobody looks at the session, and at who is dead */
 #define LEVEL_US (5 * AB_US_PER_SECOND) /* facts are read again even when nothing has changed: time passes too */
 #define TROUBLE_US (100 * AB_US_PER_MS) /* after an error */
 #define AGAIN_US (2 * AB_US_PER_MS)     /* after a conflict */
@@ -43,6 +43,7 @@ struct ab_acting_loop {
     struct ab_caught_up *caught_up; /* owned; what was told last */
     uint32_t caught_up_count;
     bool is_told; /* since the last round */
+    struct ab_hash128 dead; /* a process whose registration is to be removed; zero = none */
 };
 
 struct ab_acting_loop *ab_acting_loop_create(const struct ab_acting_loop_options *options)
@@ -253,7 +254,54 @@ static void learners_publish(struct ab_acting_loop *loop)
     ab_delete(before);
 }
 
+void ab_acting_loop_release(struct ab_acting_loop *loop, struct ab_hash128 incarnation)
+{
+    ab_lock_take(&loop->lock);
+    loop->dead = incarnation;
+    ab_lock_give(&loop->lock);
+}
+
+static struct ab_hash128 dead_look(struct ab_acting_loop *loop)
+{
+    ab_lock_take(&loop->lock);
+    struct ab_hash128 dead = loop->dead;
+    ab_lock_give(&loop->lock);
+    return dead;
+}
+
+static bool is_none(struct ab_hash128 incarnation)
+{
+    return ab_hash128_equal(incarnation, (struct ab_hash128){0});
+}
+
 /* ---- a step ---- */
+
+/* Removes the registration of the process that is known to be dead. */
+static ab_err dead_release(struct ab_acting_loop *loop, struct ab_coordination *coordination, struct ab_error *error)
+{
+    char path[AB_REGISTRATION_PATH_BYTES];
+    struct ab_error attempt = {0};
+    struct ab_hash128 dead = dead_look(loop);
+    if (is_none(dead)) {
+        return AB_OK;
+    }
+    ab_live_path(loop->acting.own.node, dead, path);
+    ab_err err = ab_coordination_delete(coordination, path, AB_COORDINATION_ANY_VERSION, &attempt);
+    if (err == AB_UNAVAILABLE || err == AB_TIMEOUT || err == AB_OUTCOME_UNKNOWN || err == AB_CLOSED) {
+        return ab_error_set(error, err, "release a dead process of this node: %s", attempt.text); /* tried again */
+    }
+    ab_lock_take(&loop->lock);
+    if (ab_hash128_equal(loop->dead, dead)) {
+        loop->dead = (struct ab_hash128){0};
+    }
+    ab_lock_give(&loop->lock);
+    if (err == AB_OK) {
+        ab_info("dead process released", "%s", path);
+    } else if (err != AB_NOT_FOUND) {
+        ab_warn("dead process not released", "%s: others wait until its session has expired", attempt.text);
+    }
+    return AB_OK;
+}
 
 /* Makes the states that are missing; waiting for nodes is no error. */
 static ab_err partitions_create(
@@ -325,6 +373,7 @@ ab_err ab_acting_loop_step(
     struct ab_acting_loop *loop, struct ab_coordination *coordination, bool *is_done, struct ab_error *error)
 {
     *is_done = true;
+    AB_TRY(dead_release(loop, coordination, error));
     ab_err err = ab_acting_look(&loop->acting, coordination, error);
     acting_publish(loop);
     if (err != AB_OK || !loop->acting.is_acting) {
@@ -392,8 +441,8 @@ static void news_wait(struct ab_acting_loop *loop, uint64_t revision)
     struct ab_coordination_session_state state;
     int64_t until_us = ab_time_monotonic_us() + LEVEL_US;
     ab_err err = AB_TIMEOUT;
-    while (
-        err == AB_TIMEOUT && !atomic_load(&loop->is_stopping) && ab_time_monotonic_us() < until_us && !is_told(loop)) {
+    while (err == AB_TIMEOUT && !atomic_load(&loop->is_stopping) && !is_told(loop) && is_none(dead_look(loop)) &&
+           ab_time_monotonic_us() < until_us) {
         struct ab_error error = {0};
         uint64_t news = 0;
         ab_coordination_session_state(loop->session, &state);

@@ -50,6 +50,11 @@ void ab_acting_loop_stop(struct ab_acting_loop *loop);
 
 /* ---- any thread ---- */
 
+/* A process of this node, registered as live under this incarnation, is known to be dead: its registration is removed,
+ * so that its partitions get other leaders now. As soon as the service can be asked; the process must have been reaped,
+ * for a living one would lose what it leads. Of several that come at once the last one is removed by us. */
+void ab_acting_loop_release(struct ab_acting_loop *loop, struct ab_hash128 incarnation);
+
 /* True while this controller acts. *epoch_version (may be NULL) is then what its changes check. */
 bool ab_acting_loop_is_acting(struct ab_acting_loop *loop, uint64_t *epoch_version);
 

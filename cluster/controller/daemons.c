@@ -133,6 +133,15 @@ static void daemon_start(struct ab_controller *controller, struct ab_daemon *dae
     }
 }
 
+/* Others need not wait until the session of a process has expired that is known to be dead. */
+static void registration_release(const struct ab_controller *controller, const struct ab_daemon *daemon)
+{
+    if (controller->acting_loop != NULL && daemon->has_endpoint &&
+        !ab_hash128_equal(daemon->endpoint.incarnation, (struct ab_hash128){0})) {
+        ab_acting_loop_release(controller->acting_loop, daemon->endpoint.incarnation);
+    }
+}
+
 static void daemon_reap(struct ab_controller *controller, struct ab_daemon *daemon)
 {
     int code = 0;
@@ -145,6 +154,7 @@ static void daemon_reap(struct ab_controller *controller, struct ab_daemon *daem
     daemon->process = (struct ab_process){0};
     controller->is_endpoints_changed = true;
     ab_lock_give(&controller->lock);
+    registration_release(controller, daemon);
     info_remove(controller, daemon->name); /* nobody shall ask there */
     if (atomic_load(&controller->is_stopping)) {
         return;

@@ -11,6 +11,7 @@
 #define ARENA_CHUNK_BYTES_GROWN ((size_t)1024 * 1024)
 #define ALIGNMENT ((size_t)16)
 #define LARGE_PIECE_BYTES (1 << 20)
+#define KEPT_BYTES (8 << 20)
 
 /* The header of a chunk; the memory handed out follows it, so its size is a multiple of ALIGNMENT. */
 struct ab_arena_chunk {
@@ -24,6 +25,7 @@ _Static_assert(sizeof(struct ab_arena_chunk) % ALIGNMENT == 0, "what follows the
 void ab_memory_return_large_pieces(void)
 {
     (void)mallopt(M_MMAP_THRESHOLD, LARGE_PIECE_BYTES); /* setting it also ends its growth; 0 = not known here */
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 }
 
 void ab_memory_init(struct ab_memory *memory, size_t limit_bytes, struct ab_memory *parent)

@@ -26,7 +26,8 @@ struct ab_memory {
 
 /* To be called first by a process that keeps large tables: what is freed of them goes back to the system. The C library
  * would otherwise learn to keep large pieces in its heap, where one small piece above them holds them for ever: after
- * many flushes a process took twice its budget (I8). */
+ * many flushes a process took twice its budget (I8). Pieces below a mebibyte, as messages are, stay: some MiB free at
+ * the end of each heap, for giving back and faulting in anew the memory of each message costs more than its copy. */
 void ab_memory_return_large_pieces(void);
 
 /* Sets up a budget of limit_bytes (0 = unlimited) inside `parent` (may be NULL). */

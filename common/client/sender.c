@@ -53,6 +53,7 @@ struct sender_place {
     struct ab_channel *channel; /* owned: answers to other producers never come here */
     size_t pending_count;       /* blocks of its partitions */
     int64_t heard_us;           /* last answer, or when blocks began to wait for one */
+    unsigned cuts_heard;        /* how often its connection had gone when it answered last */
     bool is_leading;            /* while routes are made */
 };
 
@@ -78,6 +79,12 @@ struct client_sender {
 };
 
 /* ---- places ---- */
+
+static void place_heard(struct sender_place *place)
+{
+    place->heard_us = ab_time_monotonic_us();
+    place->cuts_heard = ab_channel_cuts(place->channel);
+}
 
 /* The place of a daemon, connected to when it is new. */
 static ab_err place_of(struct client_sender *sender, const struct client_endpoint *endpoint, size_t *place)
@@ -535,17 +542,20 @@ static void sender_listen(struct client_sender *sender, int wait_ms)
     while (sender->pending_count > 0 && ab_channel_receive_any(channels, count, wait_ms, &which, &answer) == AB_OK) {
         answer_take_in(sender, &answer);
         ab_answer_free(&answer);
-        sender->places[places[which]].heard_us = ab_time_monotonic_us();
+        place_heard(&sender->places[places[which]]);
         wait_ms = 0;
     }
 }
 
-/* True when blocks wait for a place that says nothing: long before a block's own time to go again may have come. */
+/* True when blocks wait for a place that says nothing, or whose connection went under them: long before a block's own
+ * time to go again may have come. */
 static bool sender_is_left_alone(const struct client_sender *sender)
 {
     int64_t now = ab_time_monotonic_us();
     for (size_t i = 0; i < sender->places_count; i++) {
-        if (sender->places[i].pending_count > 0 && now - sender->places[i].heard_us > QUIET_US) {
+        const struct sender_place *place = &sender->places[i];
+        if (place->pending_count > 0 &&
+            (now - place->heard_us > QUIET_US || ab_channel_cuts(place->channel) != place->cuts_heard)) {
             return true;
         }
     }

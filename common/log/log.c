@@ -98,6 +98,7 @@ ab_err ab_log_open(const char *directory, const struct ab_log_options *options, 
     ab_lock_init(&opened->lock);
     ab_lock_init(&opened->index_lock);
     ab_buffer_init(&opened->staging, options->memory, LOG_STAGING_BYTES_MAX);
+    opened->recent.bytes_max = options->recent_bytes_max;
     ab_err err = directory_lock(opened, error);
     if (err == AB_OK) {
         err = ab_watermark_load(directory, options, &opened->watermark, error);
@@ -185,6 +186,7 @@ void ab_log_close(struct ab_log *log)
     ab_lock_fini(&log->index_lock);
     ab_log_index_fini(&log->index);
     ab_buffer_fini(&log->staging);
+    ab_recent_fini(&log->recent);
     ab_epochs_fini(&log->epochs);
     ab_delete(log->first_offsets);
     ab_delete(log->directory);
@@ -224,12 +226,19 @@ ab_err ab_log_append(struct ab_log *log, struct ab_record *record, uint64_t *off
     header->offset = atomic_load(&log->end_offset);
     header->durable_offset = atomic_load(&log->durable_offset);
     header->previous_chain = log->chain;
+    size_t at = log->staging.bytes;
     ab_record_encode(record, &log->staging);
+    if (log->staging.has_failed) { /* nothing was added: a record enters whole */
+        ab_recent_clear(&log->recent);
+        log->staging.has_failed = false;
+        ab_record_encode(record, &log->staging);
+    }
     if (log->staging.has_failed) {
-        log->staging.has_failed = false; /* nothing was added: a record enters whole */
+        log->staging.has_failed = false;
         return AB_FULL;
     }
     log->chain = record->chain;
+    ab_recent_note(&log->recent, at, record->chain);
     ab_epochs_add(&log->epochs, header->leader_epoch, header->offset);
     atomic_store(&log->end_offset, header->offset + 1);
     *offset = header->offset;
@@ -239,6 +248,7 @@ ab_err ab_log_append(struct ab_log *log, struct ab_record *record, uint64_t *off
 void ab_log_abandon(struct ab_log *log)
 {
     ab_buffer_clear(&log->staging);
+    ab_recent_forget_staged(&log->recent, 0);
     log->chain = log->written_chain;
     ab_epochs_truncate(&log->epochs, atomic_load(&log->written_offset));
     atomic_store(&log->end_offset, atomic_load(&log->written_offset));
@@ -331,7 +341,7 @@ ab_err ab_log_write(struct ab_log *log, struct ab_error *error)
     ab_lock_give(&log->index_lock);
     log->segment_bytes += log->staging.bytes;
     log->written_chain = log->chain;
-    ab_buffer_clear(&log->staging);
+    ab_recent_take(&log->recent, atomic_load(&log->written_offset), &log->staging);
     atomic_store(&log->written_offset, atomic_load(&log->end_offset));
     return AB_OK;
 }

@@ -26,6 +26,7 @@ struct ab_log_options {
     uint32_t partition;
     uint64_t segment_bytes;   /* 0 = default; a record larger than this gets a segment of its own */
     struct ab_memory *memory; /* borrowed; the staging buffer is charged here */
+    size_t recent_bytes_max;  /* of what was written last that stays in memory; 0 = nothing does */
     /* A corrupt log is opened with its good front, the rest set aside: only for a caller that fetches what is missing
      * from a peer before it counts this log as a whole one. Else corruption, old or new, is AB_CORRUPT. */
     bool is_setting_aside_corrupt;
@@ -109,6 +110,15 @@ struct ab_hash128 ab_log_chain(const struct ab_log *log);
  * this one up to `offset`. AB_NOT_FOUND outside. Writer thread. */
 AB_MUST_USE ab_err ab_log_chain_at(
     struct ab_log *log, uint64_t offset, struct ab_hash128 *chain, struct ab_error *error);
+
+/* Whole records from `offset` on, as they are on disk and while they are still in memory: at least one, and no further
+ * one once they are bytes_max, all of one group; the next one is *end_offset. Borrowed until the next write, truncation
+ * or reset. AB_NOT_FOUND when they are not there (any more): open a reader. Writer thread. */
+AB_MUST_USE ab_err ab_log_recent(
+    const struct ab_log *log, uint64_t offset, size_t bytes_max, struct ab_bytes *records, uint64_t *end_offset);
+
+/* The same for one record, taken apart; its checksums were made or verified when it was staged. */
+AB_MUST_USE ab_err ab_log_recent_record(const struct ab_log *log, uint64_t offset, struct ab_record *record);
 
 /* The leader epochs of what is held (staged records included), rising; borrowed until the log is changed. Writer
  * thread.

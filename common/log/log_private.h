@@ -6,6 +6,7 @@
 #include "common/log/epochs.h"
 #include "common/log/index.h"
 #include "common/log/log.h"
+#include "common/log/recent.h"
 #include "common/log/watermark.h"
 
 #include "common/base/thread.h"
@@ -18,6 +19,7 @@ struct ab_log {
     struct ab_log_options options;
     int lock_fd;                     /* holds the directory for one writer process */
     struct ab_buffer staging;        /* writer thread */
+    struct ab_recent recent;         /* writer thread */
     uint64_t *first_offsets;         /* owned; writer thread; of the segments, rising, the last one is current */
     size_t segments_count;           /* writer thread */
     uint64_t segment_bytes;          /* writer thread; written to the current segment */

@@ -151,25 +151,34 @@ static bool padding_is_zero(const uint8_t *at, size_t bytes)
     return true;
 }
 
-ab_err ab_record_decode(struct ab_bytes bytes, struct ab_record *record)
+ab_err ab_record_view(struct ab_bytes bytes, struct ab_hash128 chain, struct ab_record *record)
 {
-    struct ab_record read = {0};
+    struct ab_record read = {.chain = chain};
     AB_TRY(ab_record_header_decode(bytes, &read.header));
     size_t whole = ab_record_bytes(&read.header);
     if (bytes.bytes < whole) {
         return AB_END;
     }
+    const uint8_t *body = bytes.data + AB_RECORD_HEADER_BYTES;
+    read.verdict = ab_bytes_of(body, read.header.verdict_bytes);
+    read.body = ab_bytes_of(body + read.header.verdict_bytes, read.header.body_bytes);
+    read.encoded = ab_bytes_of(bytes.data, whole);
+    *record = read;
+    return AB_OK;
+}
+
+ab_err ab_record_decode(struct ab_bytes bytes, struct ab_record *record)
+{
+    struct ab_record read;
+    AB_TRY(ab_record_view(bytes, (struct ab_hash128){0}, &read));
     size_t payload = payload_bytes(&read.header);
     const uint8_t *body = bytes.data + AB_RECORD_HEADER_BYTES;
     struct ab_reader checksum = ab_reader_of(ab_bytes_of(bytes.data + RECORD_BODY_CHECKSUM_AT, sizeof(uint64_t)));
     if (ab_reader_u64(&checksum) != ab_hash64(AB_HASH_RECORD, ab_bytes_of(body, payload)) ||
-        !padding_is_zero(body + payload, whole - AB_RECORD_HEADER_BYTES - payload)) {
+        !padding_is_zero(body + payload, read.encoded.bytes - AB_RECORD_HEADER_BYTES - payload)) {
         return AB_CORRUPT;
     }
-    read.verdict = ab_bytes_of(body, read.header.verdict_bytes);
-    read.body = ab_bytes_of(body + read.header.verdict_bytes, read.header.body_bytes);
     read.chain = ab_hash128(AB_HASH_RECORD, ab_bytes_of(bytes.data, AB_RECORD_HEADER_BYTES + payload));
-    read.encoded = ab_bytes_of(bytes.data, whole);
     *record = read;
     return AB_OK;
 }

@@ -78,6 +78,9 @@ AB_MUST_USE ab_err ab_record_header_decode(struct ab_bytes bytes, struct ab_reco
 /* Decodes a whole record at the front of `bytes`, checking both checksums; AB_END when bytes end before it does. */
 AB_MUST_USE ab_err ab_record_decode(struct ab_bytes bytes, struct ab_record *record);
 
+/* The same without looking at the checksums, for bytes that this process has made or verified; `chain` is theirs. */
+AB_MUST_USE ab_err ab_record_view(struct ab_bytes bytes, struct ab_hash128 chain, struct ab_record *record);
+
 enum ab_decision {
     AB_DECISION_ACCEPTED = 0,
     AB_DECISION_DUPLICATE = 1, /* counted before: not applied, not a dead letter */

@@ -171,6 +171,7 @@ static void cutting_take(struct ab_log *log, struct cutting *cutting)
     log->segment_bytes = cutting->position;
     log->chain = cutting->chain;
     log->written_chain = cutting->chain;
+    ab_recent_clear(&log->recent);
     ab_epochs_truncate(&log->epochs, cutting->offset);
     ab_lock_take(&log->index_lock);
     ab_log_index_truncate(&log->index, cutting->offset);
@@ -248,6 +249,7 @@ static ab_err begin_take_locked(struct ab_log *log, struct ab_error *error)
     log->chain = begin->chain;
     log->written_chain = begin->chain;
     log->is_chain_known = true;
+    ab_recent_clear(&log->recent);
     ab_epochs_fini(&log->epochs);
     ab_lock_take(&log->index_lock);
     ab_log_index_fini(&log->index);

@@ -57,6 +57,12 @@ bool ab_channel_was_refused(struct ab_channel *channel)
     return channel->client.handshakes.refused > 0;
 }
 
+unsigned ab_channel_cuts(struct ab_channel *channel)
+{
+    ab_client_watch(&channel->client);
+    return channel->client.handshakes.cuts;
+}
+
 ab_err ab_channel_send(struct ab_channel *channel, struct ab_envelope *envelope, struct ab_bytes payload)
 {
     struct ab_buffer header = {0};

@@ -76,11 +76,12 @@ void *ab_handshake_monitor_open(void *context, void *socket)
     char address[64];
     snprintf(address, sizeof address, "inproc://handshakes-%016llx", (unsigned long long)ab_random_id());
     const int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-                       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+                       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                       ZMQ_EVENT_DISCONNECTED;
     if (zmq_socket_monitor(socket, address, events) != 0) {
         return NULL;
     }
-    /* Unlimited: libzmq's I/O thread would block on a full monitor. One event per reconnect, and every call drains. */
+    /* Unlimited: libzmq's I/O thread would block on a full monitor. Two events per reconnect, and every call drains. */
     void *monitor = zmq_socket(context, ZMQ_PAIR);
     if (monitor == NULL || !option_set(monitor, ZMQ_RCVHWM, 0) || !option_set(monitor, ZMQ_LINGER, 0) ||
         zmq_connect(monitor, address) != 0) {
@@ -92,6 +93,10 @@ void *ab_handshake_monitor_open(void *context, void *socket)
 
 static void handshake_count(struct ab_handshakes *handshakes, uint16_t event)
 {
+    if (event == ZMQ_EVENT_DISCONNECTED) {
+        handshakes->cuts++;
+        return;
+    }
     if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
         handshakes->succeeded++;
         handshakes->broken = 0;

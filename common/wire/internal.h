@@ -44,6 +44,7 @@ struct ab_handshakes {
     unsigned succeeded; /* how many */
     unsigned refused;   /* by the key or by the protocol */
     unsigned broken;    /* in a row, without a reason given */
+    unsigned cuts;      /* connections that went */
     bool is_refused;    /* since the last success */
 };
 

@@ -208,6 +208,11 @@ ab_err ab_node_endpoint_write(
     ab_json_set(json, "pid", ab_json_integer(getpid()));
     ab_json_set(json, "address", ab_json_text(address));
     ab_json_set(json, "public_key", ab_json_text(key));
+    if (!ab_hash128_equal(node->registration, (struct ab_hash128){0})) {
+        char incarnation[33];
+        ab_hash128_format(node->registration, incarnation);
+        ab_json_set(json, "incarnation", ab_json_text(incarnation));
+    }
     ab_err err = json_write(path, json, error);
     ab_json_destroy(json);
     ab_delete(path);
@@ -224,6 +229,10 @@ static ab_err endpoint_decode(
         return ab_error_set(error, AB_UNAVAILABLE, "the %s daemon has not said where it answers", daemon);
     }
     memcpy(read.address, address, strlen(address) + 1);
+    const char *incarnation = ab_json_text_or(ab_json_get(json, "incarnation"), "");
+    if (ab_hash128_parse(ab_bytes_of_text(incarnation), &read.incarnation) != AB_OK) {
+        read.incarnation = (struct ab_hash128){0};
+    }
     *endpoint = read;
     return AB_OK;
 }

@@ -9,6 +9,7 @@
 
 #include "common/wire/wire.h"
 
+#include "common/base/hash.h"
 #include "common/config/config.h"
 
 #define AB_CLUSTER_FORMAT 1
@@ -40,7 +41,8 @@ struct ab_node {
     struct ab_cluster_identity identity;
     struct ab_config config;
     struct ab_wire_keys keys;
-    struct ab_wire *wire; /* owned */
+    struct ab_wire *wire;           /* owned */
+    struct ab_hash128 registration; /* of this process among several nodes, set by its owner; zero = none */
 };
 
 struct ab_node_options {
@@ -57,11 +59,13 @@ AB_MUST_USE ab_err ab_node_open(const struct ab_node_options *options, struct ab
 /* Closes the wire, wipes the keys; legal on zeroed memory. */
 void ab_node_close(struct ab_node *node);
 
-/* Where a daemon answers: run/<daemon>.json {"pid","address","public_key"}, or a member of run/endpoints.json. */
+/* Where a daemon answers: run/<daemon>.json {"pid","address","public_key"}, or a member of run/endpoints.json. Speed of
+ * one of several nodes says its "incarnation" too, by which others know the process. */
 struct ab_node_endpoint {
     char address[256];
     uint8_t public_key[AB_WIRE_KEY_BYTES];
     int64_t pid;
+    struct ab_hash128 incarnation; /* zero = none told */
 };
 
 /* Writes run/<daemon>.json durably. */

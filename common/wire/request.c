@@ -63,20 +63,35 @@ static void error_text_set(struct ab_envelope *envelope, const char *text)
     envelope->error[bytes] = 0;
 }
 
-static void message_replace(zmq_msg_t *message, struct ab_bytes bytes)
+static size_t pieces_bytes(const struct ab_bytes *pieces, size_t pieces_count)
 {
+    size_t bytes = 0;
+    for (size_t i = 0; i < pieces_count; i++) {
+        bytes += pieces[i].bytes;
+    }
+    return bytes;
+}
+
+static void message_replace(zmq_msg_t *message, const struct ab_bytes *pieces, size_t pieces_count)
+{
+    size_t bytes = pieces_bytes(pieces, pieces_count);
     zmq_msg_close(message);
-    if (zmq_msg_init_size(message, bytes.bytes) != 0) {
+    if (zmq_msg_init_size(message, bytes) != 0) {
         zmq_msg_init(message);
         return;
     }
-    if (bytes.bytes > 0) {
-        memcpy(zmq_msg_data(message), bytes.data, bytes.bytes);
+    uint8_t *at = zmq_msg_data(message);
+    for (size_t i = 0; i < pieces_count; i++) {
+        if (pieces[i].bytes > 0) {
+            memcpy(at, pieces[i].data, pieces[i].bytes);
+            at += pieces[i].bytes;
+        }
     }
 }
 
-/* Turns the request's envelope and frames into the answer's. `payload` may lie in the request's own payload. */
-static void answer_make(struct request *request, ab_err status, const char *error_text, struct ab_bytes payload)
+/* Turns the request's envelope and frames into the answer's. Pieces may lie in the request's own payload. */
+static void answer_make(
+    struct request *request, ab_err status, const char *error_text, const struct ab_bytes *pieces, size_t pieces_count)
 {
     struct ab_server *server = request->server;
     struct ab_envelope *envelope = &request->open.envelope;
@@ -90,24 +105,31 @@ static void answer_make(struct request *request, ab_err status, const char *erro
     envelope->status = status;
     error_text_set(envelope, error_text);
     ab_envelope_encode(envelope, &header);
-    message_replace(&request->header, ab_buffer_view(&header));
+    struct ab_bytes encoded = ab_buffer_view(&header);
+    message_replace(&request->header, &encoded, 1);
     ab_buffer_fini(&header);
     zmq_msg_init(&answer);
-    message_replace(&answer, payload);
+    message_replace(&answer, pieces, pieces_count);
     zmq_msg_move(&request->payload, &answer);
     zmq_msg_close(&answer);
 }
 
 void ab_request_reply(struct ab_request *open, ab_err status, const char *error_text, struct ab_bytes payload)
 {
+    ab_request_reply_pieces(open, status, error_text, &payload, 1);
+}
+
+void ab_request_reply_pieces(
+    struct ab_request *open, ab_err status, const char *error_text, const struct ab_bytes *pieces, size_t pieces_count)
+{
     struct request *request = (struct request *)open;
     struct ab_server *server = request->server;
-    if (payload.bytes > server->message_bytes_max) {
+    if (pieces_bytes(pieces, pieces_count) > server->message_bytes_max) {
         status = AB_TOO_LARGE;
         error_text = "the answer is larger than a message may be";
-        payload = ab_bytes_of(NULL, 0);
+        pieces_count = 0;
     }
-    answer_make(request, status, error_text, payload);
+    answer_make(request, status, error_text, pieces, pieces_count);
     if (pthread_equal(server->thread.handle, pthread_self())) {
         ab_request_send(request);
         return;

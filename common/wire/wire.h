@@ -107,6 +107,10 @@ void ab_server_count(const struct ab_server *server, struct ab_server_counters *
  * and when queue_messages answers wait already for that peer to read them. */
 void ab_request_reply(struct ab_request *request, ab_err status, const char *error_text, struct ab_bytes payload);
 
+/* The same with a payload in several pieces, which are put together: what is large is copied once. */
+void ab_request_reply_pieces(struct ab_request *request, ab_err status, const char *error_text,
+    const struct ab_bytes *pieces, size_t pieces_count);
+
 /* Frees without an answer. */
 void ab_request_drop(struct ab_request *request);
 
@@ -155,5 +159,9 @@ AB_MUST_USE ab_err ab_channel_call(struct ab_channel *channel, enum ab_verb verb
 
 /* True when the handshake with the server was refused (wrong key) since the channel was opened. */
 bool ab_channel_was_refused(struct ab_channel *channel);
+
+/* How many of its connections have gone since the channel was opened: what was sent and not answered before one went is
+ * lost, or its answer is. A server that dies is noticed so at once, one whose machine does is not. */
+unsigned ab_channel_cuts(struct ab_channel *channel);
 
 #endif

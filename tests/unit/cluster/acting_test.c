@@ -414,6 +414,37 @@ static void test_elections_a_broken_state_does_not_keep_the_others_waiting(void 
     assert_int_equal(ab_facts_state_read(fixture->observer, broken, &now, &version, &error), AB_CORRUPT);
 }
 
+/* The process is dead, its session lives on: its own controller says so, which need not be the acting one. */
+static void test_release_a_dead_process_is_followed_before_its_session_expires(void **state)
+{
+    struct acting_fixture *fixture = *state;
+    struct fixture_states before;
+    fixture_states(fixture, &before);
+    ab_acting_loop_release(fixture->controllers[1].loop, fixture->nodes[1].live.incarnation);
+    fixture_settle(fixture); /* the acting one may have looked before */
+    fixture_settle(fixture);
+    assert_followed(fixture, &before, 2);
+}
+
+static void test_release_of_who_is_not_there_changes_nothing(void **state)
+{
+    struct acting_fixture *fixture = *state;
+    struct fixture_states before;
+    struct fixture_states after;
+    struct ab_speed_target *targets = NULL;
+    uint32_t count = 0;
+    fixture_states(fixture, &before);
+    ab_acting_loop_release(fixture->controllers[1].loop, (struct ab_hash128){.low = 5, .high = 5});
+    ab_acting_loop_release(fixture->controllers[2].loop, fixture->nodes[1].live.incarnation); /* of another node */
+    fixture_settle(fixture);
+    fixture_settle(fixture);
+    fixture_states(fixture, &after);
+    assert_memory_equal(&after.versions, &before.versions, sizeof after.versions);
+    ab_acting_loop_targets(fixture->controllers[0].loop, &targets, &count);
+    assert_int_equal(count, 3);
+    ab_delete(targets);
+}
+
 /* ---- where speed answers ---- */
 
 static void test_targets_are_the_live_nodes_of_who_acts(void **state)
@@ -460,6 +491,8 @@ int main(void)
         CASE(test_elections_a_partition_that_loses_leader_after_leader_is_left_alone, fixture_setup_created),
         CASE(test_elections_leaderships_go_back_one_by_one_when_all_is_quiet, fixture_setup_created),
         CASE(test_elections_a_broken_state_does_not_keep_the_others_waiting, fixture_setup_created),
+        CASE(test_release_a_dead_process_is_followed_before_its_session_expires, fixture_setup_created),
+        CASE(test_release_of_who_is_not_there_changes_nothing, fixture_setup_created),
         CASE(test_targets_are_the_live_nodes_of_who_acts, fixture_setup_created),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

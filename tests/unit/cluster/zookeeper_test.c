@@ -52,7 +52,7 @@ static void test_single_server_is_closed_and_durable(void **state)
     servers_make(*state, servers);
     char *data_line = ab_new_format("dataDir=%s/data\n", servers[0].directory);
     assert_ok(ab_zookeeper_prepare(servers, 1, 0, NULL));
-    const char *const parts[] = {data_line, "clientPortAddress=127.0.0.1\n", "clientPort=2181\n", "tickTime=500\n",
+    const char *const parts[] = {data_line, "clientPortAddress=127.0.0.1\n", "clientPort=2181\n", "tickTime=250\n",
         "admin.enableServer=false\n", "4lw.commands.whitelist=\n", NULL};
     const char *const absent[] = {"forceSync", "skipACL", "server.", NULL};
     check_file(servers[0].directory, "zoo.cfg", parts, absent);

@@ -151,6 +151,28 @@ static void test_nodes_a_leader_that_is_elected_late_gets_what_waits(void **stat
     assert_int_equal(counts.accepted, KEYS);
 }
 
+/* A leader that dies takes its connections along: who leads now is asked before the leader has been silent for long. */
+static void test_nodes_a_leader_whose_connection_went_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct world *world = world_open(FAKE_SECOND, 20000);
+    int64_t least_us = INT64_MAX;
+    for (unsigned i = 0; i < 5; i++) {
+        append_keys(world);
+        assert_int_equal(anabranch_flush(world->producer), ANABRANCH_OK);
+        fake_move_speed(&world->fake);
+        ab_time_sleep_us(20 * AB_US_PER_MS); /* it goes while nothing is on its way */
+        append_keys(world);
+        int64_t begun_us = ab_time_monotonic_us();
+        assert_int_equal(anabranch_flush(world->producer), ANABRANCH_OK);
+        int64_t spent_us = ab_time_monotonic_us() - begun_us;
+        least_us = spent_us < least_us ? spent_us : least_us;
+    }
+    assert_true(least_us < 900 * AB_US_PER_MS); /* a second of silence is what it would take otherwise */
+    struct anabranch_counts counts = world_close(world, ANABRANCH_OK);
+    assert_int_equal(counts.accepted, 10 * KEYS);
+}
+
 static void test_nodes_malformed_answers_are_refused(void **state)
 {
     (void)state;
@@ -189,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_nodes_unanswered_by_the_old_leader_and_refused_by_the_new_is_unknown),
         cmocka_unit_test(test_nodes_without_a_leader_a_block_waits_and_is_definitely_not_written),
         cmocka_unit_test(test_nodes_a_leader_that_is_elected_late_gets_what_waits),
+        cmocka_unit_test(test_nodes_a_leader_whose_connection_went_is_not_waited_for),
         cmocka_unit_test(test_nodes_malformed_answers_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,18 +209,22 @@ static void test_channel_reconnects_after_a_server_restart(void **state)
     fixture_serve(&fixture, NULL);
     struct ab_wire *client = fixture_client(&fixture, FIXTURE_PRODUCER);
     struct ab_channel *channel = fixture_channel(&fixture, client, 0);
-    for (int i = 0; i < 3; i++) {
+    assert_int_equal(ab_channel_cuts(channel), 0);
+    for (unsigned i = 0; i < 3; i++) {
         ab_err err = AB_TIMEOUT;
         for (int attempt = 0; attempt < 60 && err != AB_OK; attempt++) {
             err = ab_channel_call(channel, AB_VERB_PING, text("again"), 500, &answer, NULL);
         }
         assert_int_equal(err, AB_OK);
         ab_answer_free(&answer);
+        unsigned cuts = ab_channel_cuts(channel);
+        assert_true(cuts >= i);
         char address[256];
         snprintf(address, sizeof address, "%s", fixture.address);
         ab_server_close(fixture.server);
         fixture.server = NULL;
         assert_int_equal(ab_channel_call(channel, AB_VERB_PING, text("lost"), 300, &answer, NULL), AB_TIMEOUT);
+        assert_true(ab_channel_cuts(channel) > cuts);
         struct ab_server_options options = {.address = address};
         fixture_serve(&fixture, &options);
     }

@@ -229,6 +229,11 @@ static void test_node_endpoint_round_trips(void **state)
     assert_string_equal(endpoint.address, "tcp://127.0.0.1:4001");
     assert_int_equal(endpoint.pid, getpid());
     assert_memory_equal(endpoint.public_key, node.keys.public_key, sizeof endpoint.public_key);
+    assert_true(ab_hash128_equal(endpoint.incarnation, (struct ab_hash128){0}));
+    node.registration = (struct ab_hash128){.low = 3, .high = UINT64_MAX};
+    assert_ok(ab_node_endpoint_write(&node, "speed", "tcp://127.0.0.1:4001", &error));
+    assert_ok(ab_node_endpoint_read(directory, "speed", &endpoint, &error));
+    assert_true(ab_hash128_equal(endpoint.incarnation, node.registration));
     ab_node_close(&node);
     scratch_remove(directory);
 }
