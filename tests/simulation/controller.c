@@ -1,6 +1,6 @@
 /* Two controllers, of which at least one believes that it is the one. They plan with the product's election core from
  * what they read, and write later, when it may be too late. */
-#include "tests/simulation/coordination.h"
+#include "tests/simulation/batch.h"
 
 #include "cluster/election.h"
 #include "common/base/memory.h"
@@ -92,6 +92,7 @@ void sim_controller_on_event(struct sim_world *world, const struct sim_event *ev
     if (controller->is_active && !world->is_regressed) {
         controller->rounds++;
         plan(world, index);
+        sim_batch_round(world, index);
     }
     struct sim_event next = {.kind = SIM_EVENT_CONTROLLER, .number = index};
     sim_world_post(world, ROUND_US + sim_delay(&world->coordination_random, ROUND_US), &next);
@@ -117,4 +118,5 @@ void sim_controller_on_result(struct sim_world *world, const struct sim_event *e
     if (operation->is_expired && operation->controller_epoch == controller->epoch) {
         controller->is_active = false;
     }
+    sim_batch_on_result(world, operation);
 }

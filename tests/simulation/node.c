@@ -1,7 +1,9 @@
 #include "tests/simulation/node.h"
 
+#include "tests/simulation/batch.h"
 #include "tests/simulation/checker.h"
 #include "tests/simulation/network.h"
+#include "tests/simulation/serving.h"
 
 #include "common/base/memory.h"
 
@@ -33,6 +35,7 @@ void sim_nodes_destroy(struct sim_world *world)
         for (uint32_t p = 0; p < SIM_PARTITIONS_MAX; p++) {
             sim_replica_close(&world->nodes[n].replicas[p]);
         }
+        sim_serving_destroy(world->nodes[n].serving);
         sim_disk_fini(&world->nodes[n].disk);
         sim_disk_fini(&world->nodes[n].image);
     }
@@ -110,6 +113,8 @@ void sim_node_kill(struct sim_world *world, uint32_t number, bool is_tail_lost, 
             sim_replica_close(&node->replicas[p]);
         }
     }
+    sim_serving_destroy(node->serving);
+    node->serving = NULL;
     node->status = SIM_DOWN;
     node->process++;
     node->paused_until_us = 0;
@@ -172,6 +177,7 @@ static void registered(struct sim_world *world, struct sim_node *node, const str
     node->status = SIM_UP;
     node->session = operation->session;
     node->sign_us = operation->asked_us;
+    node->serving = sim_serving_create();
     for (uint32_t p = 0; p < world->config.partitions; p++) {
         if (sim_node_holds(world, node->node, p)) {
             sim_replica_open(world, &node->replicas[p]);
@@ -239,6 +245,10 @@ static void on_result(struct sim_world *world, struct sim_node *node, const stru
         }
         return;
     }
+    if (operation->kind == SIM_READ_VIEWS) {
+        sim_serving_on_views(world, node, operation);
+        return;
+    }
     struct sim_replica *replica = &node->replicas[operation->partition];
     if (replica->core != NULL) {
         sim_replica_on_result(world, replica, operation);
@@ -289,6 +299,9 @@ static void tick(struct sim_world *world, struct sim_node *node)
             sim_replica_tick(world, &node->replicas[p]);
         }
     }
+    if (node->process == process && world->config.has_batch) {
+        sim_serving_tick(world, node);
+    }
     if (node->process == process && now - node->sign_us >= world->config.session_us / 3 * 2) {
         sim_mark(world, disk_hangs(world, node) ? SIM_MARK_H20 : SIM_MARK_H51);
         if (sim_shell_mutant != SIM_MUTANT_NONE || ab_replication_mutant != AB_MUTANT_NO_STEP_DOWN) {
@@ -320,7 +333,7 @@ static void replica_dispatch(struct sim_world *world, struct sim_replica *replic
     } else if (event->kind == SIM_EVENT_EPOCH_PERSISTED) {
         sim_replica_on_epoch_persisted(world, replica, event);
     } else if (event->kind == SIM_EVENT_INSTALL) {
-        sim_replica_on_install(world, replica, event);
+        sim_install_on_event(world, replica, event);
     } else if (event->kind == SIM_EVENT_WATCH) {
         sim_replica_read(world, replica);
     } else if (event->kind == SIM_EVENT_REQUEST) {
@@ -344,6 +357,21 @@ void sim_node_on_event(struct sim_world *world, const struct sim_event *event)
         break;
     case SIM_EVENT_GONE:
         on_gone(world, node, event->payload);
+        break;
+    case SIM_EVENT_QUESTION:
+        sim_serving_on_question(world, node, event);
+        break;
+    case SIM_EVENT_STATE_QUERY:
+        sim_serving_on_state_query(world, node, event);
+        break;
+    case SIM_EVENT_STATE_ANSWER:
+        sim_serving_on_state_answer(world, node, event);
+        break;
+    case SIM_EVENT_SHIP:
+        sim_batch_on_ship(world, node, event);
+        break;
+    case SIM_EVENT_RETIRE:
+        sim_batch_on_retire(world, node, event);
         break;
     default:
         if (replica->core != NULL) {
