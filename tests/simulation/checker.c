@@ -282,6 +282,13 @@ void sim_check_election(struct sim_world *world, uint32_t partition, const struc
 {
     const struct ab_replica_set *now = &world->coordination->states[partition].set;
     world->elections++;
+    for (uint32_t i = 0; i < now->replicas.count; i++) {
+        bool is_removed = !ab_replica_nodes_has(&next->replicas, now->replicas.items[i]);
+        if (is_removed && (next->isr.count < next->min_isr || now->leader == now->replicas.items[i])) {
+            sim_violate(world, "H16: p%u: replica %u goes, %u of at least %u in sync remain, node %u leads", partition,
+                now->replicas.items[i], next->isr.count, next->min_isr, now->leader);
+        }
+    }
     if (next->leader != AB_NODE_NONE && !ab_replica_members_has(&now->isr, next->leader)) {
         sim_mark(world, SIM_MARK_H2);
     }
@@ -431,6 +438,15 @@ bool sim_check_converged(struct sim_world *world, char *why, size_t why_bytes)
             if (!node_converged(world, replicas->items[i], p, why, why_bytes)) {
                 return false;
             }
+        }
+    }
+    for (uint32_t p = 0; p < world->config.partitions; p++) {
+        const struct ab_replica_target *target = &world->coordination->targets[p];
+        if (target->replicas.count > 0 || world->coordination->states[p].set.learners.count > 0) {
+            if (why != NULL) {
+                (void)snprintf(why, why_bytes, "p%u is not where it is wanted", p);
+            }
+            return false;
         }
     }
     if (!sim_batch_is_done(world, why, why_bytes)) {

@@ -5,11 +5,13 @@
 
 #include "tests/simulation/world.h"
 
+#include "cluster/reassign.h"
 #include "common/coordination/registration.h"
 
 #define SIM_SESSIONS_MAX 64u
 #define SIM_PAST_MAX 16u
 #define SIM_CONTROLLERS 2u
+#define SIM_REPORTS_MAX 16u
 
 enum sim_operation_kind {
     SIM_ADMIT,      /* may this disk be this node? */
@@ -98,6 +100,10 @@ struct sim_coordination {
     uint64_t controller_epoch;
     struct sim_controller controllers[SIM_CONTROLLERS];
     int cuts[SIM_NODES_MAX + 1];
+    struct ab_replica_target targets[SIM_PARTITIONS_MAX]; /* no replicas = none */
+    struct ab_replica_nodes former[SIM_PARTITIONS_MAX];   /* what a target began with */
+    struct ab_caught_up caught_up[SIM_REPORTS_MAX];       /* leaders' reports, a ring; some are old */
+    uint64_t caught_up_count;
     int64_t held_until_us;    /* proposals are late */
     int64_t stalled_until_us; /* what controllers write is late */
 };
@@ -127,5 +133,8 @@ bool sim_coordination_regress(struct sim_world *world, uint32_t partition);
 void sim_controller_on_event(struct sim_world *world, const struct sim_event *event);
 void sim_controller_on_result(struct sim_world *world, const struct sim_event *event);
 void sim_controller_take_over(struct sim_world *world);
+
+/* A person wants other replicas of a partition, or changes his mind. */
+void sim_controller_reassign(struct sim_world *world, uint64_t number);
 
 #endif

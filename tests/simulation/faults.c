@@ -336,6 +336,9 @@ static void service_fault_begin(struct sim_world *world, const struct sim_fault 
     case SIM_FAULT_CONTROLLER_STALLS:
         coordination->stalled_until_us = world->now_us + fault->lasts_us;
         break;
+    case SIM_FAULT_REASSIGN:
+        sim_controller_reassign(world, fault->number);
+        break;
     case SIM_FAULT_KILL_JOBS:
         sim_batch_kill(world);
         break;
@@ -371,6 +374,7 @@ static void fault_begin(struct sim_world *world, const struct sim_fault *fault, 
     case SIM_FAULT_HOLD:
     case SIM_FAULT_CONTROLLER:
     case SIM_FAULT_CONTROLLER_STALLS:
+    case SIM_FAULT_REASSIGN:
     case SIM_FAULT_KILL_JOBS:
     case SIM_FAULT_ROLLBACK:
     case SIM_FAULT_REGRESS:

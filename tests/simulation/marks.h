@@ -15,6 +15,8 @@
     X(H9, "made a damaged log whole from its leader")                                                                  \
     X(H13, "passed over an answer that came twice")                                                                    \
     X(H14, "dropped a late answer")                                                                                    \
+    X(H15, "brought a partition to other nodes, step by step")                                                         \
+    X(H16, "kept a replica because too few would remain without it")                                                   \
     X(H18, "opened a state that is ahead of its log")                                                                  \
     X(H19, "refused a read where the office was not sure")                                                             \
     X(H20, "gave up a session because the disk hung")                                                                  \
@@ -41,6 +43,7 @@
     X(H55, "refused a coordination service that went back")                                                            \
     X(F16, "refused an older image of a disk")                                                                         \
     X(F17, "refused an empty disk in the place of another")                                                            \
+    X(F35, "called off a partition's way to other nodes")                                                              \
     X(F39, "installed state where the log had been trimmed")                                                           \
     X(F39_CRASH, "died in the middle of an installation")                                                              \
     X(F42, "knew of a version in force that it did not have")                                                          \

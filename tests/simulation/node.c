@@ -54,6 +54,13 @@ bool sim_node_holds(const struct sim_world *world, uint32_t node, uint32_t parti
            ab_replica_nodes_has(&world->coordination->states[partition].set.replicas, node);
 }
 
+bool sim_node_is_listed(const struct sim_world *world, uint32_t node, uint32_t partition)
+{
+    return sim_node_holds(world, node, partition) ||
+           (partition < world->config.partitions &&
+               ab_replica_nodes_has(&world->coordination->states[partition].set.learners, node));
+}
+
 bool sim_node_defers(struct sim_world *world, struct sim_event *event)
 {
     struct sim_node *node = &world->nodes[event->node];
@@ -172,6 +179,18 @@ static void session_tell(struct sim_world *world, struct sim_node *node, enum ab
     }
 }
 
+/* What is not this node's any more goes when a process starts, never before: what this process had synced, and said so,
+ * is there as long as it may be believed. */
+static void partition_empty(struct sim_world *world, struct sim_node *node, uint32_t partition)
+{
+    struct sim_disk_partition *disk = &node->disk.partitions[partition];
+    if (disk->log.end > 0) {
+        sim_trace(world, "node %u p%u: is emptied", node->node, partition);
+    }
+    sim_log_fini(&disk->log);
+    *disk = (struct sim_disk_partition){0};
+}
+
 static void registered(struct sim_world *world, struct sim_node *node, const struct sim_operation *operation)
 {
     node->status = SIM_UP;
@@ -179,8 +198,10 @@ static void registered(struct sim_world *world, struct sim_node *node, const str
     node->sign_us = operation->asked_us;
     node->serving = sim_serving_create();
     for (uint32_t p = 0; p < world->config.partitions; p++) {
-        if (sim_node_holds(world, node->node, p)) {
+        if (sim_node_is_listed(world, node->node, p)) {
             sim_replica_open(world, &node->replicas[p]);
+        } else {
+            partition_empty(world, node, p);
         }
     }
     session_tell(world, node, AB_REPLICA_CONNECTED);
@@ -282,6 +303,37 @@ static void session_tick(struct sim_world *world, struct sim_node *node)
     }
 }
 
+static void listed_open(struct sim_world *world, struct sim_node *node, struct sim_replica *replica)
+{
+    sim_replica_open(world, replica);
+    struct ab_replica_event event = {.kind = AB_REPLICA_SESSION_CHANGED,
+        .session = node->session_state,
+        .since_us = node->sign_us,
+        .timeout_us = world->config.session_us};
+    sim_replica_step(world, replica, &event);
+}
+
+/* Opens replicas that the node is to have, and leaves those that it has not any more. */
+static void listed_tend(struct sim_world *world, struct sim_node *node)
+{
+    uint32_t process = node->process;
+    bool is_heard = node->status == SIM_UP && world->coordination->cuts[node->node] == 0 && !world->is_regressed;
+    for (uint32_t p = 0; p < world->config.partitions && is_heard && node->process == process; p++) {
+        struct sim_replica *replica = &node->replicas[p];
+        bool is_listed = sim_node_is_listed(world, node->node, p);
+        bool is_due = is_listed != (replica->core != NULL) && sim_chance(&world->node_random, 0.3);
+        if (is_due && is_listed) {
+            listed_open(world, node, replica);
+        } else if (is_due) {
+            sim_ingest_on_role(world, replica);
+            sim_replica_close(replica);
+            if (sim_shell_mutant == SIM_MUTANT_REMOVED_AND_EMPTIED) {
+                partition_empty(world, node, p);
+            }
+        }
+    }
+}
+
 static void tick(struct sim_world *world, struct sim_node *node)
 {
     int64_t now = sim_node_clock(world, node->node);
@@ -294,6 +346,7 @@ static void tick(struct sim_world *world, struct sim_node *node)
         return;
     }
     session_tick(world, node);
+    listed_tend(world, node);
     for (uint32_t p = 0; p < world->config.partitions && node->process == process; p++) {
         if (node->replicas[p].core != NULL) {
             sim_replica_tick(world, &node->replicas[p]);

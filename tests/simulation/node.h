@@ -101,6 +101,9 @@ void sim_node_start(struct sim_world *world, uint32_t node, int64_t after_us);
 /* True when the node holds a replica of the partition. */
 bool sim_node_holds(const struct sim_world *world, uint32_t node, uint32_t partition);
 
+/* True when it holds one, or is to. */
+bool sim_node_is_listed(const struct sim_world *world, uint32_t node, uint32_t partition);
+
 /* ---- replica.c ---- */
 
 /* Opens what is on disk, and makes a core; frees it. */

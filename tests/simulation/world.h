@@ -65,6 +65,7 @@ void sim_config_print(const struct sim_config *config);
     X(HOLD, "proposals reach the service late")                                                                        \
     X(CONTROLLER, "another controller takes over")                                                                     \
     X(CONTROLLER_STALLS, "what the controllers write arrives late")                                                    \
+    X(REASSIGN, "a partition is wanted at other nodes")                                                                \
     X(KILL_JOBS, "the ranks of batch jobs die")                                                                        \
     X(ROLLBACK, "a view goes back to the version before")                                                              \
     X(REGRESS, "the service loses what it had acknowledged")
@@ -100,6 +101,9 @@ const char *sim_fault_name(enum sim_fault_kind kind);
     X(EARLY_TRIM, "the log goes before its state is flushed (S12)")                                                    \
     X(REFUSED_START_COUNTS, "a start that is refused counts on the disk: an old image catches up (F16)")               \
     X(SYNC_ERROR_IGNORED, "a failed sync counts as done (H8)")                                                         \
+    X(PROMOTED_COUNTS, "a learner is in the in-sync set as soon as it is a replica (R5)")                              \
+    X(REMOVED_BELOW_MINIMUM, "a replica goes although too few would remain (H16)")                                     \
+    X(REMOVED_AND_EMPTIED, "a removed replica is emptied by the process that may get it again (R10)")                  \
     X(TRIM_UNPUBLISHED, "the log goes where no published version holds it (H44)")                                      \
     X(RETIRE_UNPUBLISHED, "spans go before the version is published (H47)")                                            \
     X(PUBLISH_HELD_BY_ONE, "a version is published that one node has (H44)")                                           \
