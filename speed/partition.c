@@ -1,6 +1,7 @@
 #include "speed/partition_private.h"
 
 #include "speed/limits.h"
+#include "speed/span_window.h"
 #include "common/base/assert.h"
 #include "common/base/file.h"
 #include "common/base/logging.h"
@@ -548,10 +549,7 @@ ab_err ab_partition_trim(struct ab_partition *partition, uint64_t offset, struct
 {
     AB_ASSERT(partition->staged_count == 0);
     ab_lock_take(&partition->lock);
-    uint64_t limit = offset < partition->flushed_offset ? offset : partition->flushed_offset;
-    uint64_t first_live = partition->spans[0]->start_offset;
-    limit = limit < first_live ? limit : first_live;
-    limit -= limit > 0; /* whoever reads a span begins with the cut before it */
+    uint64_t limit = ab_span_trim_limit(offset, partition->flushed_offset, partition->spans[0]->start_offset);
     struct ab_table_puts puts = {0};
     if (limit > ab_log_start_offset(partition->log)) {
         ab_partition_tables_put_locked(partition, true, &puts);

@@ -127,8 +127,8 @@ enum ab_replica_action_kind {
     AB_REPLICA_DO_TRUNCATE,      /* remove records from `offset` on, durably, then LOG_CHANGED */
     AB_REPLICA_DO_COPY,          /* append message->records, then LOG_CHANGED, or COPY_REFUSED */
     AB_REPLICA_DO_START_EPOCH,   /* append an epoch-start record of `epoch`, then LOG_CHANGED */
-    AB_REPLICA_DO_INSTALL,       /* begin the log anew at a state not below `offset` nor behind ours: that of node
-                                    `node`, or ours where it is past the log's end; then LOG_CHANGED */
+    AB_REPLICA_DO_INSTALL,       /* begin the log anew where that of node `node` begins, not below `offset`, with its
+                                    tables; it leads, or means to and cannot before we are in sync; then LOG_CHANGED */
     AB_REPLICA_DO_SEND,          /* send `message`; may be lost */
     AB_REPLICA_DO_ANSWER_FETCH,  /* send `message` with records from its offset on, at most bytes_max or one record */
     AB_REPLICA_DO_COMMIT,        /* records below `offset` are committed: apply, acknowledge */

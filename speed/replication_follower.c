@@ -223,12 +223,16 @@ static bool is_begun_anew(const struct step *step)
 }
 
 /* What was installed was committed. The records that it is of were acknowledged by others, perhaps by this node on a
- * disk that is lost: until they are here it must not lead. */
+ * disk that is lost, and those that were committed here before are not in the log that begins anew either: until all of
+ * them are here it must not lead. So the tables of a leader that knows less of what is committed do as well, and it
+ * need not commit anything first: it may not be able to before this replica is in sync. */
 static void on_installed(struct step *step)
 {
     struct ab_replica *replica = step->replica;
-    if (step->log->installed_until > replica->options.damaged_until) {
-        replica->options.damaged_until = step->log->installed_until;
+    uint64_t until =
+        step->log->installed_until > replica->high_watermark ? step->log->installed_until : replica->high_watermark;
+    if (until > step->log->durable && until > replica->options.damaged_until) {
+        replica->options.damaged_until = until;
     }
     replica_commit(step, step->log->start);
     follower_begin(step);

@@ -42,7 +42,7 @@ static bool may_join(const struct step *step, const struct follower *follower)
     const struct ab_replica *replica = step->replica;
     if (follower->node == AB_NODE_NONE || !follower->is_heard || replica->epoch_start == UINT64_MAX ||
         step->event->now_us < follower->join_after_us || is_gone(replica, follower->node, follower->incarnation) ||
-        !ab_replica_nodes_has(&replica->state.replicas, follower->node) ||
+        (!ab_replica_nodes_has(&replica->state.replicas, follower->node) && !AB_MUTATE(LEARNER_JOINS)) ||
         ab_replica_members_has(&replica->state.isr, follower->node)) {
         return false;
     }
@@ -158,10 +158,24 @@ void isr_tend(struct step *step)
 
 /* ---- how they end ---- */
 
+/* What is known of a node that is not listed any more is of no use; when it comes back it begins anew. Its place is
+ * free for others: an epoch may see more of them come and go than there are places. */
+static void followers_prune(struct ab_replica *replica)
+{
+    for (size_t i = 0; i < AB_REPLICAS_MAX; i++) {
+        uint32_t node = replica->followers[i].node;
+        if (node != AB_NODE_NONE && !ab_replica_nodes_has(&replica->state.replicas, node) &&
+            !ab_replica_nodes_has(&replica->state.learners, node)) {
+            replica->followers[i] = (struct follower){0};
+        }
+    }
+}
+
 /* A compare-and-set at an older version can no longer land. */
 void isr_on_state(struct step *step)
 {
     struct ab_replica *replica = step->replica;
+    followers_prune(replica);
     for (size_t i = 0; i < AB_REPLICA_PROPOSALS_MAX; i++) {
         struct proposal *proposal = &replica->proposals[i];
         if (proposal->is_open && proposal->version < replica->state_version) {

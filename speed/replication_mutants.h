@@ -25,7 +25,8 @@
     X(REQUESTS_FROM_ONE, "every process numbers its requests from 1 (H14)")                                            \
     X(UNKNOWN_IS_AGREED, "what lies before the leader's log is taken for agreed (R2)")                                 \
     X(LEASE_BY_TICK, "a lost lease is noticed at the next tick only (H51)")                                            \
-    X(DAMAGE_STAYS, "a log that was made whole stays damaged up to where it was (S15)")
+    X(DAMAGE_STAYS, "a log that was made whole stays damaged up to where it was (S15)")                                \
+    X(LEARNER_JOINS, "a learner is proposed for the in-sync set (R5)")
 
 enum ab_replication_mutant {
     AB_MUTANT_NONE,

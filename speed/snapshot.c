@@ -2,6 +2,7 @@
 
 #include "speed/limits.h"
 #include "speed/partition_private.h"
+#include "speed/span_window.h"
 
 #include <inttypes.h>
 
@@ -115,12 +116,14 @@ static ab_err cut_check_locked(const struct ab_partition *partition, uint64_t cu
         return ab_error_set(
             error, AB_UNAVAILABLE, "partition %u is not whole on this node yet", partition->options.number);
     }
-    if (cut < partition->retired_cut) {
+    switch (ab_span_window_of(partition->retired_cut, open->number, cut)) {
+    case AB_SPANS_HERE:
+        break;
+    case AB_SPANS_GONE:
         return ab_error_set(error, AB_STALE,
             "spans up to %" PRIu64 " are gone here, asked for those after %" PRIu64 ": ask with a newer version",
             partition->retired_cut, cut);
-    }
-    if (cut >= open->number) {
+    case AB_SPANS_AHEAD:
         return ab_error_set(
             error, AB_UNAVAILABLE, "partition %u has not reached cut %" PRIu64, partition->options.number, cut);
     }

@@ -1,5 +1,6 @@
 #include "cluster/controller/job_nodes.h"
 
+#include "cluster/publication.h"
 #include "common/base/logging.h"
 #include "common/crypto/crypto.h"
 
@@ -248,26 +249,10 @@ ab_err ab_job_nodes_tell(struct ab_controller *controller, struct ab_json *reply
 
 /* ---- who holds what is published ---- */
 
-static bool is_holder(const struct ab_json *holders, uint32_t node)
+static ab_err partition_hold(const struct ab_replica_set *state, const uint32_t *holders, size_t holders_count,
+    bool *is_everywhere, struct ab_error *error)
 {
-    bool is_there = false;
-    for (size_t i = 0; i < ab_json_count(holders) && !is_there; i++) {
-        is_there = ab_json_u64_or(ab_json_at(holders, i), 0) == node;
-    }
-    return is_there;
-}
-
-static ab_err partition_hold(
-    const struct ab_replica_set *state, const struct ab_json *holders, bool *is_everywhere, struct ab_error *error)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < state->replicas.count; i++) {
-        count += is_holder(holders, state->replicas.items[i]);
-    }
-    /* One that is not in sync, or is still to become a replica, wants records from the leader's log, whatever files it
-     * has (H44). */
-    bool is_in_sync = state->isr.count == state->replicas.count && state->learners.count == 0;
-    *is_everywhere = *is_everywhere && is_in_sync && count == state->replicas.count;
+    uint32_t count = ab_publication_holders(state, holders, holders_count, is_everywhere);
     return count >= state->min_isr
                ? AB_OK
                : ab_error_set(error, AB_INVALID,
@@ -280,15 +265,24 @@ ab_err ab_job_nodes_hold(struct ab_controller *controller, const struct ab_json 
     bool *is_everywhere, struct ab_error *error)
 {
     struct ab_facts facts = {0};
-    const struct ab_json *holders = ab_json_get(payload, "holders");
+    const struct ab_json *list = ab_json_get(payload, "holders");
+    size_t holders_count = ab_json_count(list);
     bool is_all = true;
+    bool is_own = false;
+    uint32_t *holders = ab_new_array(uint32_t, holders_count);
+    for (size_t i = 0; i < holders_count; i++) {
+        uint64_t node = ab_json_u64_or(ab_json_at(list, i), 0);
+        holders[i] = node <= UINT32_MAX ? (uint32_t)node : AB_NODE_NONE;
+        is_own = is_own || holders[i] == controller->node.config.cluster.node;
+    }
     ab_err err = states_read(controller, &facts, error);
     for (uint32_t p = 0; p < facts.partitions_count && err == AB_OK; p++) {
-        err = partition_hold(&facts.states[p], holders, &is_all, error);
+        err = partition_hold(&facts.states[p], holders, holders_count, &is_all, error);
     }
     ab_facts_fini(&facts);
+    ab_delete(holders);
     if (err == AB_OK) {
-        *is_own_holder = is_holder(holders, controller->node.config.cluster.node);
+        *is_own_holder = is_own;
         *is_everywhere = is_all;
     }
     return err;

@@ -2,6 +2,7 @@
 
 #include "cluster/controller/job_nodes.h"
 #include "cluster/layout.h"
+#include "cluster/publication.h"
 #include "common/base/file.h"
 #include "common/base/logging.h"
 #include "common/history/manifest.h"
@@ -73,7 +74,8 @@ static ab_err manifest_check(const struct ab_controller *controller, const struc
  * from 1 again. */
 static bool is_newer(const struct ab_version_manifest *manifest, const struct ab_version_manifest *than)
 {
-    return manifest->cut != than->cut ? manifest->cut > than->cut : manifest->attempt > than->attempt;
+    return ab_version_is_newer((struct ab_version_number){.cut = manifest->cut, .attempt = manifest->attempt},
+        (struct ab_version_number){.cut = than->cut, .attempt = than->attempt});
 }
 
 /* Notes the manifest among those of its view, before the pointer moves: what is newer than the pointer counts for

@@ -1,5 +1,7 @@
 #include "tests/simulation/checker.h"
 
+#include "tests/simulation/batch.h"
+
 #include "common/base/memory.h"
 
 #include <inttypes.h>
@@ -9,6 +11,7 @@
 struct history {
     struct sim_record *records; /* owned; from offset 0 */
     uint64_t *folds;            /* owned; folds[n] = state of everything below n */
+    struct sim_totals *totals;  /* owned; the same of the views */
     uint64_t count;
     size_t capacity;
     uint64_t last_sequence[SIM_PRODUCERS_MAX];
@@ -35,6 +38,7 @@ void sim_checker_create(struct sim_world *world)
         history->capacity = 256;
         history->records = ab_new_array(struct sim_record, history->capacity);
         history->folds = ab_new_array(uint64_t, history->capacity + 1);
+        history->totals = ab_new_array(struct sim_totals, history->capacity + 1);
     }
 }
 
@@ -43,6 +47,7 @@ void sim_checker_destroy(struct sim_world *world)
     for (size_t p = 0; p < SIM_PARTITIONS_MAX; p++) {
         ab_delete(world->checker->histories[p].records);
         ab_delete(world->checker->histories[p].folds);
+        ab_delete(world->checker->histories[p].totals);
     }
     ab_delete(world->checker->is_failed);
     ab_delete(world->checker->is_in);
@@ -55,6 +60,11 @@ static bool is_unchecked(const struct sim_world *world)
     return world->config.is_lying || world->is_regressed;
 }
 
+bool sim_check_is_off(const struct sim_world *world)
+{
+    return is_unchecked(world);
+}
+
 /* ---- the history ---- */
 
 static void history_add(struct sim_world *world, struct history *history, const struct sim_record *record)
@@ -63,9 +73,12 @@ static void history_add(struct sim_world *world, struct history *history, const 
         history->capacity *= 2;
         history->records = ab_renew_bytes(history->records, history->capacity * sizeof *history->records);
         history->folds = ab_renew_bytes(history->folds, (history->capacity + 1) * sizeof *history->folds);
+        history->totals = ab_renew_bytes(history->totals, (history->capacity + 1) * sizeof *history->totals);
     }
     history->records[history->count++] = *record;
     history->folds[history->count] = sim_fold(history->folds[history->count - 1], record);
+    history->totals[history->count] = history->totals[history->count - 1];
+    sim_totals_add(&history->totals[history->count], record);
     if (record->kind == SIM_CUT) {
         if (record->sequence <= history->last_cut) {
             sim_violate(
@@ -93,9 +106,9 @@ static void history_add(struct sim_world *world, struct history *history, const 
 void sim_check_open(struct sim_world *world, const struct sim_replica *replica)
 {
     const struct sim_disk_partition *disk = &world->nodes[replica->node].disk.partitions[replica->partition];
-    if (!is_unchecked(world) && disk->log.start > disk->flushed_applied) {
+    if (!is_unchecked(world) && disk->log.start > disk->flushed.applied) {
         sim_violate(world, "S12: node %u p%u: the log starts at %" PRIu64 ", the state was flushed at %" PRIu64,
-            replica->node, replica->partition, disk->log.start, disk->flushed_applied);
+            replica->node, replica->partition, disk->log.start, disk->flushed.applied);
     }
 }
 
@@ -135,6 +148,20 @@ void sim_check_commit(struct sim_world *world, const struct sim_replica *replica
     sim_check_members(world, replica->partition, "a commit");
 }
 
+/* Speed's spans are everything since the first of them began (S10). */
+static void spans_check(struct sim_world *world, const struct sim_replica *replica, const struct history *history)
+{
+    struct sim_totals totals = sim_speed_after(&replica->speed, replica->speed.retired);
+    if (replica->speed.last_cut < replica->speed.retired) {
+        return; /* installed, and not there yet */
+    }
+    sim_totals_merge(&totals, &history->totals[sim_speed_start(&replica->speed)]);
+    if (!sim_totals_equal(&totals, &history->totals[replica->applied])) {
+        sim_violate(world, "S10: node %u p%u: the spans from %" PRIu64 " to %" PRIu64 " are not those records",
+            replica->node, replica->partition, sim_speed_start(&replica->speed), replica->applied);
+    }
+}
+
 void sim_check_fold(struct sim_world *world, const struct sim_replica *replica)
 {
     const struct history *history = &world->checker->histories[replica->partition];
@@ -143,6 +170,15 @@ void sim_check_fold(struct sim_world *world, const struct sim_replica *replica)
         sim_violate(world, "S7: node %u p%u: the state at %" PRIu64 " is not the fold of the history", replica->node,
             replica->partition, replica->applied);
     }
+    if (!is_unchecked(world) && !sim_is_violated(world)) {
+        spans_check(world, replica, history);
+    }
+}
+
+const struct sim_totals *sim_check_totals(const struct sim_world *world, uint32_t partition, uint64_t offset)
+{
+    const struct history *history = &world->checker->histories[partition];
+    return offset <= history->count ? &history->totals[offset] : NULL;
 }
 
 static void member_check(
@@ -162,6 +198,10 @@ static void member_check(
     bool has_all = durable >= history->count &&
                    (history->count <= log->start || ab_hash128_equal(sim_log_chain_before(log, history->count),
                                                         history->records[history->count - 1].chain));
+    if (has_all && log->start > sim_check_sealed(world, partition)) {
+        sim_violate(world, "S12: p%u: after %s node %u has the log from %" PRIu64 ", no version reaches that far",
+            partition, after, member->node, log->start);
+    }
     if (!has_all) {
         sim_violate(world,
             "S3: p%u: after %s node %u is in the in-sync set or the ELR, has synced %" PRIu64 ", %" PRIu64
@@ -242,6 +282,13 @@ void sim_check_election(struct sim_world *world, uint32_t partition, const struc
 {
     const struct ab_replica_set *now = &world->coordination->states[partition].set;
     world->elections++;
+    for (uint32_t i = 0; i < now->replicas.count; i++) {
+        bool is_removed = !ab_replica_nodes_has(&next->replicas, now->replicas.items[i]);
+        if (is_removed && (next->isr.count < next->min_isr || now->leader == now->replicas.items[i])) {
+            sim_violate(world, "H16: p%u: replica %u goes, %u of at least %u in sync remain, node %u leads", partition,
+                now->replicas.items[i], next->isr.count, next->min_isr, now->leader);
+        }
+    }
     if (next->leader != AB_NODE_NONE && !ab_replica_members_has(&now->isr, next->leader)) {
         sim_mark(world, SIM_MARK_H2);
     }
@@ -324,6 +371,11 @@ void sim_check_other_bytes(
     }
 }
 
+void sim_check_seen(struct sim_world *world, uint32_t partition, uint64_t end)
+{
+    seen(&world->checker->histories[partition], end);
+}
+
 uint64_t sim_check_read_floor(const struct sim_world *world, uint32_t partition)
 {
     return world->checker->histories[partition].seen_end;
@@ -387,6 +439,18 @@ bool sim_check_converged(struct sim_world *world, char *why, size_t why_bytes)
                 return false;
             }
         }
+    }
+    for (uint32_t p = 0; p < world->config.partitions; p++) {
+        const struct ab_replica_target *target = &world->coordination->targets[p];
+        if (target->replicas.count > 0 || world->coordination->states[p].set.learners.count > 0) {
+            if (why != NULL) {
+                (void)snprintf(why, why_bytes, "p%u is not where it is wanted", p);
+            }
+            return false;
+        }
+    }
+    if (!sim_batch_is_done(world, why, why_bytes)) {
+        return false;
     }
     size_t open = sim_clients_open(world);
     if (why != NULL) {

@@ -36,6 +36,29 @@ void sim_check_failure(struct sim_world *world, const struct sim_replica *replic
 /* After each step: what the core says of itself (S5, S13). */
 void sim_check_step(struct sim_world *world, struct sim_replica *replica);
 
+/* ---- views: checker_views.c ---- */
+
+/* A job means to publish: its version is the fold of the history up to its cut (S9, S11), and enough nodes have it. */
+void sim_check_publication(struct sim_world *world, const struct sim_version *version);
+/* A pointer will move: forward, or back to a version that somebody has, whose next spans nobody has dropped (S11). */
+void sim_check_pointer(struct sim_world *world, uint32_t view, struct ab_version_number next, bool is_back);
+/* A replica has dropped spans: no version that may be served needs them (S12). */
+void sim_check_retire(struct sim_world *world, const struct sim_replica *replica, uint64_t cut);
+/* It will trim its log: a version holds what goes (S12). */
+void sim_check_trim(struct sim_world *world, const struct sim_replica *replica, uint64_t offset);
+/* Up to where versions hold a partition's records, or nobody asks for them. */
+uint64_t sim_check_sealed(const struct sim_world *world, uint32_t partition);
+/* It begins its log anew, with tables of what was committed (S7). */
+void sim_check_install(struct sim_world *world, const struct sim_replica *replica);
+/* A merged answer: the fold of the prefix that its token names (S9), at least what the question's token and everybody's
+ * earlier reads name. */
+void sim_check_answer(
+    struct sim_world *world, const struct sim_question_reply *reply, const uint64_t floors[SIM_PARTITIONS_MAX]);
+
+/* The history's totals below an offset; NULL past its end. Whether this run's losses are nobody's fault. */
+const struct sim_totals *sim_check_totals(const struct sim_world *world, uint32_t partition, uint64_t offset);
+bool sim_check_is_off(const struct sim_world *world);
+
 /* ---- the coordination service ---- */
 
 void sim_check_state(struct sim_world *world, uint32_t partition);
@@ -53,6 +76,8 @@ void sim_check_failed(struct sim_world *world, uint32_t partition, uint64_t payl
 void sim_check_other_bytes(
     struct sim_world *world, const struct sim_replica *replica, const struct sim_request *request);
 /* Reads are linearizable: they have seen everything that was acknowledged or read before they began. */
+/* Somebody has seen everything below an offset. */
+void sim_check_seen(struct sim_world *world, uint32_t partition, uint64_t end);
 uint64_t sim_check_read_floor(const struct sim_world *world, uint32_t partition);
 void sim_check_read(struct sim_world *world, const struct sim_reply *reply, uint64_t floor);
 

@@ -1,14 +1,19 @@
 #include "tests/simulation/client.h"
 
+#include "tests/simulation/batch.h"
 #include "tests/simulation/checker.h"
 #include "tests/simulation/coordination.h"
 
 #include "common/base/memory.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #define PATIENCE_US AB_US_PER_SECOND
 #define LAST_US AB_US_PER_SECOND
+#define INQUIRY_PATIENCE_US (2500 * AB_US_PER_MS)
+#define CUT_PATIENCE_US (3 * AB_US_PER_SECOND)
+#define ALL_VIEWS ((1u << SIM_VIEWS) - 1)
 
 struct operation {
     bool is_open;
@@ -19,6 +24,15 @@ struct operation {
     uint64_t floor; /* READ: what it must have seen at least */
 };
 
+/* A question for a merged answer. */
+struct inquiry {
+    bool is_open;
+    struct sim_question question;
+    uint64_t floors[SIM_PARTITIONS_MAX]; /* what anybody had seen when it was asked */
+    int64_t until_us;
+    bool is_late; /* began after the last fault */
+};
+
 /* Client 0 asks for cuts, the others write and read. */
 struct sim_client {
     uint32_t client;
@@ -26,6 +40,11 @@ struct sim_client {
     uint32_t leaders[SIM_PARTITIONS_MAX];   /* whom it believes to lead */
     struct operation writes[SIM_PARTITIONS_MAX][SIM_WINDOW_MAX];
     struct operation reads[SIM_PARTITIONS_MAX];
+    struct inquiry inquiry;
+    uint64_t seen[SIM_PARTITIONS_MAX]; /* what it has written or read: its token */
+    uint32_t answered;                 /* views (bits) of which it has a whole answer since the last fault */
+    struct sim_manifest manifest;      /* client 0: of the cut that is being taken; cut 0 = none is */
+    int64_t cut_until_us;              /* then it is left out */
 };
 
 /* ---- life ---- */
@@ -55,6 +74,8 @@ size_t sim_clients_open(const struct sim_world *world)
             }
             open += world->clients[c].reads[p].is_open;
         }
+        bool is_inquiring = c > 0 && world->config.has_batch;
+        open += is_inquiring && (world->clients[c].inquiry.is_open || world->clients[c].answered != ALL_VIEWS);
     }
     return open;
 }
@@ -114,6 +135,19 @@ static bool may_begin(const struct sim_client *client, uint32_t partition)
     return true;
 }
 
+/* Asks again when there was no answer, or no good one. */
+static void repeat_tend(struct sim_world *world, struct sim_client *client, struct operation *operation)
+{
+    if (operation->is_waiting && world->now_us >= operation->until_us) {
+        operation->has_unknown = true;
+        operation->is_waiting = false;
+        leader_learn(world, client, operation->request.partition);
+    }
+    if (!operation->is_waiting) {
+        attempt(world, client, operation);
+    }
+}
+
 static void write_tend(struct sim_world *world, struct sim_client *client, uint32_t partition, uint32_t place)
 {
     struct operation *operation = &client->writes[partition][place];
@@ -122,22 +156,15 @@ static void write_tend(struct sim_world *world, struct sim_client *client, uint3
             return;
         }
         *operation = (struct operation){.is_open = true};
-        operation->request = (struct sim_request){.kind = client->client == 0 ? SIM_ASK_CUT : SIM_WRITE,
-            .client = client->client == 0 ? 0 : client->client - 1,
+        operation->request = (struct sim_request){.kind = SIM_WRITE,
+            .client = client->client - 1,
             .partition = partition,
             .sequence = ++client->sequences[partition],
-            .payload = client->client == 0 ? 0 : sim_check_payload(world)};
+            .payload = sim_check_payload(world)};
         attempt(world, client, operation);
         return;
     }
-    if (operation->is_waiting && world->now_us >= operation->until_us) {
-        operation->has_unknown = true;
-        operation->is_waiting = false;
-        leader_learn(world, client, partition);
-    }
-    if (!operation->is_waiting) {
-        attempt(world, client, operation);
-    }
+    repeat_tend(world, client, operation);
 }
 
 static void read_tend(struct sim_world *world, struct sim_client *client, uint32_t partition)
@@ -157,19 +184,81 @@ static void read_tend(struct sim_world *world, struct sim_client *client, uint32
     }
 }
 
-static void think(struct sim_world *world, struct sim_client *client)
+/* Has every leader cut; a cut that not all have after a while is left out: the next one holds its span, too (H36). */
+static void cut_tend(struct sim_world *world, struct sim_client *client)
 {
-    uint32_t window = client->client == 0 ? 1 : world->config.window;
-    for (uint32_t p = 0; p < world->config.partitions; p++) {
-        for (uint32_t w = 0; w < window; w++) {
-            write_tend(world, client, p, w);
+    bool is_overdue = world->config.has_batch && !world->is_healing && world->now_us >= client->cut_until_us;
+    if (client->manifest.cut > 0 && is_overdue) {
+        sim_mark(world, SIM_MARK_H36);
+        client->manifest.cut = 0;
+    }
+    if (client->manifest.cut == 0 && !is_over(world)) {
+        client->manifest = (struct sim_manifest){.cut = ++client->sequences[0]};
+        client->cut_until_us = world->now_us + CUT_PATIENCE_US;
+        for (uint32_t p = 0; p < world->config.partitions; p++) {
+            client->writes[p][0] = (struct operation){.is_open = true};
+            client->writes[p][0].request = (struct sim_request){.kind = SIM_ASK_CUT,
+                .partition = p,
+                .sequence = client->manifest.cut,
+                .payload = sim_batch_last_cut(world)};
+            attempt(world, client, &client->writes[p][0]);
         }
-        if (client->client != 0) {
-            read_tend(world, client, p);
+        return;
+    }
+    for (uint32_t p = 0; p < world->config.partitions; p++) {
+        if (client->writes[p][0].is_open) {
+            repeat_tend(world, client, &client->writes[p][0]);
         }
     }
+}
+
+/* Asks some node for a view over everything, at least over what it has seen. */
+static void inquiry_tend(struct sim_world *world, struct sim_client *client)
+{
+    struct inquiry *inquiry = &client->inquiry;
+    if (inquiry->is_open && world->now_us < inquiry->until_us) {
+        return;
+    }
+    if (!inquiry->is_open && ((is_over(world) && client->answered == ALL_VIEWS) ||
+                                 (!world->is_healing && sim_chance(&world->client_random, 0.5)))) {
+        return;
+    }
+    uint32_t view = (uint32_t)ab_random_below(&world->client_random, SIM_VIEWS);
+    uint32_t node = 1 + (uint32_t)ab_random_below(&world->client_random, world->config.nodes);
+    *inquiry =
+        (struct inquiry){.is_open = true, .until_us = world->now_us + INQUIRY_PATIENCE_US, .is_late = is_over(world)};
+    inquiry->question =
+        (struct sim_question){.client = client->client, .view = view, .attempt = ++world->checker_attempts};
+    memcpy(inquiry->question.offsets, client->seen, sizeof client->seen);
+    for (uint32_t p = 0; p < world->config.partitions; p++) {
+        inquiry->floors[p] = sim_check_read_floor(world, p);
+    }
+    if (!world->is_healing && sim_chance(&world->client_random, world->config.client_loss)) {
+        return;
+    }
+    struct sim_question *question = ab_new(struct sim_question);
+    *question = inquiry->question;
+    struct sim_event event = {
+        .kind = SIM_EVENT_QUESTION, .node = node, .number = question->attempt, .payload = question};
+    sim_world_post(world, sim_delay(&world->client_random, world->config.client_us), &event);
+}
+
+static void think(struct sim_world *world, struct sim_client *client)
+{
+    if (client->client == 0) {
+        cut_tend(world, client);
+    }
+    for (uint32_t p = 0; p < world->config.partitions && client->client != 0; p++) {
+        for (uint32_t w = 0; w < world->config.window; w++) {
+            write_tend(world, client, p, w);
+        }
+        read_tend(world, client, p);
+    }
+    if (client->client != 0 && world->config.has_batch) {
+        inquiry_tend(world, client);
+    }
     struct sim_event event = {.kind = SIM_EVENT_CLIENT, .number = client->client};
-    int64_t pause_us = client->client == 0 && !world->is_healing ? 8 * world->config.think_us : world->config.think_us;
+    int64_t pause_us = client->client == 0 && !world->is_healing ? 4 * world->config.think_us : world->config.think_us;
     sim_world_post(world, sim_delay(&world->client_random, pause_us), &event);
 }
 
@@ -211,6 +300,27 @@ static void write_refused(struct sim_world *world, struct sim_client *client, st
     }
 }
 
+static void seen(struct sim_client *client, uint32_t partition, uint64_t end)
+{
+    client->seen[partition] = end > client->seen[partition] ? end : client->seen[partition];
+}
+
+/* One partition has the cut; when all have, the manifest is written. */
+static void cut_done(struct sim_world *world, struct sim_client *client, const struct sim_reply *reply)
+{
+    uint32_t partition = reply->request.partition;
+    client->manifest.offsets[partition] = reply->offset + 1;
+    client->manifest.chains[partition] = reply->chain;
+    client->manifest.digests[partition] = reply->digest;
+    for (uint32_t p = 0; p < world->config.partitions; p++) {
+        if (client->writes[p][0].is_open) {
+            return;
+        }
+    }
+    sim_batch_manifest_add(world, &client->manifest);
+    client->manifest.cut = 0;
+}
+
 static void on_write_reply(struct sim_world *world, struct sim_client *client, const struct sim_reply *reply)
 {
     for (uint32_t w = 0; w < SIM_WINDOW_MAX; w++) {
@@ -222,6 +332,10 @@ static void on_write_reply(struct sim_world *world, struct sim_client *client, c
         if (reply->answer == SIM_DONE) {
             sim_check_acknowledged(world, &reply->request, reply->offset);
             operation->is_open = false;
+            seen(client, reply->request.partition, reply->offset + 1);
+            if (client->client == 0) {
+                cut_done(world, client, reply);
+            }
         } else if (operation->request.attempt == reply->request.attempt) {
             operation->is_waiting = false;
             operation->has_unknown = operation->has_unknown || reply->answer == SIM_UNKNOWN;
@@ -242,14 +356,50 @@ static void on_read_reply(struct sim_world *world, struct sim_client *client, co
     operation->is_waiting = false;
     if (reply->answer == SIM_DONE) {
         sim_check_read(world, reply, operation->floor);
+        seen(client, reply->request.partition, reply->offset);
         operation->is_open = false;
     }
+}
+
+void sim_client_answer(struct sim_world *world, const struct sim_question_reply *reply)
+{
+    if (!world->is_healing && sim_chance(&world->client_random, world->config.client_loss)) {
+        return;
+    }
+    struct sim_question_reply *sent = ab_new(struct sim_question_reply);
+    *sent = *reply;
+    struct sim_event event = {.kind = SIM_EVENT_ANSWER, .number = reply->question.attempt, .payload = sent};
+    sim_world_post(world, sim_delay(&world->client_random, world->config.client_us), &event);
+}
+
+static void on_answer(struct sim_world *world, const struct sim_question_reply *reply)
+{
+    struct sim_client *client = &world->clients[reply->question.client];
+    struct inquiry *inquiry = &client->inquiry;
+    if (!inquiry->is_open || inquiry->question.attempt != reply->question.attempt) {
+        return;
+    }
+    inquiry->is_open = false;
+    sim_trace(world, "  client %u hears of view %u: answer %d over cut %" PRIu64, client->client, reply->question.view,
+        (int)reply->answer, reply->cut);
+    if (reply->answer != SIM_DONE) {
+        return;
+    }
+    sim_check_answer(world, reply, inquiry->floors);
+    for (uint32_t p = 0; p < world->config.partitions; p++) {
+        seen(client, p, reply->offsets[p]);
+    }
+    client->answered |= inquiry->is_late ? 1u << reply->question.view : 0;
 }
 
 void sim_client_on_event(struct sim_world *world, const struct sim_event *event)
 {
     if (event->kind == SIM_EVENT_CLIENT) {
         think(world, &world->clients[event->number]);
+        return;
+    }
+    if (event->kind == SIM_EVENT_ANSWER) {
+        on_answer(world, event->payload);
         return;
     }
     const struct sim_reply *reply = event->payload;

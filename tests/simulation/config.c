@@ -51,6 +51,15 @@ static void times_draw(struct sim_config *config, struct ab_random *random)
     config->safety_us = between(random, 5 * AB_US_PER_SECOND, 25 * AB_US_PER_SECOND);
 }
 
+static void batch_draw(struct sim_config *config, struct ab_random *random)
+{
+    config->has_batch = sim_chance(random, 0.75);
+    config->retained = 1 + (uint32_t)ab_random_below(random, 3);
+    config->ship_us = sim_chance(random, 0.3) ? between(random, 100 * AB_US_PER_MS, AB_US_PER_SECOND) : 0;
+    config->crash_in_install = maybe(random, 0.5, 0.3);
+    config->short_reads = maybe(random, 0.3, 0.2);
+}
+
 void sim_config_draw(struct sim_config *config, uint64_t seed)
 {
     struct ab_random random;
@@ -75,6 +84,7 @@ void sim_config_draw(struct sim_config *config, uint64_t seed)
         config->replay = 0.5;
         config->think_us = 10 * AB_US_PER_MS;
     }
+    batch_draw(config, &random);
     for (uint32_t n = 0; n <= SIM_NODES_MAX; n++) {
         config->rates[n] = config->has_skew ? 0.8 + 0.4 * ab_random_unit(&random) : 1.0;
     }
@@ -93,6 +103,9 @@ void sim_config_print(const struct sim_config *config)
            "%.1f s\n",
         config->loss, config->replay, config->damage, config->client_loss, config->coordination_loss,
         config->stale_reads, (double)config->hold_us / 1e6);
+    printf("  %s, %u retained, shipped in %.1f ms, short reads %.2f, crash in an installation %.2f\n",
+        config->has_batch ? "batch" : "no batch", config->retained, (double)config->ship_us / 1e3, config->short_reads,
+        config->crash_in_install);
     printf("  crash in a step %.5f, moves %.2f, trim %.2f%s%s%s\n", config->crash_in_step, config->moves, config->trim,
         config->is_trim_far ? " far" : "", config->has_skew ? ", clocks differ" : "",
         config->is_lying ? ", disks lie" : "");

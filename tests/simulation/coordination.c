@@ -199,9 +199,14 @@ void sim_coordination_submit(struct sim_world *world, const struct sim_operation
     struct ab_random *random = &world->coordination_random;
     int64_t delay = sim_delay(random, world->config.coordination_us);
     bool is_late = operation->kind == SIM_PROPOSE && world->now_us < coordination->held_until_us;
-    is_late = is_late || (operation->kind == SIM_ELECT && world->now_us < coordination->stalled_until_us);
+    bool is_of_controller =
+        operation->kind == SIM_ELECT || operation->kind == SIM_PUBLISH || operation->kind == SIM_ROLLBACK;
+    is_late = is_late || (is_of_controller && world->now_us < coordination->stalled_until_us);
     if (is_late) {
         delay += sim_delay(random, 2 * AB_US_PER_SECOND);
+    }
+    if (operation->kind == SIM_ROLLBACK) {
+        delay += sim_delay(random, AB_US_PER_SECOND); /* a person reads, and thinks */
     }
     if (coordination->cuts[operation->node] > 0) {
         if (world->config.hold_us == 0 || operation->kind != SIM_PROPOSE) {
@@ -326,6 +331,79 @@ static void do_elect(struct sim_world *world, struct sim_operation *operation)
     }
 }
 
+/* Pointers move only from where they were when it was decided, and only for the controller that acts (H23, H42). */
+static void do_publish(struct sim_world *world, struct sim_operation *operation)
+{
+    struct sim_coordination *coordination = world->coordination;
+    bool is_unfenced = sim_shell_mutant == SIM_MUTANT_PUBLISH_UNFENCED;
+    operation->outcome = AB_REPLICA_NOT_APPLIED;
+    operation->is_expired = operation->controller_epoch != coordination->controller_epoch;
+    bool is_overtaken = operation->number.attempt != coordination->attempt;
+    bool is_sound = !operation->is_expired && (!is_overtaken || sim_shell_mutant == SIM_MUTANT_OVERTAKEN_PUBLISHES);
+    for (uint32_t v = 0; v < SIM_VIEWS; v++) {
+        const struct sim_view_state *view = &coordination->views[v];
+        bool has_room = view->published_count < SIM_VERSIONS_MAX;
+        is_sound = is_sound && operation->view_versions[v] == view->version && has_room;
+    }
+    if (!is_sound && !is_unfenced) {
+        sim_mark(world, SIM_MARK_H42);
+        return;
+    }
+    memcpy(coordination->views_before, coordination->views, sizeof coordination->views);
+    coordination->views_changed_us = world->now_us;
+    for (uint32_t v = 0; v < SIM_VIEWS; v++) {
+        struct sim_view_state *view = &coordination->views[v];
+        if ((operation->views >> v & 1) != 0 && view->published_count < SIM_VERSIONS_MAX) {
+            sim_check_pointer(world, v, operation->number, false);
+            view->pointer = operation->number;
+            view->published[view->published_count++] = operation->number;
+            view->version++;
+        }
+    }
+    sim_trace(
+        world, "service: cut %" PRIu64 " attempt %u is published", operation->number.cut, operation->number.attempt);
+    operation->outcome = AB_REPLICA_APPLIED;
+}
+
+/* Back to a version that is kept still, from the one that the person saw. */
+static void do_rollback(struct sim_world *world, struct sim_operation *operation)
+{
+    struct sim_coordination *coordination = world->coordination;
+    for (uint32_t v = 0; v < SIM_VIEWS; v++) {
+        struct sim_view_state *view = &coordination->views[v];
+        bool is_kept = false;
+        for (uint32_t i = 0; i < view->published_count; i++) {
+            is_kept = is_kept || (view->published[i].cut == operation->number.cut &&
+                                     view->published[i].attempt == operation->number.attempt);
+        }
+        bool is_sound = operation->view_versions[v] == view->version && is_kept;
+        if ((operation->views >> v & 1) != 0 && (is_sound || sim_shell_mutant == SIM_MUTANT_ROLLBACK_UNFENCED)) {
+            memcpy(coordination->views_before, coordination->views, sizeof coordination->views);
+            coordination->views_changed_us = world->now_us;
+            sim_check_pointer(world, v, operation->number, true);
+            sim_mark(world, SIM_MARK_S9_ROLLBACK);
+            sim_trace(world, "service: view %u goes back to cut %" PRIu64, v, operation->number.cut);
+            view->pointer = operation->number;
+            view->version++;
+        }
+    }
+}
+
+static void do_read_views(struct sim_world *world, struct sim_operation *operation)
+{
+    const struct sim_coordination *coordination = world->coordination;
+    bool is_stale = coordination->views_changed_us > world->now_us - STALE_US &&
+                    sim_chance(&world->coordination_random, world->config.stale_reads);
+    const struct sim_view_state *views = is_stale ? coordination->views_before : coordination->views;
+    for (uint32_t v = 0; v < SIM_VIEWS; v++) {
+        operation->pointers[v] = views[v].pointer;
+        operation->view_versions[v] = views[v].version;
+    }
+    for (uint32_t p = 0; p < world->config.partitions; p++) {
+        operation->leaders[p] = coordination->states[p].set.leader;
+    }
+}
+
 static void operation_do(struct sim_world *world, struct sim_operation *operation)
 {
     struct sim_session *session = session_find(world->coordination, operation->session);
@@ -337,9 +415,16 @@ static void operation_do(struct sim_world *world, struct sim_operation *operatio
     case SIM_ELECT:
         do_elect(world, operation);
         return;
+    case SIM_PUBLISH:
+        do_publish(world, operation);
+        return;
+    case SIM_ROLLBACK:
+        do_rollback(world, operation);
+        return;
     case SIM_PING:
     case SIM_READ:
     case SIM_PROPOSE:
+    case SIM_READ_VIEWS:
         break;
     }
     if (session == NULL) {
@@ -352,6 +437,8 @@ static void operation_do(struct sim_world *world, struct sim_operation *operatio
         session->damaged = operation->damaged; /* what has become whole is told until it was heard */
     } else if (operation->kind == SIM_READ) {
         do_read(world, operation, session);
+    } else if (operation->kind == SIM_READ_VIEWS) {
+        do_read_views(world, operation);
     } else {
         do_propose(world, operation);
     }

@@ -5,19 +5,24 @@
 
 #include "tests/simulation/world.h"
 
+#include "cluster/reassign.h"
 #include "common/coordination/registration.h"
 
 #define SIM_SESSIONS_MAX 64u
 #define SIM_PAST_MAX 16u
 #define SIM_CONTROLLERS 2u
+#define SIM_REPORTS_MAX 16u
 
 enum sim_operation_kind {
-    SIM_ADMIT,    /* may this disk be this node? */
-    SIM_REGISTER, /* a session begins, the process is live */
-    SIM_PING,     /* the session lives; and which partitions are damaged (still) */
-    SIM_READ,     /* a partition's state; sets a watch */
-    SIM_PROPOSE,  /* of a leader */
-    SIM_ELECT,    /* of a controller */
+    SIM_ADMIT,      /* may this disk be this node? */
+    SIM_REGISTER,   /* a session begins, the process is live */
+    SIM_PING,       /* the session lives; and which partitions are damaged (still) */
+    SIM_READ,       /* a partition's state; sets a watch */
+    SIM_PROPOSE,    /* of a leader */
+    SIM_ELECT,      /* of a controller */
+    SIM_PUBLISH,    /* of a controller: pointers of views move to a version */
+    SIM_ROLLBACK,   /* of a person: one moves back */
+    SIM_READ_VIEWS, /* which versions are in force, and who leads */
 };
 
 struct sim_operation {
@@ -35,7 +40,12 @@ struct sim_operation {
     uint32_t joining;
     uint64_t controller_epoch;
     struct ab_replica_members relied;
+    struct ab_version_number number;   /* PUBLISH, ROLLBACK */
+    uint32_t views;                    /* bits of those that it moves */
+    uint64_t view_versions[SIM_VIEWS]; /* expected; READ_VIEWS: the answer */
     /* the answer */
+    struct ab_version_number pointers[SIM_VIEWS];
+    uint32_t leaders[SIM_PARTITIONS_MAX];
     bool is_expired, is_refused;
     enum ab_replica_outcome outcome;
     struct ab_replica_members gone;
@@ -63,6 +73,14 @@ struct sim_partition_state {
     uint64_t past_count;
 };
 
+/* A view: which version is in force, and which are kept. */
+struct sim_view_state {
+    struct ab_version_number pointer; /* cut 0 = none yet */
+    uint64_t version;
+    struct ab_version_number published[SIM_VERSIONS_MAX]; /* retained */
+    uint32_t published_count;
+};
+
 struct sim_controller {
     bool is_active;
     uint64_t epoch; /* as which it writes */
@@ -71,6 +89,10 @@ struct sim_controller {
 
 struct sim_coordination {
     struct sim_partition_state states[SIM_PARTITIONS_MAX];
+    struct sim_view_state views[SIM_VIEWS];
+    struct sim_view_state views_before[SIM_VIEWS]; /* as they were before the last change */
+    int64_t views_changed_us;
+    uint32_t attempt; /* of a job, the last one that was begun: only that one may publish */
     struct ab_node_registration registered[SIM_NODES_MAX + 1];
     struct sim_session sessions[SIM_SESSIONS_MAX];
     size_t sessions_count;
@@ -78,6 +100,10 @@ struct sim_coordination {
     uint64_t controller_epoch;
     struct sim_controller controllers[SIM_CONTROLLERS];
     int cuts[SIM_NODES_MAX + 1];
+    struct ab_replica_target targets[SIM_PARTITIONS_MAX]; /* no replicas = none */
+    struct ab_replica_nodes former[SIM_PARTITIONS_MAX];   /* what a target began with */
+    struct ab_caught_up caught_up[SIM_REPORTS_MAX];       /* leaders' reports, a ring; some are old */
+    uint64_t caught_up_count;
     int64_t held_until_us;    /* proposals are late */
     int64_t stalled_until_us; /* what controllers write is late */
 };
@@ -107,5 +133,8 @@ bool sim_coordination_regress(struct sim_world *world, uint32_t partition);
 void sim_controller_on_event(struct sim_world *world, const struct sim_event *event);
 void sim_controller_on_result(struct sim_world *world, const struct sim_event *event);
 void sim_controller_take_over(struct sim_world *world);
+
+/* A person wants other replicas of a partition, or changes his mind. */
+void sim_controller_reassign(struct sim_world *world, uint64_t number);
 
 #endif

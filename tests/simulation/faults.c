@@ -1,5 +1,6 @@
 #include "tests/simulation/faults.h"
 
+#include "tests/simulation/batch.h"
 #include "tests/simulation/network.h"
 #include "tests/simulation/node.h"
 
@@ -93,11 +94,32 @@ static bool members_are_there(
     return true;
 }
 
+/* Every version that is kept is on some other disk, of a process that is or will be admitted. */
+static bool versions_are_elsewhere(const struct sim_world *world, uint32_t node)
+{
+    for (uint32_t v = 0; v < SIM_VIEWS; v++) {
+        const struct sim_view_state *view = &world->coordination->views[v];
+        for (uint32_t i = 0; i < view->published_count; i++) {
+            bool is_there = false;
+            for (uint32_t n = 1; n <= world->config.nodes; n++) {
+                is_there =
+                    is_there || (n != node && world->nodes[n].status != SIM_STRANGER &&
+                                    sim_versions_find(&world->nodes[n].disk.versions, view->published[i]) != NULL);
+            }
+            if (!is_there) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* One disk of a partition's in-sync set and ELR may be lost at a time, and only while another one is there: with a
  * minimum of two more is not promised (I1). */
 static bool disk_may_go(const struct sim_world *world, uint32_t node)
 {
-    if (world->config.min_isr < 2 || world->nodes[node].status == SIM_STRANGER) {
+    if (world->config.min_isr < 2 || world->nodes[node].status == SIM_STRANGER ||
+        !versions_are_elsewhere(world, node)) {
         return false;
     }
     for (uint32_t p = 0; p < world->config.partitions; p++) {
@@ -296,8 +318,13 @@ static void service_fault_begin(struct sim_world *world, const struct sim_fault 
         break;
     case SIM_FAULT_EXPIRE:
         if (coordination->sessions_count > 0) {
+            const struct sim_session *session = &coordination->sessions[fault->number % coordination->sessions_count];
             world->no_lease_until_us = world->now_us + 2 * world->config.session_us;
-            sim_coordination_expire(world, coordination->sessions[fault->number % coordination->sessions_count].id);
+            if (fault->node == session->node) { /* and it does not hear of it */
+                coordination->cuts[fault->node]++;
+                end_later(world, event, fault->lasts_us);
+            }
+            sim_coordination_expire(world, session->id);
         }
         break;
     case SIM_FAULT_HOLD:
@@ -308,6 +335,15 @@ static void service_fault_begin(struct sim_world *world, const struct sim_fault 
         break;
     case SIM_FAULT_CONTROLLER_STALLS:
         coordination->stalled_until_us = world->now_us + fault->lasts_us;
+        break;
+    case SIM_FAULT_REASSIGN:
+        sim_controller_reassign(world, fault->number);
+        break;
+    case SIM_FAULT_KILL_JOBS:
+        sim_batch_kill(world);
+        break;
+    case SIM_FAULT_ROLLBACK:
+        sim_batch_rollback(world, (uint32_t)(fault->number % SIM_VIEWS));
         break;
     case SIM_FAULT_REGRESS:
         regress(world, fault);
@@ -338,6 +374,9 @@ static void fault_begin(struct sim_world *world, const struct sim_fault *fault, 
     case SIM_FAULT_HOLD:
     case SIM_FAULT_CONTROLLER:
     case SIM_FAULT_CONTROLLER_STALLS:
+    case SIM_FAULT_REASSIGN:
+    case SIM_FAULT_KILL_JOBS:
+    case SIM_FAULT_ROLLBACK:
     case SIM_FAULT_REGRESS:
         service_fault_begin(world, fault, event);
         break;
@@ -358,6 +397,7 @@ static void fault_end(struct sim_world *world, const struct sim_fault *fault)
         links_cut(world, fault, -1);
         break;
     case SIM_FAULT_COORDINATION_CUT:
+    case SIM_FAULT_EXPIRE:
         world->coordination->cuts[fault->node]--;
         break;
     case SIM_FAULT_REPLACE_DISK:

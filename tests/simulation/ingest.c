@@ -6,6 +6,22 @@
 
 #include <inttypes.h>
 
+/* What a cut's manifest says of this partition: the record's chain, and what speed has counted since the manifest
+ * before. */
+static void cut_tell(struct sim_world *world, const struct sim_replica *replica, struct sim_reply *reply)
+{
+    const struct sim_log *log = &sim_replica_disk(world, replica)->log;
+    struct sim_totals later = sim_speed_after(&replica->speed, reply->request.sequence);
+    reply->digest = sim_speed_after(&replica->speed, reply->request.payload);
+    for (uint32_t v = 0; v < SIM_VIEWS; v++) {
+        reply->digest.views[v].count -= later.views[v].count;
+        reply->digest.views[v].sum -= later.views[v].sum;
+    }
+    if (reply->offset + 1 >= log->start && reply->offset < log->end) {
+        reply->chain = sim_log_chain_before(log, reply->offset + 1);
+    }
+}
+
 static void answer(struct sim_world *world, const struct sim_replica *replica, const struct sim_request *request,
     enum sim_answer what, uint64_t offset)
 {
@@ -16,6 +32,9 @@ static void answer(struct sim_world *world, const struct sim_replica *replica, c
     ab_replica_look(replica->core, &view);
     struct sim_reply reply = {
         .request = *request, .answer = what, .offset = offset, .epoch = view.epoch, .fold = replica->fold};
+    if (what == SIM_DONE && request->kind == SIM_ASK_CUT) {
+        cut_tell(world, replica, &reply);
+    }
     sim_client_reply(world, &reply);
 }
 
@@ -166,7 +185,11 @@ static void on_cut(struct sim_world *world, struct sim_replica *replica, const s
         repeated(world, replica, request, replica->dedup.last_cut_offset);
         return;
     }
-    if (last > request->sequence || replica->waiters_count == SIM_WAITERS_MAX) {
+    bool is_full = replica->speed.closed_count >= SIM_SPANS_LIVE_MAX;
+    if (is_full) {
+        sim_mark(world, SIM_MARK_H36_FULL);
+    }
+    if (last > request->sequence || is_full || replica->waiters_count == SIM_WAITERS_MAX) {
         answer(world, replica, request, SIM_REFUSED, 0);
         return;
     }

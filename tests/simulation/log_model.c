@@ -171,23 +171,24 @@ void sim_log_dedup_at(const struct sim_log *log, uint64_t offset, struct sim_ded
     *dedup = table;
 }
 
-void sim_state_flush(struct sim_disk_partition *disk, const struct sim_log *log, uint64_t applied)
+void sim_state_make(struct sim_state *state, const struct sim_log *log, uint64_t applied, const struct sim_speed *speed)
 {
-    disk->flushed_chain = sim_log_chain_before(log, applied);
-    disk->flushed_epoch = sim_log_epoch_before(log, applied);
-    disk->flushed_fold = sim_log_fold_at(log, applied);
-    sim_log_dedup_at(log, applied, &disk->flushed_dedup);
-    disk->flushed_applied = applied;
+    state->chain = sim_log_chain_before(log, applied);
+    state->epoch = sim_log_epoch_before(log, applied);
+    state->fold = sim_log_fold_at(log, applied);
+    sim_log_dedup_at(log, applied, &state->dedup);
+    state->applied = applied;
+    state->speed = *speed;
 }
 
 void sim_log_begin_at_state(struct sim_disk_partition *disk)
 {
     struct sim_log *log = &disk->log;
-    log->start_chain = disk->flushed_chain;
-    log->start_epoch = disk->flushed_epoch;
-    log->start_fold = disk->flushed_fold;
-    log->start_dedup = disk->flushed_dedup;
-    log->start = log->end = log->durable = disk->really_durable = disk->flushed_applied;
+    log->start_chain = disk->flushed.chain;
+    log->start_epoch = disk->flushed.epoch;
+    log->start_fold = disk->flushed.fold;
+    log->start_dedup = disk->flushed.dedup;
+    log->start = log->end = log->durable = disk->really_durable = disk->flushed.applied;
     log->epochs_count = log->start_epoch > 0 ? 1 : 0;
     log->epochs[0] = (struct ab_log_epoch){.epoch = log->start_epoch, .first_offset = log->start};
 }
@@ -199,7 +200,8 @@ struct ab_replica_log sim_log_view(const struct sim_log *log)
         .durable = log->durable,
         .chain = sim_log_chain_before(log, log->end),
         .epochs = log->epochs,
-        .epochs_count = log->epochs_count};
+        .epochs_count = log->epochs_count,
+        .installed_until = log->installed_until};
 }
 
 /* ---- disks ---- */

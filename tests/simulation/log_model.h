@@ -3,10 +3,11 @@
 #ifndef ANABRANCH_TESTS_SIMULATION_LOG_MODEL_H
 #define ANABRANCH_TESTS_SIMULATION_LOG_MODEL_H
 
+#include "tests/simulation/views.h"
+
 #include "speed/replication.h"
 
 #define SIM_PRODUCERS_MAX 5u
-#define SIM_PARTITIONS_MAX 3u
 #define SIM_EPOCHS_MAX 512u
 #define SIM_DEDUP_WINDOW 5u
 
@@ -45,19 +46,26 @@ struct sim_log {
     uint64_t start_epoch;          /* its epoch; 0 = none */
     uint64_t start_fold;           /* state of everything before start */
     struct sim_dedup start_dedup;
+    uint64_t installed_until; /* it was begun anew, with tables of records below: it lacks those that it has not */
     struct ab_log_epoch epochs[SIM_EPOCHS_MAX];
     size_t epochs_count;
+};
+
+/* A state as it is flushed, or copied to another node, and what a log needs that begins there. */
+struct sim_state {
+    uint64_t applied;
+    uint64_t fold;
+    uint64_t epoch;
+    struct ab_hash128 chain;
+    struct sim_dedup dedup;
+    struct sim_speed speed;
 };
 
 /* What is on disk of one partition. The tail of the log past `durable` is there only as long as the process lives. */
 struct sim_disk_partition {
     struct sim_log log;
-    uint64_t epoch;           /* persisted */
-    uint64_t flushed_applied; /* state as last flushed, and what a log needs that begins there */
-    uint64_t flushed_fold;
-    uint64_t flushed_epoch;
-    struct ab_hash128 flushed_chain;
-    struct sim_dedup flushed_dedup;
+    uint64_t epoch; /* persisted */
+    struct sim_state flushed;
     uint64_t damaged_until;  /* what was synced once and is lost; 0 = nothing */
     uint64_t really_durable; /* less than log.durable on a disk that lies */
 };
@@ -66,6 +74,7 @@ struct sim_disk {
     struct ab_hash128 disk_id;
     uint64_t starts; /* processes that it has seen */
     struct sim_disk_partition partitions[SIM_PARTITIONS_MAX];
+    struct sim_versions versions;
 };
 
 /* Mixes a number into a hash. */
@@ -107,8 +116,9 @@ void sim_log_trim(struct sim_log *log, uint64_t offset);
 uint64_t sim_log_fold_at(const struct sim_log *log, uint64_t offset);
 void sim_log_dedup_at(const struct sim_log *log, uint64_t offset, struct sim_dedup *dedup);
 
-/* The state at an offset of a log, flushed; and an empty log that begins at the flushed state. */
-void sim_state_flush(struct sim_disk_partition *disk, const struct sim_log *log, uint64_t applied);
+/* The state at an offset of a log, where speed's spans are these; and an empty log that begins at the flushed state. */
+void sim_state_make(
+    struct sim_state *state, const struct sim_log *log, uint64_t applied, const struct sim_speed *speed);
 void sim_log_begin_at_state(struct sim_disk_partition *disk);
 
 /* The core's view of it. */

@@ -78,3 +78,29 @@ void sim_network_send(struct sim_world *world, const struct ab_replica_message *
         packet_post(world, message, records, records_count, stall_us + sim_delay(random, again_us));
     }
 }
+
+static void copy_post(
+    struct sim_world *world, const struct sim_event *event, const void *payload, size_t bytes, int64_t after_us)
+{
+    struct sim_event sent = *event;
+    sent.payload = ab_new_bytes(bytes);
+    memcpy(sent.payload, payload, bytes);
+    sim_world_post(world, after_us, &sent);
+}
+
+void sim_network_carry(
+    struct sim_world *world, uint32_t from, const struct sim_event *event, const void *payload, size_t payload_bytes)
+{
+    const struct sim_config *config = &world->config;
+    struct ab_random *random = &world->network_random;
+    const struct link *link = &world->network->links[from][event->node];
+    bool is_remote = from != event->node;
+    if (is_remote && (link->cuts > 0 || (!world->is_healing && sim_chance(random, config->loss)))) {
+        return;
+    }
+    int64_t stall_us = link->stalled_until_us > world->now_us ? link->stalled_until_us - world->now_us : 0;
+    copy_post(world, event, payload, payload_bytes, is_remote ? stall_us + sim_delay(random, config->link_us) : 1);
+    if (is_remote && !world->is_healing && sim_chance(random, config->replay)) {
+        copy_post(world, event, payload, payload_bytes, stall_us + sim_delay(random, config->replay_us));
+    }
+}

@@ -18,6 +18,10 @@ void sim_network_destroy(struct sim_world *world);
 void sim_network_send(struct sim_world *world, const struct ab_replica_message *message,
     const struct sim_record *records, size_t records_count);
 
+/* Carries something else from a node to event->node, over the same links; the payload is copied. */
+void sim_network_carry(
+    struct sim_world *world, uint32_t from, const struct sim_event *event, const void *payload, size_t payload_bytes);
+
 /* Cuts and mends a link, one direction; cuts count. Stalls it until then. */
 void sim_network_cut(struct sim_world *world, uint32_t from, uint32_t to, int by);
 void sim_network_stall(struct sim_world *world, uint32_t from, uint32_t to, int64_t until_us);

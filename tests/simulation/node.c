@@ -1,7 +1,9 @@
 #include "tests/simulation/node.h"
 
+#include "tests/simulation/batch.h"
 #include "tests/simulation/checker.h"
 #include "tests/simulation/network.h"
+#include "tests/simulation/serving.h"
 
 #include "common/base/memory.h"
 
@@ -33,6 +35,7 @@ void sim_nodes_destroy(struct sim_world *world)
         for (uint32_t p = 0; p < SIM_PARTITIONS_MAX; p++) {
             sim_replica_close(&world->nodes[n].replicas[p]);
         }
+        sim_serving_destroy(world->nodes[n].serving);
         sim_disk_fini(&world->nodes[n].disk);
         sim_disk_fini(&world->nodes[n].image);
     }
@@ -49,6 +52,13 @@ bool sim_node_holds(const struct sim_world *world, uint32_t node, uint32_t parti
 {
     return partition < world->config.partitions &&
            ab_replica_nodes_has(&world->coordination->states[partition].set.replicas, node);
+}
+
+bool sim_node_is_listed(const struct sim_world *world, uint32_t node, uint32_t partition)
+{
+    return sim_node_holds(world, node, partition) ||
+           (partition < world->config.partitions &&
+               ab_replica_nodes_has(&world->coordination->states[partition].set.learners, node));
 }
 
 bool sim_node_defers(struct sim_world *world, struct sim_event *event)
@@ -110,6 +120,8 @@ void sim_node_kill(struct sim_world *world, uint32_t number, bool is_tail_lost, 
             sim_replica_close(&node->replicas[p]);
         }
     }
+    sim_serving_destroy(node->serving);
+    node->serving = NULL;
     node->status = SIM_DOWN;
     node->process++;
     node->paused_until_us = 0;
@@ -167,14 +179,29 @@ static void session_tell(struct sim_world *world, struct sim_node *node, enum ab
     }
 }
 
+/* What is not this node's any more goes when a process starts, never before: what this process had synced, and said so,
+ * is there as long as it may be believed. */
+static void partition_empty(struct sim_world *world, struct sim_node *node, uint32_t partition)
+{
+    struct sim_disk_partition *disk = &node->disk.partitions[partition];
+    if (disk->log.end > 0) {
+        sim_trace(world, "node %u p%u: is emptied", node->node, partition);
+    }
+    sim_log_fini(&disk->log);
+    *disk = (struct sim_disk_partition){0};
+}
+
 static void registered(struct sim_world *world, struct sim_node *node, const struct sim_operation *operation)
 {
     node->status = SIM_UP;
     node->session = operation->session;
     node->sign_us = operation->asked_us;
+    node->serving = sim_serving_create();
     for (uint32_t p = 0; p < world->config.partitions; p++) {
-        if (sim_node_holds(world, node->node, p)) {
+        if (sim_node_is_listed(world, node->node, p)) {
             sim_replica_open(world, &node->replicas[p]);
+        } else {
+            partition_empty(world, node, p);
         }
     }
     session_tell(world, node, AB_REPLICA_CONNECTED);
@@ -239,6 +266,10 @@ static void on_result(struct sim_world *world, struct sim_node *node, const stru
         }
         return;
     }
+    if (operation->kind == SIM_READ_VIEWS) {
+        sim_serving_on_views(world, node, operation);
+        return;
+    }
     struct sim_replica *replica = &node->replicas[operation->partition];
     if (replica->core != NULL) {
         sim_replica_on_result(world, replica, operation);
@@ -272,6 +303,37 @@ static void session_tick(struct sim_world *world, struct sim_node *node)
     }
 }
 
+static void listed_open(struct sim_world *world, struct sim_node *node, struct sim_replica *replica)
+{
+    sim_replica_open(world, replica);
+    struct ab_replica_event event = {.kind = AB_REPLICA_SESSION_CHANGED,
+        .session = node->session_state,
+        .since_us = node->sign_us,
+        .timeout_us = world->config.session_us};
+    sim_replica_step(world, replica, &event);
+}
+
+/* Opens replicas that the node is to have, and leaves those that it has not any more. */
+static void listed_tend(struct sim_world *world, struct sim_node *node)
+{
+    uint32_t process = node->process;
+    bool is_heard = node->status == SIM_UP && world->coordination->cuts[node->node] == 0 && !world->is_regressed;
+    for (uint32_t p = 0; p < world->config.partitions && is_heard && node->process == process; p++) {
+        struct sim_replica *replica = &node->replicas[p];
+        bool is_listed = sim_node_is_listed(world, node->node, p);
+        bool is_due = is_listed != (replica->core != NULL) && sim_chance(&world->node_random, 0.3);
+        if (is_due && is_listed) {
+            listed_open(world, node, replica);
+        } else if (is_due) {
+            sim_ingest_on_role(world, replica);
+            sim_replica_close(replica);
+            if (sim_shell_mutant == SIM_MUTANT_REMOVED_AND_EMPTIED) {
+                partition_empty(world, node, p);
+            }
+        }
+    }
+}
+
 static void tick(struct sim_world *world, struct sim_node *node)
 {
     int64_t now = sim_node_clock(world, node->node);
@@ -284,10 +346,14 @@ static void tick(struct sim_world *world, struct sim_node *node)
         return;
     }
     session_tick(world, node);
+    listed_tend(world, node);
     for (uint32_t p = 0; p < world->config.partitions && node->process == process; p++) {
         if (node->replicas[p].core != NULL) {
             sim_replica_tick(world, &node->replicas[p]);
         }
+    }
+    if (node->process == process && world->config.has_batch) {
+        sim_serving_tick(world, node);
     }
     if (node->process == process && now - node->sign_us >= world->config.session_us / 3 * 2) {
         sim_mark(world, disk_hangs(world, node) ? SIM_MARK_H20 : SIM_MARK_H51);
@@ -320,7 +386,7 @@ static void replica_dispatch(struct sim_world *world, struct sim_replica *replic
     } else if (event->kind == SIM_EVENT_EPOCH_PERSISTED) {
         sim_replica_on_epoch_persisted(world, replica, event);
     } else if (event->kind == SIM_EVENT_INSTALL) {
-        sim_replica_on_install(world, replica, event);
+        sim_install_on_event(world, replica, event);
     } else if (event->kind == SIM_EVENT_WATCH) {
         sim_replica_read(world, replica);
     } else if (event->kind == SIM_EVENT_REQUEST) {
@@ -344,6 +410,21 @@ void sim_node_on_event(struct sim_world *world, const struct sim_event *event)
         break;
     case SIM_EVENT_GONE:
         on_gone(world, node, event->payload);
+        break;
+    case SIM_EVENT_QUESTION:
+        sim_serving_on_question(world, node, event);
+        break;
+    case SIM_EVENT_STATE_QUERY:
+        sim_serving_on_state_query(world, node, event);
+        break;
+    case SIM_EVENT_STATE_ANSWER:
+        sim_serving_on_state_answer(world, node, event);
+        break;
+    case SIM_EVENT_SHIP:
+        sim_batch_on_ship(world, node, event);
+        break;
+    case SIM_EVENT_RETIRE:
+        sim_batch_on_retire(world, node, event);
         break;
     default:
         if (replica->core != NULL) {

@@ -29,6 +29,7 @@ struct sim_replica {
     struct sim_dedup dedup;  /* of everything in the log */
     struct ab_dedup *blocks; /* owned; the same, by the product's own table */
     uint64_t committed, applied, fold;
+    struct sim_speed speed; /* at applied */
     struct sim_waiter waiters[SIM_WAITERS_MAX];
     size_t waiters_count;
     bool is_syncing;
@@ -45,6 +46,22 @@ struct sim_replica {
     bool is_packet_damaged;          /* the message being stepped is */
     uint32_t truncations;            /* since it began to truncate */
     struct ab_hash128 unknown_token; /* of the last proposal without an end */
+    uint64_t installation;           /* which one; rises */
+    uint32_t install_from;
+    uint64_t install_offset;
+    struct sim_state *incoming; /* owned; a state that is being copied; NULL */
+    uint64_t installed_until;   /* the tables that come with it are of records below */
+    uint64_t trim_allowed;      /* records below it are sealed and published, as this process was told */
+};
+
+/* What a controller tells every node after a publication. */
+struct sim_retirement {
+    uint64_t cut; /* spans up to it go */
+    bool has_offsets;
+    uint64_t offsets[SIM_PARTITIONS_MAX];                        /* and records below them */
+    struct ab_version_number kept[SIM_VIEWS * SIM_VERSIONS_MAX]; /* versions that are needed; newer ones may be */
+    uint32_t kept_count;
+    uint64_t newest_cut;
 };
 
 enum sim_node_status { SIM_DOWN, SIM_ADMITTING, SIM_REGISTERING, SIM_UP, SIM_STRANGER };
@@ -61,7 +78,8 @@ struct sim_node {
     int64_t sign_us; /* when what was answered last was asked, by its clock */
     int64_t ask_again_us;
     int64_t paused_until_us, slow_until_us;
-    bool has_sync_error; /* the next sync fails */
+    bool has_sync_error;         /* the next sync fails */
+    struct sim_serving *serving; /* owned; of the process that is up; NULL */
     struct sim_replica replicas[SIM_PARTITIONS_MAX];
 };
 
@@ -83,6 +101,9 @@ void sim_node_start(struct sim_world *world, uint32_t node, int64_t after_us);
 /* True when the node holds a replica of the partition. */
 bool sim_node_holds(const struct sim_world *world, uint32_t node, uint32_t partition);
 
+/* True when it holds one, or is to. */
+bool sim_node_is_listed(const struct sim_world *world, uint32_t node, uint32_t partition);
+
 /* ---- replica.c ---- */
 
 /* Opens what is on disk, and makes a core; frees it. */
@@ -97,7 +118,6 @@ void sim_replica_on_message(struct sim_world *world, struct sim_replica *replica
 void sim_replica_on_synced(struct sim_world *world, struct sim_replica *replica, const struct sim_event *event);
 void sim_replica_on_epoch_persisted(
     struct sim_world *world, struct sim_replica *replica, const struct sim_event *event);
-void sim_replica_on_install(struct sim_world *world, struct sim_replica *replica, const struct sim_event *event);
 void sim_replica_on_result(struct sim_world *world, struct sim_replica *replica, const struct sim_operation *operation);
 
 /* Reads the state again, not synced. */
@@ -107,6 +127,18 @@ void sim_replica_read(struct sim_world *world, struct sim_replica *replica);
 void sim_replica_sync(struct sim_world *world, struct sim_replica *replica);
 
 struct sim_disk_partition *sim_replica_disk(struct sim_world *world, const struct sim_replica *replica);
+
+/* ---- upkeep.c ---- */
+
+/* Flushes and trims, now and then. */
+void sim_upkeep_tick(struct sim_world *world, struct sim_replica *replica);
+
+/* Drops spans, and lets the log be trimmed. */
+void sim_upkeep_retire(struct sim_world *world, struct sim_replica *replica, const struct sim_retirement *retirement);
+
+/* The core asks for a state: begins to copy it; a step of that. */
+void sim_install_begin(struct sim_world *world, struct sim_replica *replica, uint32_t from, uint64_t offset);
+void sim_install_on_event(struct sim_world *world, struct sim_replica *replica, const struct sim_event *event);
 
 /* ---- ingest.c: what clients ask of a replica ---- */
 

@@ -12,7 +12,6 @@
 #define FOLLOW_UPS_MAX 64u
 #define READ_AGAIN_US (500 * AB_US_PER_MS)
 #define PROPOSAL_PATIENCE_US (1200 * AB_US_PER_MS)
-#define INSTALL_AGAIN_US (300 * AB_US_PER_MS)
 #define SLOW_FACTOR 60
 
 struct sim_disk_partition *sim_replica_disk(struct sim_world *world, const struct sim_replica *replica)
@@ -50,11 +49,12 @@ void sim_replica_open(struct sim_world *world, struct sim_replica *replica)
     const struct sim_node *node = &world->nodes[replica->node];
     *replica = (struct sim_replica){.node = replica->node,
         .partition = replica->partition,
-        .committed = disk->flushed_applied,
-        .applied = disk->flushed_applied,
-        .fold = disk->flushed_fold};
+        .committed = disk->flushed.applied,
+        .applied = disk->flushed.applied,
+        .fold = disk->flushed.fold,
+        .speed = disk->flushed.speed};
     sim_ingest_rebuild(world, replica);
-    if (disk->flushed_applied > disk->log.end) {
+    if (disk->flushed.applied > disk->log.end) {
         sim_mark(world, SIM_MARK_H18);
     }
     struct ab_replica_options options = {.partition = replica->partition,
@@ -62,7 +62,7 @@ void sim_replica_open(struct sim_world *world, struct sim_replica *replica)
         .incarnation = node->incarnation,
         .disk_id = node->disk.disk_id,
         .persisted_epoch = disk->epoch,
-        .committed = disk->flushed_applied,
+        .committed = disk->flushed.applied,
         .damaged_until = disk->damaged_until,
         .fetch_wait_us = world->config.patience_us / 3,
         .answer_patience_us = world->config.patience_us,
@@ -77,6 +77,7 @@ void sim_replica_close(struct sim_replica *replica)
 {
     ab_replica_destroy(replica->core);
     ab_dedup_destroy(replica->blocks);
+    ab_delete(replica->incoming);
     *replica = (struct sim_replica){.node = replica->node, .partition = replica->partition};
 }
 
@@ -179,6 +180,10 @@ static void commit(struct sim_world *world, struct sim_replica *replica, uint64_
     replica->committed = offset;
     for (; replica->applied < offset; replica->applied++) {
         replica->fold = sim_fold(replica->fold, sim_log_at(log, replica->applied));
+        sim_speed_apply(&replica->speed, sim_log_at(log, replica->applied));
+        if (!world->config.has_batch) {
+            (void)sim_speed_retire(&replica->speed, replica->speed.last_cut); /* nobody asks for them */
+        }
     }
     sim_check_fold(world, replica);
     sim_ingest_on_commit(world, replica);
@@ -271,9 +276,6 @@ static void change_role(struct sim_world *world, struct sim_replica *replica, en
         sim_ingest_on_role(world, replica);
         memset(replica->proposals, 0, sizeof replica->proposals); /* their ends are of no interest any more */
     }
-    if (role == AB_REPLICA_INSTALLING) {
-        event_post(world, replica, SIM_EVENT_INSTALL, 0, sim_delay(&world->node_random, 4 * world->config.link_us));
-    }
 }
 
 static void act(struct sim_world *world, struct sim_replica *replica, const struct ab_replica_action *action)
@@ -292,7 +294,8 @@ static void act(struct sim_world *world, struct sim_replica *replica, const stru
     case AB_REPLICA_DO_START_EPOCH:
         epoch_start(world, replica, action->epoch);
         break;
-    case AB_REPLICA_DO_INSTALL: /* begun when the role is taken */
+    case AB_REPLICA_DO_INSTALL:
+        sim_install_begin(world, replica, action->node, action->offset);
         break;
     case AB_REPLICA_DO_SEND:
         if (action->message.status == AB_REPLICA_FENCED) {
@@ -400,56 +403,6 @@ void sim_replica_on_epoch_persisted(struct sim_world *world, struct sim_replica 
     sim_replica_step(world, replica, &persisted);
 }
 
-/* The leader's log, when it can be reached now. */
-static const struct sim_log *install_source(struct sim_world *world, const struct sim_replica *replica, uint32_t from)
-{
-    bool is_there = from != AB_NODE_NONE && world->nodes[from].status == SIM_UP &&
-                    world->nodes[from].paused_until_us <= world->now_us &&
-                    !sim_network_is_cut(world, from, replica->node) && !sim_network_is_cut(world, replica->node, from);
-    if (!is_there || world->nodes[from].replicas[replica->partition].core == NULL) {
-        return NULL;
-    }
-    return &world->nodes[from].disk.partitions[replica->partition].log;
-}
-
-/* State and log start come from the leader as it is when the copy is done; if it cannot be reached, later. A state of
- * our own that is past the leader's log start does as well: only the log is begun anew. */
-void sim_replica_on_install(struct sim_world *world, struct sim_replica *replica, const struct sim_event *event)
-{
-    struct ab_replica_view view;
-    ab_replica_look(replica->core, &view);
-    if (replica->role != AB_REPLICA_INSTALLING || view.state == NULL || event->number != 0) {
-        return;
-    }
-    uint32_t from = view.state->leader;
-    struct sim_disk_partition *disk = sim_replica_disk(world, replica);
-    const struct sim_log *log = install_source(world, replica, from);
-    uint64_t applied = log == NULL ? 0 : world->nodes[from].replicas[replica->partition].applied;
-    bool is_own = log != NULL && disk->flushed_applied >= log->start && disk->flushed_applied > disk->log.end;
-    bool is_good = is_own || (log != NULL && applied >= log->start && applied >= replica->committed &&
-                                 applied <= log->end && applied != disk->log.start);
-    if (!is_good) {
-        event_post(world, replica, SIM_EVENT_INSTALL, 0, INSTALL_AGAIN_US);
-        return;
-    }
-    sim_mark(world, SIM_MARK_F39);
-    if (!is_own) {
-        sim_state_flush(disk, log, applied);
-    }
-    sim_trace(world, "node %u p%u: installs %" PRIu64 " from node %u", replica->node, replica->partition,
-        disk->flushed_applied, is_own ? replica->node : from);
-    sim_log_begin_at_state(disk);
-    if (!is_own) {
-        replica->applied = disk->flushed_applied;
-        replica->fold = disk->flushed_fold;
-    }
-    sim_ingest_rebuild(world, replica);
-    replica->is_syncing = false;
-    replica->sync_end = disk->log.end;
-    struct ab_replica_event changed = {.kind = AB_REPLICA_LOG_CHANGED};
-    sim_replica_step(world, replica, &changed);
-}
-
 static void proposal_end(struct sim_world *world, struct sim_replica *replica, struct ab_hash128 token,
     enum ab_replica_outcome outcome, uint64_t version)
 {
@@ -529,39 +482,6 @@ static void proposals_tick(struct sim_world *world, struct sim_replica *replica)
     }
 }
 
-/* What all replicas have, or what an installation can bring. */
-static void trim(struct sim_world *world, struct sim_replica *replica)
-{
-    struct sim_disk_partition *disk = sim_replica_disk(world, replica);
-    uint64_t offset = disk->flushed_applied;
-    if (sim_shell_mutant == SIM_MUTANT_EARLY_TRIM) {
-        offset = replica->applied;
-    }
-    const struct ab_replica_nodes *holders = &world->coordination->states[replica->partition].set.replicas;
-    for (uint32_t i = 0; i < holders->count && !world->config.is_trim_far; i++) {
-        const struct sim_disk_partition *other = &world->nodes[holders->items[i]].disk.partitions[replica->partition];
-        offset = other->flushed_applied < offset ? other->flushed_applied : offset;
-        offset = other->log.durable < offset ? other->log.durable : offset;
-    }
-    offset = offset < disk->log.durable ? offset : disk->log.durable;
-    if (offset > disk->log.start) {
-        sim_log_trim(&disk->log, offset);
-        struct ab_replica_event changed = {.kind = AB_REPLICA_LOG_CHANGED};
-        sim_replica_step(world, replica, &changed);
-    }
-}
-
-static void housekeeping(struct sim_world *world, struct sim_replica *replica)
-{
-    struct sim_disk_partition *disk = sim_replica_disk(world, replica);
-    if (sim_chance(&world->node_random, 0.03) && replica->applied > disk->flushed_applied) {
-        sim_state_flush(disk, &disk->log, replica->applied);
-    }
-    if (sim_chance(&world->node_random, world->config.trim) && replica->role != AB_REPLICA_INSTALLING) {
-        trim(world, replica);
-    }
-}
-
 void sim_replica_tick(struct sim_world *world, struct sim_replica *replica)
 {
     uint32_t process = world->nodes[replica->node].process;
@@ -575,6 +495,6 @@ void sim_replica_tick(struct sim_world *world, struct sim_replica *replica)
     struct ab_replica_event event = {.kind = AB_REPLICA_TICK};
     sim_replica_step(world, replica, &event);
     if (process == world->nodes[replica->node].process && !sim_is_violated(world)) {
-        housekeeping(world, replica);
+        sim_upkeep_tick(world, replica);
     }
 }

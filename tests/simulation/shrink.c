@@ -43,7 +43,8 @@ static void config_shrink(struct failure *failure)
 {
     struct sim_config *config = &failure->config;
     double *const numbers[] = {&config->loss, &config->replay, &config->damage, &config->client_loss,
-        &config->coordination_loss, &config->stale_reads, &config->crash_in_step, &config->trim, &config->moves};
+        &config->coordination_loss, &config->stale_reads, &config->crash_in_step, &config->trim, &config->moves,
+        &config->crash_in_install, &config->short_reads};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         try_number(failure, numbers[i]);
     }

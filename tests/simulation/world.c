@@ -1,5 +1,6 @@
 #include "tests/simulation/world.h"
 
+#include "tests/simulation/batch.h"
 #include "tests/simulation/checker.h"
 #include "tests/simulation/client.h"
 #include "tests/simulation/coordination.h"
@@ -129,10 +130,12 @@ struct sim_world *sim_world_create(const struct sim_config *config, bool is_verb
     ab_random_init(&world->coordination_random, config->seed * 8 + 3);
     ab_random_init(&world->client_random, config->seed * 8 + 4);
     ab_random_init(&world->id_random, config->seed * 8 + 5);
+    ab_random_init(&world->batch_random, config->seed * 8 + 7);
     sim_checker_create(world);
     sim_network_create(world);
     sim_nodes_create(world);
     sim_coordination_create(world);
+    sim_batch_create(world);
     sim_clients_create(world);
     sim_faults_draw(world);
     return world;
@@ -148,6 +151,7 @@ void sim_world_destroy(struct sim_world *world)
     }
     ab_delete(world->heap);
     sim_clients_destroy(world);
+    sim_batch_destroy(world);
     sim_nodes_destroy(world);
     sim_coordination_destroy(world);
     sim_network_destroy(world);
@@ -169,6 +173,11 @@ static void dispatch(struct sim_world *world, const struct sim_event *event)
     case SIM_EVENT_WATCH:
     case SIM_EVENT_GONE:
     case SIM_EVENT_REQUEST:
+    case SIM_EVENT_QUESTION:
+    case SIM_EVENT_STATE_QUERY:
+    case SIM_EVENT_STATE_ANSWER:
+    case SIM_EVENT_SHIP:
+    case SIM_EVENT_RETIRE:
         sim_node_on_event(world, event);
         break;
     case SIM_EVENT_RESULT:
@@ -185,8 +194,12 @@ static void dispatch(struct sim_world *world, const struct sim_event *event)
     case SIM_EVENT_CONTROLLER:
         sim_controller_on_event(world, event);
         break;
+    case SIM_EVENT_HELD:
+        sim_batch_on_held(world, event);
+        break;
     case SIM_EVENT_CLIENT:
     case SIM_EVENT_REPLY:
+    case SIM_EVENT_ANSWER:
         sim_client_on_event(world, event);
         break;
     case SIM_EVENT_FAULT:

@@ -28,8 +28,12 @@ struct sim_config {
     int64_t safety_us;    /* how long faults happen */
     int64_t watch_us_max; /* a connected session hears of a change by then */
     double loss, replay, damage, client_loss, coordination_loss, stale_reads, crash_in_step, trim;
-    bool is_trim_far; /* trims what an installation can bring, not only what all have */
-    bool is_lying;    /* disks lose what they called synced: losses are not checked */
+    double crash_in_install, short_reads;
+    bool has_batch;    /* cuts are published as versions, and logs are trimmed behind them */
+    uint32_t retained; /* versions of a view that are kept */
+    int64_t ship_us;   /* how long a version takes to a node */
+    bool is_trim_far;  /* trims what an installation can bring, not only behind what all have */
+    bool is_lying;     /* disks lose what they called synced: losses are not checked */
     bool has_skew;
     double moves;                    /* of leaders, a round of the controller */
     double rates[SIM_NODES_MAX + 1]; /* of the nodes' clocks */
@@ -61,6 +65,9 @@ void sim_config_print(const struct sim_config *config);
     X(HOLD, "proposals reach the service late")                                                                        \
     X(CONTROLLER, "another controller takes over")                                                                     \
     X(CONTROLLER_STALLS, "what the controllers write arrives late")                                                    \
+    X(REASSIGN, "a partition is wanted at other nodes")                                                                \
+    X(KILL_JOBS, "the ranks of batch jobs die")                                                                        \
+    X(ROLLBACK, "a view goes back to the version before")                                                              \
     X(REGRESS, "the service loses what it had acknowledged")
 
 enum sim_fault_kind {
@@ -93,7 +100,26 @@ const char *sim_fault_name(enum sim_fault_kind kind);
     X(DAMAGE_HIDDEN, "a log that lost a synced record says nothing (H9)")                                              \
     X(EARLY_TRIM, "the log goes before its state is flushed (S12)")                                                    \
     X(REFUSED_START_COUNTS, "a start that is refused counts on the disk: an old image catches up (F16)")               \
-    X(SYNC_ERROR_IGNORED, "a failed sync counts as done (H8)")
+    X(SYNC_ERROR_IGNORED, "a failed sync counts as done (H8)")                                                         \
+    X(PROMOTED_COUNTS, "a learner is in the in-sync set as soon as it is a replica (R5)")                              \
+    X(REMOVED_BELOW_MINIMUM, "a replica goes although too few would remain (H16)")                                     \
+    X(REMOVED_AND_EMPTIED, "a removed replica is emptied by the process that may get it again (R10)")                  \
+    X(TRIM_UNPUBLISHED, "the log goes where no published version holds it (H44)")                                      \
+    X(RETIRE_UNPUBLISHED, "spans go before the version is published (H47)")                                            \
+    X(PUBLISH_HELD_BY_ONE, "a version is published that one node has (H44)")                                           \
+    X(PUBLISH_UNFENCED, "a publication lands, whatever is in force and whoever acts (H42)")                            \
+    X(OVERTAKEN_PUBLISHES, "an attempt publishes although another one was begun since (H42)")                          \
+    X(ROLLBACK_UNFENCED, "a view goes back to a version that is not kept any more (H47)")                              \
+    X(COUNTS_UNCHECKED, "a job does not hold what it read against the counts of the cut (H43)")                        \
+    X(UNIT_OF_OTHER_CUT, "a job takes a finished unit of another cut for its own (H49)")                               \
+    X(POINTER_READ_AGAIN, "an answer is merged with the version in force after the speed states were read (H46)")      \
+    X(TOKEN_IGNORED, "a leader answers with less than the token names (H19)")                                          \
+    X(GONE_SPANS_ANSWERED, "a leader answers over a version whose next spans it has dropped (H47)")                    \
+    X(MERGED_TWICE, "an answer that comes twice is merged twice (H13)")                                                \
+    X(LATE_ANSWER_MERGED, "an answer to a question over the version before is merged (H14)")                           \
+    X(INSTALL_AT_APPLIED, "a log begins anew at the leader's state, without the records that are not sealed (H44)")    \
+    X(INSTALL_KEEPS_SPANS, "an installed state keeps the spans of the one before (F39)")                               \
+    X(INSTALL_HALF, "a crash leaves a log that begins anew beside the state from before (F39)")
 
 enum sim_shell_mutant {
     SIM_MUTANT_NONE,
@@ -119,10 +145,17 @@ enum sim_event_kind {
     SIM_EVENT_GONE,      /* an incarnation is gone, says the service */
     SIM_EVENT_EXPIRY,    /* of a session, perhaps */
     SIM_EVENT_CONTROLLER,
-    SIM_EVENT_CLIENT,  /* a client thinks */
-    SIM_EVENT_REQUEST, /* of a client, reaches a node */
-    SIM_EVENT_REPLY,   /* to a client */
-    SIM_EVENT_FAULT,   /* begins */
+    SIM_EVENT_CLIENT,       /* a client thinks */
+    SIM_EVENT_REQUEST,      /* of a client, reaches a node */
+    SIM_EVENT_REPLY,        /* to a client */
+    SIM_EVENT_QUESTION,     /* of a client, for a merged answer */
+    SIM_EVENT_ANSWER,       /* to a client */
+    SIM_EVENT_STATE_QUERY,  /* of a serving node, reaches a leader */
+    SIM_EVENT_STATE_ANSWER, /* of a leader */
+    SIM_EVENT_SHIP,         /* a version reaches a node */
+    SIM_EVENT_HELD,         /* a controller hears that it has */
+    SIM_EVENT_RETIRE,       /* a node hears what is not needed any more */
+    SIM_EVENT_FAULT,        /* begins */
     SIM_EVENT_FAULT_END,
 };
 
@@ -146,6 +179,8 @@ struct sim_network;
 struct sim_coordination;
 struct sim_client;
 struct sim_checker;
+struct sim_batch;
+struct sim_serving;
 
 struct sim_world {
     struct sim_config config;
@@ -159,18 +194,19 @@ struct sim_world {
     int64_t no_lease_until_us; /* a session was ended before its time: nothing is promised of reads */
     struct sim_event *heap;
     size_t heap_count, heap_capacity;
-    struct ab_random network_random, node_random, coordination_random, client_random, id_random;
+    struct ab_random network_random, node_random, coordination_random, client_random, id_random, batch_random;
     struct sim_node *nodes; /* nodes[1..] */
     struct sim_network *network;
     struct sim_coordination *coordination;
     struct sim_client *clients;
     struct sim_checker *checker;
+    struct sim_batch *batch;
     struct sim_fault faults[SIM_FAULTS_MAX];
     size_t faults_count;
     char violation[SIM_VIOLATION_BYTES]; /* "" = none */
     uint64_t marks[SIM_MARKS_COUNT];
     int64_t recovered_us; /* how long after the last fault everything had converged */
-    uint64_t acknowledged, refused, reads, elections;
+    uint64_t acknowledged, refused, reads, elections, answers, versions;
     uint64_t checker_attempts;         /* of clients, ever */
     struct ab_replica_actions actions; /* of the step being done */
 };
