@@ -195,3 +195,14 @@ struct ab_value ab_cell_value(struct ab_type type, const union ab_cell *cell)
     }
     return value;
 }
+
+void ab_cell_print(struct ab_bytes typed, struct ab_buffer *out)
+{
+    if (typed.bytes == 0) {
+        return;
+    }
+    union ab_cell cell = ab_cell_take(typed.data[0], ab_bytes_of(typed.data + 1, typed.bytes - 1));
+    struct ab_type type = {.kind = typed.data[0], .precision = typed.data[0] == AB_TYPE_DECIMAL ? 38 : 0};
+    struct ab_value value = ab_cell_value(type, &cell);
+    ab_value_format(&value, out);
+}

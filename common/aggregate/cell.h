@@ -68,4 +68,7 @@ void ab_cell_release(uint8_t type_kind, union ab_cell *cell, struct ab_memory *m
 /* The value as the rest of the program knows it; text is borrowed. */
 struct ab_value ab_cell_value(struct ab_type type, const union ab_cell *cell);
 
+/* Appends, for a person, a validated type kind and value; nothing for no bytes. DECIMAL without its scale. */
+void ab_cell_print(struct ab_bytes typed, struct ab_buffer *out);
+
 #endif

@@ -43,6 +43,9 @@ void ab_exact_multiply_word(struct ab_exact *exact, uint64_t factor);
  * it is infinite, as IEEE 754 has it. At most 8 divisors. */
 double ab_exact_divide(const struct ab_exact *exact, const uint64_t *divisors, uint32_t divisors_count);
 
+/* a / b, b not zero, rounded once to nearest, ties to even, as ab_exact_divide. Time grows with the words of b. */
+double ab_exact_quotient(const struct ab_exact *a, const struct ab_exact *b);
+
 /* The number as a 128-bit integer; false when it is not one or does not fit. */
 bool ab_exact_to_int128(const struct ab_exact *exact, ab_int128 *number);
 

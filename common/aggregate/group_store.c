@@ -54,8 +54,7 @@ void ab_group_store_init(struct ab_group_store *store, const struct ab_group_sto
     for (uint32_t i = 0; i < listed_count; i++) {
         const struct ab_plan_primitive *plan = &plans[listed[i]];
         store->ops[i] = ab_primitive_ops_of((uint8_t)plan->kind);
-        store->contexts[i] =
-            (struct ab_primitive_context){.kind = plan->kind, .type = plan->type, .memory = &store->memory};
+        store->contexts[i] = ab_plan_context(plan, &store->memory);
         store->offsets[i] = store->layout.entry_bytes;
         store->layout.entry_bytes += (uint32_t)store->ops[i]->state_bytes(plan->type);
         store->has_out_of_line |= store->ops[i]->release != NULL;
@@ -403,6 +402,12 @@ void ab_group_store_row_encode(const struct ab_group_store *store, size_t entry,
     }
 }
 
+static bool has_head(struct ab_bytes payload, const struct ab_buffer *head)
+{
+    return head->bytes == 0 || payload.bytes == 0 ||
+           (payload.bytes >= head->bytes && memcmp(payload.data, head->data, head->bytes) == 0);
+}
+
 ab_err ab_group_row_split(struct ab_bytes row, const struct ab_plan_primitive *plans, const uint32_t *listed,
     uint32_t listed_count, struct ab_bytes *payloads)
 {
@@ -420,7 +425,7 @@ ab_err ab_group_row_split(struct ab_bytes row, const struct ab_plan_primitive *p
             return AB_CORRUPT;
         }
         AB_TRY(ab_primitive_ops_of(kind)->validate(payloads[i], &type_kind));
-        if (type_kind != 0 && type_kind != plan->type.kind) {
+        if ((type_kind != 0 && type_kind != plan->type.kind) || !has_head(payloads[i], &plan->head)) {
             return AB_CORRUPT;
         }
     }

@@ -9,6 +9,7 @@
 
 #include "common/aggregate/primitive_exact_add.h"
 #include "common/base/assert.h"
+#include "common/base/decimal.h"
 
 #define SUM_WORDS 3
 #define SQUARES_WORDS 4
@@ -468,6 +469,17 @@ static void exact_absorb(struct ab_primitive_context *context, void *state_bytes
     state_add_exact(context, state, &finite);
 }
 
+static void exact_print(struct ab_bytes payload, struct ab_buffer *out)
+{
+    struct ab_exact exact;
+    double number = 0;
+    char text[AB_DECIMAL_TEXT_BYTES];
+    if (!ab_primitive_exact_special(ab_primitive_exact_decode(payload, &exact), &number)) {
+        number = ab_exact_divide(&exact, NULL, 0);
+    }
+    ab_buffer_put_format(out, "%s", ab_double_format(number, text));
+}
+
 static void exact_release(struct ab_primitive_context *context, void *state_bytes)
 {
     struct ab_exact_state *state = state_bytes;
@@ -498,6 +510,7 @@ const struct ab_primitive_ops ab_primitive_sum_double = {
     .validate = sum_validate,
     .absorb = exact_absorb,
     .release = exact_release,
+    .print = exact_print,
 };
 
 const struct ab_primitive_ops ab_primitive_squares_double = {
@@ -509,4 +522,5 @@ const struct ab_primitive_ops ab_primitive_squares_double = {
     .validate = squares_validate,
     .absorb = exact_absorb,
     .release = exact_release,
+    .print = exact_print,
 };

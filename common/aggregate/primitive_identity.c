@@ -143,6 +143,13 @@ static void identity_release(struct ab_primitive_context *context, void *state_b
     memset(state, 0, sizeof(*state));
 }
 
+static void identity_print(struct ab_bytes payload, struct ab_buffer *out)
+{
+    if (payload.bytes > 0) {
+        ab_cell_print(ab_bytes_of(payload.data + AB_IDENTITY_BYTES, payload.bytes - AB_IDENTITY_BYTES), out);
+    }
+}
+
 bool ab_primitive_identity_cell(const void *state_bytes, union ab_cell *cell)
 {
     const struct identity_state *state = state_bytes;
@@ -159,6 +166,8 @@ const struct ab_primitive_ops ab_primitive_first = {
     .validate = identity_validate,
     .absorb = identity_absorb,
     .release = identity_release,
+    .print = identity_print,
+    .needs_identity = true,
     .selects = -1,
 };
 
@@ -171,5 +180,7 @@ const struct ab_primitive_ops ab_primitive_last = {
     .validate = identity_validate,
     .absorb = identity_absorb,
     .release = identity_release,
+    .print = identity_print,
+    .needs_identity = true,
     .selects = 1,
 };

@@ -1,5 +1,7 @@
 /* COUNT, SUM_INTEGER and SQUARES_INTEGER: integers wide enough that nothing overflows, added modulo their width. */
+#include "common/aggregate/exact.h"
 #include "common/aggregate/primitive.h"
+#include "common/base/decimal.h"
 
 #define SUM_WORDS 3
 #define SQUARES_WORDS 5
@@ -63,6 +65,33 @@ static void words_add(uint64_t *into, const uint64_t *words, uint32_t count)
     }
 }
 
+static void words_print(const uint64_t *words, uint32_t count, struct ab_buffer *out)
+{
+    struct ab_exact exact;
+    ab_int128 number;
+    char text[AB_DECIMAL_TEXT_BYTES];
+    ab_exact_from_words(&exact, words, count, 0);
+    if (ab_exact_to_int128(&exact, &number) && ab_decimal_fits(number, AB_DECIMAL_PRECISION_MAX)) {
+        ab_buffer_put_format(out, "%s", ab_decimal_format(number, 0, text));
+    } else {
+        ab_buffer_put_format(out, "%s", ab_double_format(ab_exact_divide(&exact, NULL, 0), text));
+    }
+}
+
+static void unsigned_print(struct ab_bytes payload, struct ab_buffer *out)
+{
+    uint64_t words[SQUARES_WORDS + 1];
+    take_trimmed(payload, words, SQUARES_WORDS + 1, false);
+    words_print(words, SQUARES_WORDS + 1, out);
+}
+
+static void signed_print(struct ab_bytes payload, struct ab_buffer *out)
+{
+    uint64_t words[SQUARES_WORDS];
+    take_trimmed(payload, words, SQUARES_WORDS, true);
+    words_print(words, SQUARES_WORDS, out);
+}
+
 /* ---- COUNT ---- */
 
 static size_t count_state_bytes(struct ab_type type)
@@ -117,6 +146,7 @@ const struct ab_primitive_ops ab_primitive_count = {
     .encode = count_encode,
     .validate = count_validate,
     .absorb = count_absorb,
+    .print = unsigned_print,
 };
 
 /* ---- SUM_INTEGER ---- */
@@ -196,6 +226,7 @@ const struct ab_primitive_ops ab_primitive_sum_integer = {
     .encode = sum_encode,
     .validate = sum_validate,
     .absorb = sum_absorb,
+    .print = signed_print,
 };
 
 /* ---- SQUARES_INTEGER ---- */
@@ -289,4 +320,5 @@ const struct ab_primitive_ops ab_primitive_squares_integer = {
     .encode = squares_encode,
     .validate = squares_validate,
     .absorb = squares_absorb,
+    .print = unsigned_print,
 };

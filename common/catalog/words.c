@@ -23,6 +23,11 @@ static const struct {
     {"first", AB_MEASURE_FIRST},
     {"last", AB_MEASURE_LAST},
     {"count_distinct", AB_MEASURE_COUNT_DISTINCT},
+    {"bool_and", AB_MEASURE_BOOL_AND},
+    {"every", AB_MEASURE_BOOL_AND},
+    {"bool_or", AB_MEASURE_BOOL_OR},
+    {"ratio", AB_MEASURE_RATIO},
+    {"rate", AB_MEASURE_RATE},
 };
 
 static const char *const later_functions[] = {"quantiles", "quantile", "quantile_disc", "quantile_cont", "percentile",
@@ -30,11 +35,11 @@ static const char *const later_functions[] = {"quantiles", "quantile", "quantile
     "theta", "theta_sketch", "theta_union", "theta_intersect", "theta_estimate", "approx_count_distinct", "hll",
     "reservoir", "sample", "histogram", "min_by", "max_by", "arg_min", "arg_max", "covar_pop", "covar_samp", "corr",
     "regr_slope", "regr_intercept", "regr_r2", "skewness", "kurtosis", "decayed_sum", "decayed_count", "decayed_avg",
-    "ewma", "array_agg", "string_agg", "bool_and", "bool_or", "every", "count_if", "sum_if", "hour", "minute", "second",
-    "day", "month", "year", "day_of_week", "date_trunc", "date_part", "extract", "now", "lower", "upper", "trim",
-    "length", "substring", "substr", "concat", "replace", "round", "floor", "ceil", "ceiling", "sqrt", "power", "ln",
-    "log", "exp", "sign", "greatest", "least", "cast", "if", "hop", "session", "onehot", "score", "recommend",
-    "nearest", "row_number", "rank", "dense_rank", "lag", "lead"};
+    "ewma", "array_agg", "string_agg", "count_if", "sum_if", "hour", "minute", "second", "day", "month", "year",
+    "day_of_week", "date_trunc", "date_part", "extract", "now", "lower", "upper", "trim", "length", "substring",
+    "substr", "concat", "replace", "round", "floor", "ceil", "ceiling", "sqrt", "power", "ln", "log", "exp", "sign",
+    "greatest", "least", "cast", "if", "hop", "session", "onehot", "score", "recommend", "nearest", "row_number",
+    "rank", "dense_rank", "lag", "lead"};
 
 static const char *const later_words[] = {"model", "deduplicate", "join", "left", "right", "inner", "outer", "cross",
     "full", "having", "union", "intersect", "except", "offset", "like", "ilike", "similar", "over", "window", "case",

@@ -113,8 +113,8 @@ static void test_catalog_measures_have_the_types_of_the_design(void **state)
         assert_int_equal(view->measures[i].kind, expected[i].kind);
         expect_type(view->measures[i].type, expected[i].type);
     }
-    assert_null(view->measures[0].argument);
-    expect_type(view->measures[15].argument_type, "DECIMAL(38, 4)");
+    assert_int_equal(view->measures[0].arguments_count, 0);
+    expect_type(view->measures[15].argument_types[0], "DECIMAL(38, 4)");
     ab_catalog_release(catalog);
 }
 
