@@ -35,8 +35,17 @@ uint32_t ab_finish_power(uint32_t exponent, uint64_t *factors, uint32_t count);
 /* Scale of an argument; 0 for what is not DECIMAL. */
 uint32_t ab_finish_scale(const struct ab_finishing *finishing, uint32_t argument);
 
-/* From finish_moments.c. */
+/* Finishers (ab_finish_fn) from finish_moments.c and finish_list.c. */
 AB_MUST_USE ab_err ab_finish_variance(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_skewness(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_kurtosis(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_covariance(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_correlation(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_slope(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_intercept(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_weighted(struct ab_finishing *finishing, struct ab_value *value);
 AB_MUST_USE ab_err ab_finish_ratio(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_list(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_histogram(struct ab_finishing *finishing, struct ab_value *value);
 
 #endif
