@@ -185,9 +185,9 @@ ab_err ab_finish_slope(struct ab_finishing *finishing, struct ab_value *value)
         return value_nan(value);
     }
     /* (scale of y + scale of x) over twice the scale of x. */
-    return spread.is_negative ? value_null(value)
-                              : quotient_put(&joint, ab_finish_scale(finishing, 0), &spread,
-                                    ab_finish_scale(finishing, 1), value);
+    return spread.is_negative
+               ? value_null(value)
+               : quotient_put(&joint, ab_finish_scale(finishing, 0), &spread, ab_finish_scale(finishing, 1), value);
 }
 
 ab_err ab_finish_intercept(struct ab_finishing *finishing, struct ab_value *value)
@@ -337,6 +337,6 @@ ab_err ab_finish_weighted(struct ab_finishing *finishing, struct ab_value *value
 
 ab_err ab_finish_ratio(struct ab_finishing *finishing, struct ab_value *value)
 {
-    return parts_divide(finishing, AB_PART_SUM, ab_finish_scale(finishing, 0), AB_PART_SUM_Y,
-        ab_finish_scale(finishing, 1), value);
+    return parts_divide(
+        finishing, AB_PART_SUM, ab_finish_scale(finishing, 0), AB_PART_SUM_Y, ab_finish_scale(finishing, 1), value);
 }

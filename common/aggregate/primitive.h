@@ -148,7 +148,8 @@ struct ab_primitive_ops {
 /* The functions of a kind; NULL for an unknown number. */
 const struct ab_primitive_ops *ab_primitive_ops_of(uint8_t kind);
 
-/* The value held by a MIN, MAX, FIRST, LAST, MIN_BY or MAX_BY state, text borrowed from it; false when there is none. */
+/* The value held by a MIN, MAX, FIRST, LAST, MIN_BY or MAX_BY state, text borrowed from it; false when there is none.
+ */
 union ab_cell;
 bool ab_primitive_cell(const struct ab_primitive_context *context, const void *state, union ab_cell *cell);
 

@@ -1,5 +1,5 @@
-/* MIN_BY and MAX_BY: of two columns, the value of the first at the least or greatest of the second; among equal keys the
- * least identity wins for both, and among rows that claim one identity the least value. */
+/* MIN_BY and MAX_BY: of two columns, the value of the first at the least or greatest of the second; among equal keys
+ * the least identity wins for both, and among rows that claim one identity the least value. */
 #include "common/aggregate/primitive_by.h"
 
 #include "common/aggregate/primitive_identity.h"

@@ -421,8 +421,8 @@ static ab_err exact_validate(struct ab_bytes payload, int32_t lowest, int32_t hi
     if (!is_signed && (flags & (AB_EXACT_NEGATIVE | AB_EXACT_MINUS_INFINITY)) != 0) {
         return AB_CORRUPT;
     }
-    bool is_in_range = finite.words_count == 0 || (finite.position >= lowest &&
-                           finite.position + (int32_t)ab_exact_bits(&finite) <= highest + 64);
+    bool is_in_range = finite.words_count == 0 ||
+                       (finite.position >= lowest && finite.position + (int32_t)ab_exact_bits(&finite) <= highest + 64);
     return is_in_range ? AB_OK : AB_CORRUPT;
 }
 

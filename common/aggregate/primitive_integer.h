@@ -26,8 +26,7 @@ AB_MUST_USE ab_err ab_integer_validate_signed(struct ab_bytes payload, size_t by
 void ab_integer_add(uint64_t *into, const uint64_t *words, uint32_t count);
 
 /* out = a * b, of a_count + b_count words, all unsigned. */
-void ab_integer_multiply(
-    const uint64_t *a, uint32_t a_count, const uint64_t *b, uint32_t b_count, uint64_t *out);
+void ab_integer_multiply(const uint64_t *a, uint32_t a_count, const uint64_t *b, uint32_t b_count, uint64_t *out);
 
 /* words = -words in two's complement. */
 void ab_integer_negate(uint64_t *words, uint32_t count);

@@ -44,8 +44,7 @@ static bool has_identity(enum ab_primitive_kind kind)
 }
 
 /* < 0: a ranks before b. */
-static int rank_compare(
-    enum ab_primitive_kind kind, uint8_t type_kind, const struct entry *a, const struct entry *b)
+static int rank_compare(enum ab_primitive_kind kind, uint8_t type_kind, const struct entry *a, const struct entry *b)
 {
     int direction = kind == AB_PRIMITIVE_LAST_K || kind == AB_PRIMITIVE_LARGEST ? -1 : 1;
     int order = has_identity(kind) ? ab_identity_compare(&a->identity, &b->identity) : 0;
@@ -54,7 +53,8 @@ static int rank_compare(
 
 /* ---- taking ---- */
 
-static struct ab_list *list_grow(struct ab_primitive_context *context, struct ab_list *old, uint32_t k, uint8_t type_kind)
+static struct ab_list *list_grow(
+    struct ab_primitive_context *context, struct ab_list *old, uint32_t k, uint8_t type_kind)
 {
     uint32_t capacity = old == NULL ? CAPACITY_FIRST : 2 * old->capacity;
     capacity = capacity < k ? capacity : k;
@@ -173,8 +173,7 @@ static bool head_read(struct ab_reader *reader, uint8_t *type_kind, uint32_t *k)
 }
 
 /* Reads the next entry; text is borrowed. AB_CORRUPT. */
-static ab_err entry_read(
-    struct ab_reader *reader, enum ab_primitive_kind kind, uint8_t type_kind, struct entry *entry)
+static ab_err entry_read(struct ab_reader *reader, enum ab_primitive_kind kind, uint8_t type_kind, struct entry *entry)
 {
     entry->identity = (struct ab_identity){0};
     if (has_identity(kind)) {

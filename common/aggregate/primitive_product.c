@@ -27,8 +27,8 @@ static inline struct parts parts_of(double number)
         .is_special = biased == 0x7ff};
 }
 
-static void product_add_outside(
-    struct ab_primitive_context *context, struct ab_exact_state *state, ab_uint128 magnitude, int32_t position, bool is_negative)
+static void product_add_outside(struct ab_primitive_context *context, struct ab_exact_state *state,
+    ab_uint128 magnitude, int32_t position, bool is_negative)
 {
     const uint64_t words[3] = {(uint64_t)magnitude, (uint64_t)(magnitude >> 64), 0};
     struct ab_exact exact;

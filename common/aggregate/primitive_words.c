@@ -112,13 +112,13 @@ void ab_integer_print_signed(struct ab_bytes payload, struct ab_buffer *out)
 /* Words and sign of the integer kinds. */
 static uint32_t words_of(enum ab_primitive_kind kind, bool *is_signed)
 {
-    *is_signed = kind == AB_PRIMITIVE_SUM_INTEGER || kind == AB_PRIMITIVE_PRODUCTS_INTEGER ||
-                 kind == AB_PRIMITIVE_CUBES_INTEGER;
-    return kind == AB_PRIMITIVE_SUM_INTEGER                                              ? 3
+    *is_signed =
+        kind == AB_PRIMITIVE_SUM_INTEGER || kind == AB_PRIMITIVE_PRODUCTS_INTEGER || kind == AB_PRIMITIVE_CUBES_INTEGER;
+    return kind == AB_PRIMITIVE_SUM_INTEGER                                                ? 3
            : kind == AB_PRIMITIVE_SQUARES_INTEGER || kind == AB_PRIMITIVE_PRODUCTS_INTEGER ? 5
-           : kind == AB_PRIMITIVE_CUBES_INTEGER                                          ? AB_INTEGER_CUBES_WORDS
-           : kind == AB_PRIMITIVE_FOURTHS_INTEGER                                        ? AB_INTEGER_FOURTHS_WORDS
-                                                                                         : 0;
+           : kind == AB_PRIMITIVE_CUBES_INTEGER                                            ? AB_INTEGER_CUBES_WORDS
+           : kind == AB_PRIMITIVE_FOURTHS_INTEGER                                          ? AB_INTEGER_FOURTHS_WORDS
+                                                                                           : 0;
 }
 
 bool ab_integer_value(enum ab_primitive_kind kind, const void *state, struct ab_exact *exact)

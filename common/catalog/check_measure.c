@@ -42,8 +42,7 @@ struct rule {
 };
 
 /* The k of first_k and its like. */
-static ab_err k_check(
-    const struct measure_check *check, uint32_t index, struct ab_place place, struct ab_value *value)
+static ab_err k_check(const struct measure_check *check, uint32_t index, struct ab_place place, struct ab_value *value)
 {
     (void)index;
     if (value->type.kind != AB_TYPE_BIGINT || value->bigint < 1 || value->bigint > AB_MEASURE_K_MAX) {
@@ -60,11 +59,11 @@ static ab_err bound_check(
     const struct ab_measure *measure = check->measure;
     struct ab_value bound;
     char type[AB_TYPE_TEXT_BYTES];
-    bool is_right =
-        ab_type_is_number(value->type) && ab_constant_convert(value, measure->argument_types[0], &bound) &&
-        ab_constant_compare(value, &bound) == 0;
+    bool is_right = ab_type_is_number(value->type) && ab_constant_convert(value, measure->argument_types[0], &bound) &&
+                    ab_constant_compare(value, &bound) == 0;
     if (!is_right) {
-        return ab_parse_fail(check->scope->parse, place, AB_SYNTAX, "this bound is no value of %s, which the histogram is over",
+        return ab_parse_fail(check->scope->parse, place, AB_SYNTAX,
+            "this bound is no value of %s, which the histogram is over",
             ab_type_format(measure->argument_types[0], type));
     }
     if (index > 0 && ab_value_compare(&measure->parameters[index - 1], &bound) >= 0) {

@@ -54,12 +54,11 @@ static const struct {
 static const char *const later_functions[] = {"quantiles", "quantile", "quantile_disc", "quantile_cont", "percentile",
     "percentile_cont", "percentile_disc", "approx_quantile", "median", "mode", "p", "top_k", "topk", "approx_top_k",
     "theta", "theta_sketch", "theta_union", "theta_intersect", "theta_estimate", "approx_count_distinct", "hll",
-    "reservoir", "sample",     "decayed_sum", "decayed_count", "decayed_avg",
-    "ewma", "array_agg", "string_agg", "count_if", "sum_if", "hour", "minute", "second", "day", "month", "year",
-    "day_of_week", "date_trunc", "date_part", "extract", "now", "lower", "upper", "trim", "length", "substring",
-    "substr", "concat", "replace", "round", "floor", "ceil", "ceiling", "sqrt", "power", "ln", "log", "exp", "sign",
-    "greatest", "least", "cast", "if", "hop", "session", "onehot", "score", "recommend", "nearest", "row_number",
-    "rank", "dense_rank", "lag", "lead"};
+    "reservoir", "sample", "decayed_sum", "decayed_count", "decayed_avg", "ewma", "array_agg", "string_agg", "count_if",
+    "sum_if", "hour", "minute", "second", "day", "month", "year", "day_of_week", "date_trunc", "date_part", "extract",
+    "now", "lower", "upper", "trim", "length", "substring", "substr", "concat", "replace", "round", "floor", "ceil",
+    "ceiling", "sqrt", "power", "ln", "log", "exp", "sign", "greatest", "least", "cast", "if", "hop", "session",
+    "onehot", "score", "recommend", "nearest", "row_number", "rank", "dense_rank", "lag", "lead"};
 
 static const char *const later_words[] = {"model", "deduplicate", "join", "left", "right", "inner", "outer", "cross",
     "full", "having", "union", "intersect", "except", "offset", "like", "ilike", "similar", "over", "window", "case",

@@ -39,8 +39,8 @@ static void result_init(struct result *result, struct fixture *fixture, const ch
             assert_ok(ab_rollup_add_table(rollup, fixture->parts[i]));
         }
     }
-    assert_ok(ab_rollup_finish(
-        rollup, &result->arena, &result->columns, &result->rows_count, &result->overflows, &error));
+    assert_ok(
+        ab_rollup_finish(rollup, &result->arena, &result->columns, &result->rows_count, &result->overflows, &error));
     ab_rollup_destroy(rollup);
 }
 
@@ -142,7 +142,8 @@ static void expect_equal(const struct ab_value *found, const struct ab_value *ex
 
 /* ---- selections ---- */
 
-static void expect_by(const struct ab_value *found, const struct group *group, uint32_t value, uint32_t key, bool is_max)
+static void expect_by(
+    const struct ab_value *found, const struct group *group, uint32_t value, uint32_t key, bool is_max)
 {
     const struct test_row *best = NULL;
     for (uint32_t i = 0; i < group->count; i++) {
@@ -623,9 +624,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_selections_are_those_of_brute_force, setup_plain, fixture_teardown),
         {"test_selections_among_specials_are_those_of_brute_force", test_selections_are_those_of_brute_force,
             setup_specials, fixture_teardown, NULL},
-        cmocka_unit_test_setup_teardown(test_bits_and_booleans_are_those_of_brute_force, setup_specials, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_bits_and_booleans_are_those_of_brute_force, setup_specials, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_moments_are_near_those_of_brute_force, setup_plain, fixture_teardown),
-        cmocka_unit_test_setup_teardown(test_ratios_and_rates_are_near_those_of_brute_force, setup_plain, fixture_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_ratios_and_rates_are_near_those_of_brute_force, setup_plain, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_rate_over_all_of_time_is_refused, setup_plain, fixture_teardown),
         cmocka_unit_test_setup_teardown(
             test_lists_beyond_the_memory_of_a_query_are_refused, setup_plain, fixture_teardown),
