@@ -131,12 +131,19 @@ static bool words_less(const uint64_t *a, const uint64_t *b, uint32_t count)
     return false;
 }
 
+static void exact_copy(const struct ab_exact *from, struct ab_exact *out)
+{
+    out->words_count = from->words_count;
+    out->position = from->position;
+    memcpy(out->words, from->words, from->words_count * sizeof(uint64_t));
+}
+
 static void exact_combine(const struct ab_exact *a, const struct ab_exact *b, bool is_b_negative, struct ab_exact *out)
 {
     if (a->words_count == 0 || b->words_count == 0) {
         const struct ab_exact *other = b->words_count == 0 ? a : b;
         bool is_negative = b->words_count == 0 ? a->is_negative : is_b_negative;
-        *out = *other;
+        exact_copy(other, out);
         out->is_negative = is_negative && other->words_count > 0;
         return;
     }
@@ -304,14 +311,56 @@ double ab_exact_divide(const struct ab_exact *exact, const uint64_t *divisors, u
     uint32_t bits = ab_exact_bits(exact);
     uint32_t added = bits >= needed ? 0 : (needed - bits + 63) / 64;
     AB_ASSERT(exact->words_count + added <= AB_EXACT_WORDS_MAX);
-    struct ab_exact quotient = {.is_negative = exact->is_negative, .words_count = exact->words_count + added};
+    struct ab_exact quotient; /* Not cleared: its words are many and few of them are used. */
+    quotient.is_negative = exact->is_negative;
+    quotient.words_count = exact->words_count + added;
     quotient.position = exact->position - (int32_t)(added * 64);
+    memset(quotient.words, 0, added * sizeof(uint64_t));
     memcpy(quotient.words + added, exact->words, exact->words_count * sizeof(uint64_t));
     bool has_more = false;
     for (uint32_t i = 0; i < factors; i++) {
         has_more |= exact_divide_word(&quotient, factor[i]);
     }
     return exact_round(&quotient, has_more);
+}
+
+/* Long division, bit by bit: the rest stays below twice the divisor. QUOTIENT_BITS bits of quotient are enough, for
+ * what is left over only says that there is more. */
+double ab_exact_quotient(const struct ab_exact *a, const struct ab_exact *b)
+{
+    AB_ASSERT(b->words_count > 0);
+    if (a->words_count == 0) {
+        return 0.0;
+    }
+    uint32_t count = (a->words_count > b->words_count ? a->words_count : b->words_count) + 1;
+    uint32_t a_bits = ab_exact_bits(a);
+    uint32_t b_bits = ab_exact_bits(b);
+    uint32_t a_shift = a_bits < b_bits ? b_bits - a_bits : 0;
+    uint32_t b_shift = b_bits < a_bits ? a_bits - b_bits : 0;
+    uint64_t rest[AB_EXACT_WORDS_MAX];
+    uint64_t divisor[AB_EXACT_WORDS_MAX];
+    magnitude_shift(a, a_shift, rest, count);
+    magnitude_shift(b, b_shift, divisor, count);
+    /* Both have their top bit at one place now: the first bit of the quotient has the weight 2^(b_shift - a_shift). */
+    ab_uint128 quotient = 0;
+    for (uint32_t i = 0; i < QUOTIENT_BITS; i++) {
+        bool goes_in = !words_less(rest, divisor, count);
+        if (goes_in) {
+            words_subtract(rest, divisor, rest, count);
+        }
+        quotient = quotient << 1 | goes_in;
+        (void)words_add(rest, rest, count);
+    }
+    uint64_t words[3] = {(uint64_t)quotient, (uint64_t)(quotient >> 64), 0};
+    bool has_more = false;
+    for (uint32_t i = 0; i < count; i++) {
+        has_more |= rest[i] != 0;
+    }
+    struct ab_exact result;
+    ab_exact_from_words(&result, words, 3,
+        a->position - b->position + (int32_t)b_shift - (int32_t)a_shift - (int32_t)(QUOTIENT_BITS - 1));
+    result.is_negative = a->is_negative != b->is_negative;
+    return exact_round(&result, has_more);
 }
 
 bool ab_exact_to_int128(const struct ab_exact *exact, ab_int128 *number)

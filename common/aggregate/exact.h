@@ -1,8 +1,8 @@
 /* exact: signed numbers words * 2^position of any size that sums of DOUBLE need, and their one rounding.
  *
- * Used where states are encoded, merged and finished, never per row. The largest numbers are count * sum of squares and
- * the square of a sum: exponents -2148 .. 2240, so AB_EXACT_WORDS_MAX words are enough for any difference of two of
- * them and for the words a division adds. Nothing here calls libm.
+ * Used where states are encoded, merged and finished, never per row. The largest numbers are the fourth power of a sum
+ * and the square of count * sum of squares: exponents -4296 .. 4484, so AB_EXACT_WORDS_MAX words are enough for any sum
+ * of a few of them and for the words a division adds. Nothing here calls libm.
  *
  * Threads: values.
  */
@@ -11,7 +11,7 @@
 
 #include "common/base/bytes.h"
 
-#define AB_EXACT_WORDS_MAX 88
+#define AB_EXACT_WORDS_MAX 144
 
 struct ab_exact {
     bool is_negative;
@@ -42,6 +42,9 @@ void ab_exact_multiply_word(struct ab_exact *exact, uint64_t factor);
 /* exact / (product of the divisors), none of them 0, rounded once to nearest, ties to even; beyond the range of DOUBLE
  * it is infinite, as IEEE 754 has it. At most 8 divisors. */
 double ab_exact_divide(const struct ab_exact *exact, const uint64_t *divisors, uint32_t divisors_count);
+
+/* a / b, b not zero, rounded once to nearest, ties to even, as ab_exact_divide. Time grows with the words of b. */
+double ab_exact_quotient(const struct ab_exact *a, const struct ab_exact *b);
 
 /* The number as a 128-bit integer; false when it is not one or does not fit. */
 bool ab_exact_to_int128(const struct ab_exact *exact, ab_int128 *number);

@@ -5,12 +5,22 @@
 
 #include "common/aggregate/group_store.h"
 
-/* Finishes measure `measure` of an entry. places[p] is where the store keeps primitive p of the aggregation. Text is
- * borrowed from the state. avg, variance and sum are rounded once from exact numbers, standard deviations once more by
- * the square root. NULL where SQL says so (no values; one value for the _samp forms). Returns false when the result
- * does not fit its type; the value is then NULL. */
-bool ab_finish_measure(const struct ab_aggregation *aggregation, uint32_t measure, const struct ab_group_store *store,
-    const uint32_t *places, size_t entry, struct ab_value *value);
+/* A group whose measures are finished. */
+struct ab_finish_entry {
+    const struct ab_aggregation *aggregation; /* borrowed */
+    const struct ab_group_store *store;       /* borrowed */
+    const uint32_t *places;                   /* borrowed; where the store keeps each primitive of the aggregation */
+    size_t entry;
+    int64_t window_us;      /* length of the window it stands for; 0 = all of time */
+    struct ab_arena *arena; /* borrowed; for texts that finishing makes */
+};
+
+/* Finishes a measure of an entry. Text is borrowed from the state or the arena. Sums, averages, variances, covariances
+ * and ratios are rounded once from exact numbers, standard deviations and correlations once more by the square root.
+ * NULL where SQL says so (no values; one value for the _samp forms) and where a denominator is zero. *fits is false
+ * when the result does not fit its type; the value is then NULL. AB_FULL when the arena refuses. */
+AB_MUST_USE ab_err ab_finish_measure(
+    const struct ab_finish_entry *at, uint32_t measure, struct ab_value *value, bool *fits);
 
 /* Makes a column of values (all of `type`), taking values[order[i]] when order is given; everything is copied into the
  * arena. AB_FULL. */

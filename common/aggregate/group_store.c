@@ -38,8 +38,20 @@ static void layout_init(
     layout->entry_bytes = layout->words_count * (uint32_t)sizeof(uint64_t);
 }
 
-/* Whether primitive `a` stands before `b` in an entry: the first listed one first, those of one feed side by side, in
- * the order of their kinds (primitive_walk.c counts on it). */
+/* The common kinds first, as primitive_walk.c wants them. */
+static uint32_t kind_rank(enum ab_primitive_kind kind)
+{
+    static const enum ab_primitive_kind first[] = {
+        AB_PRIMITIVE_COUNT, AB_PRIMITIVE_SUM_DOUBLE, AB_PRIMITIVE_MIN, AB_PRIMITIVE_MAX};
+    uint32_t rank = 0;
+    while (rank < sizeof first / sizeof first[0] && first[rank] != kind) {
+        rank++;
+    }
+    return rank;
+}
+
+/* Whether primitive `a` stands before `b` in an entry: the first listed one first, those of one feed side by side, the
+ * common kinds before others. */
 static bool stands_before(const struct ab_plan_primitive *plans, const uint32_t *listed, uint32_t a, uint32_t b)
 {
     const struct ab_plan_primitive *first = &plans[listed[a]];
@@ -50,7 +62,9 @@ static bool stands_before(const struct ab_plan_primitive *plans, const uint32_t 
     if (first->feed != second->feed) {
         return first->feed < second->feed;
     }
-    return first->kind != second->kind ? first->kind < second->kind : a < b;
+    uint32_t rank = kind_rank(first->kind);
+    uint32_t other = kind_rank(second->kind);
+    return rank != other ? rank < other : a < b;
 }
 
 /* Gives every primitive's state its place in an entry, after the key words. */
@@ -87,8 +101,7 @@ void ab_group_store_init(struct ab_group_store *store, const struct ab_group_sto
     for (uint32_t i = 0; i < listed_count; i++) {
         const struct ab_plan_primitive *plan = &plans[listed[i]];
         store->ops[i] = ab_primitive_ops_of((uint8_t)plan->kind);
-        store->contexts[i] =
-            (struct ab_primitive_context){.kind = plan->kind, .type = plan->type, .memory = &store->memory};
+        store->contexts[i] = ab_plan_context(plan, &store->memory);
         store->has_out_of_line |= store->ops[i]->release != NULL;
     }
     states_place(store, plans, listed);
@@ -435,6 +448,12 @@ void ab_group_store_row_encode(const struct ab_group_store *store, size_t entry,
     }
 }
 
+static bool has_head(struct ab_bytes payload, const struct ab_buffer *head)
+{
+    return head->bytes == 0 || payload.bytes == 0 ||
+           (payload.bytes >= head->bytes && memcmp(payload.data, head->data, head->bytes) == 0);
+}
+
 ab_err ab_group_row_split(struct ab_bytes row, const struct ab_plan_primitive *plans, const uint32_t *listed,
     uint32_t listed_count, struct ab_bytes *payloads)
 {
@@ -452,7 +471,7 @@ ab_err ab_group_row_split(struct ab_bytes row, const struct ab_plan_primitive *p
             return AB_CORRUPT;
         }
         AB_TRY(ab_primitive_ops_of(kind)->validate(payloads[i], &type_kind));
-        if (type_kind != 0 && type_kind != plan->type.kind) {
+        if ((type_kind != 0 && type_kind != plan->type.kind) || !has_head(payloads[i], &plan->head)) {
             return AB_CORRUPT;
         }
     }

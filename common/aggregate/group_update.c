@@ -18,7 +18,9 @@ struct update {
     struct ab_column *arguments; /* by argument of the plan */
     bool *is_present;            /* by argument: false = all NULL */
     uint8_t **filters;           /* by filter: 1 = TRUE */
-    uint64_t **hashes;           /* by primitive: DISTINCT's */
+    const uint8_t **feed_nulls;  /* by feed: rows on which one of its arguments is NULL; NULL = none */
+    bool *is_fed;                /* by feed: false = one of its arguments is all NULL */
+    uint64_t **hashes;           /* by primitive: of those that need them */
     const uint8_t *keep;         /* by row: 1 = WHERE is TRUE; NULL = all rows */
     uint32_t next;               /* row of the block that no batch has looked at yet */
     bool is_prepared;            /* what only rows that count need is there */
@@ -92,12 +94,37 @@ static void argument_run(struct update *update, uint32_t index)
     update->counts->faults += faults;
 }
 
+/* The NULLs of all arguments of a feed together. */
+static void feed_prepare(struct update *update, uint32_t f)
+{
+    const struct ab_plan_feed *feed = &update->aggregation->feeds[f];
+    uint32_t rows_count = update->rows->rows_count;
+    const uint8_t *nulls = NULL;
+    uint8_t *joined = NULL;
+    update->is_fed[f] = true;
+    for (uint32_t a = 0; a < feed->arguments_count && update->is_fed[f]; a++) {
+        update->is_fed[f] = update->is_present[feed->arguments[a]];
+        const uint8_t *more = update->is_fed[f] ? update->arguments[feed->arguments[a]].nulls : NULL;
+        if (more != NULL && nulls != NULL && joined == NULL) {
+            joined = scratch_alloc(update, rows_count);
+            memcpy(joined, nulls, rows_count);
+        }
+        for (uint32_t i = 0; more != NULL && joined != NULL && i < rows_count; i++) {
+            joined[i] |= more[i];
+        }
+        nulls = joined != NULL ? joined : more != NULL ? more : nulls;
+    }
+    update->feed_nulls[f] = nulls;
+}
+
 static void expressions_run(struct update *update)
 {
     const struct ab_aggregation *aggregation = update->aggregation;
     update->arguments = scratch_alloc(update, aggregation->arguments_count * sizeof(*update->arguments));
     update->is_present = scratch_alloc(update, aggregation->arguments_count * sizeof(*update->is_present));
     update->filters = scratch_alloc(update, aggregation->filters_count * sizeof(*update->filters));
+    update->feed_nulls = scratch_alloc(update, aggregation->feeds_count * sizeof(*update->feed_nulls));
+    update->is_fed = scratch_alloc(update, aggregation->feeds_count * sizeof(*update->is_fed));
     update->hashes = scratch_alloc(update, aggregation->primitives_count * sizeof(*update->hashes));
     for (uint32_t i = 0; i < aggregation->arguments_count; i++) {
         argument_run(update, i);
@@ -105,11 +132,14 @@ static void expressions_run(struct update *update)
     for (uint32_t i = 0; i < aggregation->filters_count; i++) {
         update->filters[i] = filter_run(update, aggregation->filters[i].expression);
     }
+    for (uint32_t f = 0; f < aggregation->feeds_count; f++) {
+        feed_prepare(update, f);
+    }
     for (uint32_t i = 0; i < aggregation->primitives_count; i++) {
-        uint32_t argument = aggregation->feeds[aggregation->primitives[i].feed].argument;
+        const struct ab_plan_primitive *plan = &aggregation->primitives[i];
         update->hashes[i] = NULL;
-        if (aggregation->primitives[i].kind == AB_PRIMITIVE_DISTINCT && update->is_present[argument]) {
-            const struct ab_column *column = &update->arguments[argument];
+        if (ab_primitive_ops_of((uint8_t)plan->kind)->needs_hashes && update->is_present[plan->columns[0]]) {
+            const struct ab_column *column = &update->arguments[plan->columns[0]];
             update->hashes[i] =
                 scratch_alloc(update, ab_primitive_distinct_hashes_count(column) * sizeof(*update->hashes[i]));
             ab_primitive_distinct_hashes(column, update->hashes[i]);
@@ -362,17 +392,14 @@ struct feed_rows {
     size_t count;
 };
 
-static void feed_select(const struct update *update, const struct ab_plan_feed *feed, const uint32_t *rows,
-    const uint32_t *groups, size_t count, uint32_t *room, struct feed_rows *out)
+static void feed_select(const struct update *update, uint32_t f, const uint32_t *rows, const uint32_t *groups,
+    size_t count, uint32_t *room, struct feed_rows *out)
 {
-    const uint8_t *nulls = NULL;
-    *out = (struct feed_rows){.rows = rows, .groups = groups, .count = count};
-    if (feed->argument != AB_PLAN_NONE) {
-        if (!update->is_present[feed->argument]) {
-            out->count = 0;
-            return;
-        }
-        nulls = update->arguments[feed->argument].nulls;
+    const struct ab_plan_feed *feed = &update->aggregation->feeds[f];
+    const uint8_t *nulls = update->feed_nulls[f];
+    *out = (struct feed_rows){.rows = rows, .groups = groups, .count = update->is_fed[f] ? count : 0};
+    if (out->count == 0) {
+        return;
     }
     const uint8_t *keep = feed->filter == AB_PLAN_NONE ? NULL : update->filters[feed->filter];
     if (nulls == NULL && keep == NULL) {
@@ -389,19 +416,32 @@ static void feed_select(const struct update *update, const struct ab_plan_feed *
     *out = (struct feed_rows){.rows = room, .groups = kept_groups, .count = kept};
 }
 
-/* Updates the primitives of a feed: the common ones in one walk, the others one after the other. */
+/* The columns of a primitive; `room` has a place for each. */
+static void columns_take(const struct update *update, const struct ab_plan_primitive *plan,
+    const struct ab_column **room, struct ab_primitive_batch *batch)
+{
+    for (uint32_t c = 0; c < plan->columns_count; c++) {
+        room[c] = &update->arguments[plan->columns[c]];
+    }
+    batch->column = plan->columns_count == 0 ? NULL : room[0];
+    batch->columns = room;
+}
+
+/* Updates the primitives of a feed: the common ones in one walk, if they all read one column, the others one after the
+ * other. */
 static void feed_update(struct update *update, uint32_t f, const struct feed_rows *feed, bool counts_rows)
 {
     const struct ab_aggregation *aggregation = update->aggregation;
     struct ab_group_store *store = &update->table->store;
-    uint32_t argument = aggregation->feeds[f].argument;
+    const struct ab_plan_feed *plan = &aggregation->feeds[f];
+    bool is_walked = plan->arguments_count < 2;
+    const struct ab_column *columns[AB_MEASURE_ARGUMENTS_MAX];
     struct ab_primitive_walk walk = {0};
     struct ab_primitive_batch batch = {
         .stride = store->layout.entry_bytes,
         .groups = feed->groups,
         .rows = feed->rows,
         .count = feed->count,
-        .column = argument == AB_PLAN_NONE ? NULL : &update->arguments[argument],
         .identity = &update->identity,
     };
     if (counts_rows) {
@@ -409,13 +449,15 @@ static void feed_update(struct update *update, uint32_t f, const struct feed_row
     }
     for (uint32_t i = 1; i < aggregation->primitives_count; i++) {
         if (aggregation->primitives[i].feed != f ||
-            ab_primitive_walk_take(&walk, &store->contexts[i], store->offsets[i])) {
+            (is_walked && ab_primitive_walk_take(&walk, &store->contexts[i], store->offsets[i]))) {
             continue;
         }
+        columns_take(update, &aggregation->primitives[i], columns, &batch);
         batch.states = store->entries + store->offsets[i];
         batch.hashes = update->hashes[i];
         store->ops[i]->update(&store->contexts[i], &batch);
     }
+    batch.column = plan->arguments_count == 0 ? NULL : &update->arguments[plan->arguments[0]];
     batch.states = store->entries;
     ab_primitive_walk_run(&walk, &batch);
 }
@@ -436,7 +478,7 @@ static void states_update(struct update *update, const struct batch *batch)
         if (f == own_feed) {
             continue;
         }
-        feed_select(update, &aggregation->feeds[f], rows, groups, count, room, &feed);
+        feed_select(update, f, rows, groups, count, room, &feed);
         if (feed.count > 0) {
             feed_update(update, f, &feed, !is_counted && feed.count == count);
             is_counted |= feed.count == count;

@@ -15,9 +15,23 @@
  *                     PostgreSQL, -0 is +0, text is compared bytewise.
  *   FIRST, LAST       event time i64, partition u32, offset u64, row i64 (big-endian, order preserving), then as MIN;
  * the least or greatest of these bytes wins, so ties in time are broken by position in the log; empty = no value.
+ *   PRODUCTS_INTEGER  320 bits two's complement as SUM_INTEGER; PRODUCTS_DOUBLE as SUM_DOUBLE, of twice the exponents.
+ *   CUBES_INTEGER     448 bits as SUM_INTEGER; FOURTHS_INTEGER 576 bits as SQUARES_INTEGER; CUBES_DOUBLE and
+ *                     FOURTHS_DOUBLE as SUM_DOUBLE, over powers rounded as primitive_power.c says.
+ *   MIN_BY, MAX_BY    head: u8 type kind of the value, u8 of the key; identity as FIRST (28 bytes), key, value, each
+ *                     as cell.h ends it; empty = no value. Ties go to the least identity.
+ *   FIRST_K, LAST_K,  head: u8 type kind, varint k; then at most k entries, best first: identity (28 bytes, FIRST_K
+ *   SMALLEST, LARGEST and LAST_K alone), value; empty = no value.
+ *   BIT_AND, _OR, _XOR  8 bytes, little-endian; empty = no value.
+ *   HISTOGRAM         head: u8 number of bounds, u64 hash of them; then a varint count for each bin; empty = no value.
  *   DISTINCT          u8 1, then at most AB_DISTINCT_EXACT_MAX rising u64 hashes (exact); or u8 2 and 16,384 registers
  * of 6 bits, little-endian bit order (HyperLogLog, p = 14); which of them depends on the set of values alone; empty =
  * no value. Hash: XXH3-64 (AB_HASH_SKETCH) of the value's key encoding (common/block/key.h), 0 taken as 1.
+ *
+ * A primitive reads one or more columns and may have constant parameters (a k, bounds of bins): they are part of its
+ * identity. What of them the merge of encoded states needs stands at the front of the payload, its head, so that
+ * payloads merge without a catalog; payloads of different heads never merge. A state without values is empty whatever
+ * the parameters.
  *
  * Threads: states belong to their table's thread. Memory: what a state keeps elsewhere is charged, past the limit, to
  * the context's budget.
@@ -33,7 +47,10 @@
 /* Bytes before the value in FIRST and LAST. */
 #define AB_IDENTITY_BYTES 28
 
-/* Numbers are part of the format. */
+/* Words of the largest state of a primitive that does not select: what merging without a catalog makes room for. */
+#define AB_PRIMITIVE_STATE_WORDS_MAX 9
+
+/* Numbers are part of the format; 40 to 79 are of sketches. */
 enum ab_primitive_kind {
     AB_PRIMITIVE_COUNT = 1,
     AB_PRIMITIVE_SUM_INTEGER = 2,
@@ -45,12 +62,31 @@ enum ab_primitive_kind {
     AB_PRIMITIVE_FIRST = 8,
     AB_PRIMITIVE_LAST = 9,
     AB_PRIMITIVE_DISTINCT = 10,
+    AB_PRIMITIVE_PRODUCTS_INTEGER = 11,
+    AB_PRIMITIVE_PRODUCTS_DOUBLE = 12,
+    AB_PRIMITIVE_CUBES_INTEGER = 13,
+    AB_PRIMITIVE_CUBES_DOUBLE = 14,
+    AB_PRIMITIVE_FOURTHS_INTEGER = 15,
+    AB_PRIMITIVE_FOURTHS_DOUBLE = 16,
+    AB_PRIMITIVE_MIN_BY = 17,
+    AB_PRIMITIVE_MAX_BY = 18,
+    AB_PRIMITIVE_FIRST_K = 19,
+    AB_PRIMITIVE_LAST_K = 20,
+    AB_PRIMITIVE_SMALLEST = 21,
+    AB_PRIMITIVE_LARGEST = 22,
+    AB_PRIMITIVE_BIT_AND = 23,
+    AB_PRIMITIVE_BIT_OR = 24,
+    AB_PRIMITIVE_BIT_XOR = 25,
+    AB_PRIMITIVE_HISTOGRAM = 26,
 };
 
 /* What the states of one primitive in one table share. */
 struct ab_primitive_context {
     enum ab_primitive_kind kind;
-    struct ab_type type;      /* of the argument; kind 0 for count(*) */
+    struct ab_type type;               /* of the first column; kind 0 for count(*) and where there is no catalog */
+    const struct ab_type *types;       /* borrowed from the plan; of all columns; NULL where there is no catalog */
+    const struct ab_value *parameters; /* borrowed from the view; NULL = none or no catalog: absorb learns them */
+    uint32_t parameters_count;
     struct ab_memory *memory; /* borrowed; may be NULL */
     bool has_base;            /* exact doubles: a base was chosen from the first data */
     int32_t base;             /* exponent of bit 0 of the state's integer; never encoded */
@@ -65,17 +101,18 @@ struct ab_primitive_identity {
     const int64_t *ordinals; /* by row, or NULL: the row number itself */
 };
 
-/* Rows to add to states: row rows[i] of the column belongs to states + stride * groups[i]. No listed row is NULL in the
- * column. */
+/* Rows to add to states: row rows[i] of the columns belongs to states + stride * groups[i]. No listed row is NULL in
+ * any of the columns. */
 struct ab_primitive_batch {
     uint8_t *states;
     size_t stride;
     const uint32_t *groups;
     const uint32_t *rows;
     size_t count;
-    const struct ab_column *column;               /* NULL for count(*) */
-    const uint64_t *hashes;                       /* DISTINCT: by row, or by code for TEXT */
-    const struct ab_primitive_identity *identity; /* FIRST, LAST */
+    const struct ab_column *column;               /* the first; NULL for count(*) */
+    const struct ab_column *const *columns;       /* all of them; may be NULL when there is one */
+    const uint64_t *hashes;                       /* needs_hashes: of the first, by row, or by code for TEXT */
+    const struct ab_primitive_identity *identity; /* needs_identity */
 };
 
 struct ab_primitive_ops {
@@ -95,6 +132,15 @@ struct ab_primitive_ops {
     void (*absorb)(struct ab_primitive_context *context, void *state, struct ab_bytes payload);
     /* Frees what the state keeps elsewhere; NULL = nothing. The state is then the identity. */
     void (*release)(struct ab_primitive_context *context, void *state);
+    /* Bytes of a payload that validate accepted and is not empty, from its start, that tell its types and parameters;
+     * no head is the start of another. NULL = there is no head. */
+    size_t (*head_bytes)(struct ab_bytes payload);
+    /* Appends the head of all payloads under a context that comes from a plan; set when head_bytes is. */
+    void (*head_put)(const struct ab_primitive_context *context, struct ab_buffer *out);
+    /* Appends what a validated payload amounts to, for a person. */
+    void (*print)(struct ab_bytes payload, struct ab_buffer *out);
+    bool needs_identity; /* update reads batch->identity */
+    bool needs_hashes;   /* update reads batch->hashes */
     /* > 0: among payloads of one type the greatest bytes win, < 0: the least; 0: payloads merge through states. */
     int selects;
 };
@@ -102,12 +148,10 @@ struct ab_primitive_ops {
 /* The functions of a kind; NULL for an unknown number. */
 const struct ab_primitive_ops *ab_primitive_ops_of(uint8_t kind);
 
-/* The value held by a MIN, MAX, FIRST or LAST state, text borrowed from it; false when there is none. */
+/* The value held by a MIN, MAX, FIRST, LAST, MIN_BY or MAX_BY state, text borrowed from it; false when there is none.
+ */
 union ab_cell;
 bool ab_primitive_cell(const struct ab_primitive_context *context, const void *state, union ab_cell *cell);
-
-/* Appends a primitive's finished state for a person. */
-void ab_primitive_print(uint8_t kind, struct ab_bytes payload, struct ab_buffer *out);
 
 /* From the files that implement kinds; registered in primitive.c. */
 bool ab_primitive_extreme_cell(const struct ab_primitive_context *context, const void *state, union ab_cell *cell);
@@ -122,5 +166,21 @@ extern const struct ab_primitive_ops ab_primitive_max;
 extern const struct ab_primitive_ops ab_primitive_first;
 extern const struct ab_primitive_ops ab_primitive_last;
 extern const struct ab_primitive_ops ab_primitive_distinct;
+extern const struct ab_primitive_ops ab_primitive_products_integer;
+extern const struct ab_primitive_ops ab_primitive_products_double;
+extern const struct ab_primitive_ops ab_primitive_cubes_integer;
+extern const struct ab_primitive_ops ab_primitive_cubes_double;
+extern const struct ab_primitive_ops ab_primitive_fourths_integer;
+extern const struct ab_primitive_ops ab_primitive_fourths_double;
+extern const struct ab_primitive_ops ab_primitive_min_by;
+extern const struct ab_primitive_ops ab_primitive_max_by;
+extern const struct ab_primitive_ops ab_primitive_first_k;
+extern const struct ab_primitive_ops ab_primitive_last_k;
+extern const struct ab_primitive_ops ab_primitive_smallest;
+extern const struct ab_primitive_ops ab_primitive_largest;
+extern const struct ab_primitive_ops ab_primitive_bit_and;
+extern const struct ab_primitive_ops ab_primitive_bit_or;
+extern const struct ab_primitive_ops ab_primitive_bit_xor;
+extern const struct ab_primitive_ops ab_primitive_histogram;
 
 #endif

@@ -282,17 +282,6 @@ static void distinct_release(struct ab_primitive_context *context, void *state_b
     memset(state, 0, sizeof(*state));
 }
 
-const struct ab_primitive_ops ab_primitive_distinct = {
-    .name = "distinct",
-    .state_bytes = distinct_state_bytes,
-    .update = distinct_update,
-    .merge = distinct_merge,
-    .encode = distinct_encode,
-    .validate = distinct_validate,
-    .absorb = distinct_absorb,
-    .release = distinct_release,
-};
-
 /* ---- reading ---- */
 
 /* Ertl, algorithm 6: sigma(x) = x + sum of x^(2^k) 2^(k-1). x in [0, 1). */
@@ -382,3 +371,25 @@ void ab_primitive_distinct_hashes(const struct ab_column *column, uint64_t *hash
     }
     ab_buffer_fini(&key);
 }
+
+static void distinct_print(struct ab_bytes payload, struct ab_buffer *out)
+{
+    struct ab_primitive_context context = {.kind = AB_PRIMITIVE_DISTINCT};
+    uint64_t state[AB_PRIMITIVE_STATE_WORDS_MAX] = {0};
+    distinct_absorb(&context, state, payload);
+    ab_buffer_put_format(out, "%llu", (unsigned long long)ab_primitive_distinct_value(state));
+    distinct_release(&context, state);
+}
+
+const struct ab_primitive_ops ab_primitive_distinct = {
+    .name = "distinct",
+    .state_bytes = distinct_state_bytes,
+    .update = distinct_update,
+    .merge = distinct_merge,
+    .encode = distinct_encode,
+    .validate = distinct_validate,
+    .absorb = distinct_absorb,
+    .release = distinct_release,
+    .print = distinct_print,
+    .needs_hashes = true,
+};

@@ -161,6 +161,7 @@ const struct ab_primitive_ops ab_primitive_min = {
     .validate = extreme_validate,
     .absorb = extreme_absorb,
     .release = extreme_release,
+    .print = ab_cell_print,
     .selects = -1,
 };
 
@@ -173,5 +174,6 @@ const struct ab_primitive_ops ab_primitive_max = {
     .validate = extreme_validate,
     .absorb = extreme_absorb,
     .release = extreme_release,
+    .print = ab_cell_print,
     .selects = 1,
 };

@@ -18,10 +18,9 @@ static void primitives_list(struct ab_rollup *rollup)
     is_needed[0] = true;
     for (uint32_t m = 0; m < aggregation->view->measures_count; m++) {
         const struct ab_plan_measure *plan = &aggregation->measures[m];
-        const uint32_t read[] = {plan->count, plan->sum, plan->squares, plan->other};
-        for (size_t i = 0; i < sizeof(read) / sizeof(read[0]); i++) {
-            if (rollup->query->needs_measure[m] && read[i] != AB_PLAN_NONE) {
-                is_needed[read[i]] = true;
+        for (size_t i = 0; i < AB_PARTS_COUNT; i++) {
+            if (rollup->query->needs_measure[m] && plan->parts[i] != AB_PLAN_NONE) {
+                is_needed[plan->parts[i]] = true;
             }
         }
     }

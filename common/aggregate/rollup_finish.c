@@ -41,7 +41,7 @@ static struct ab_type input_type(const struct ab_view *view, uint32_t input)
     return view->measures[input - view->keys_count - 2].type;
 }
 
-static void value_fill(struct finish *finish, uint32_t input, size_t entry, struct ab_value *value)
+static ab_err value_fill(struct finish *finish, uint32_t input, size_t entry, struct ab_value *value)
 {
     struct ab_rollup *rollup = finish->rollup;
     const struct ab_view *view = rollup->query->view;
@@ -52,18 +52,25 @@ static void value_fill(struct finish *finish, uint32_t input, size_t entry, stru
         if (place != AB_PLAN_NONE) {
             *value = ab_group_store_key_value(&rollup->store, words, place);
         }
-        return;
+        return AB_OK;
     }
     if (input < view->keys_count + 2) {
         *value = ab_rollup_window_value(
             view, ab_group_store_pane(&rollup->store, words), rollup->tumble_us, input > view->keys_count);
-        return;
+        return AB_OK;
     }
     uint32_t measure = input - view->keys_count - 2;
     AB_ASSERT(rollup->query->needs_measure[measure]);
-    if (!ab_finish_measure(rollup->aggregation, measure, &rollup->store, rollup->places, entry, value)) {
-        finish->overflows++;
-    }
+    const struct ab_finish_entry at = {.aggregation = rollup->aggregation,
+        .store = &rollup->store,
+        .places = rollup->places,
+        .entry = entry,
+        .window_us = rollup->tumble_us,
+        .arena = &finish->scratch};
+    bool fits = true;
+    AB_TRY(ab_finish_measure(&at, measure, value, &fits));
+    finish->overflows += !fits;
+    return AB_OK;
 }
 
 /* Values of every used input, over the groups in key order; without ORDER BY only as many as LIMIT lets through. */
@@ -87,7 +94,7 @@ static ab_err values_fill(struct finish *finish, const struct ab_group_order *gr
             return AB_FULL;
         }
         for (uint32_t i = 0; i < count; i++) {
-            value_fill(finish, input, groups->entries[i], &finish->values[input][i]);
+            AB_TRY(value_fill(finish, input, groups->entries[i], &finish->values[input][i]));
         }
     }
     return AB_OK;

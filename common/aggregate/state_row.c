@@ -134,8 +134,9 @@ void ab_state_row_print(struct ab_bytes row, struct ab_buffer *out)
         if (ab_state_row_take(&reader, &kind, &payload) != AB_OK) {
             return;
         }
-        ab_buffer_put_format(out, "%s%s=", i == 0 ? "" : " ", i == 0 ? "rows" : ab_primitive_ops_of(kind)->name);
-        ab_primitive_print(kind, payload, out);
+        const struct ab_primitive_ops *ops = ab_primitive_ops_of(kind);
+        ab_buffer_put_format(out, "%s%s=", i == 0 ? "" : " ", i == 0 ? "rows" : ops->name);
+        ops->print(payload, out);
     }
 }
 
@@ -156,10 +157,25 @@ static ab_err type_join(uint8_t type_kind, uint8_t *common)
     return AB_OK;
 }
 
-/* Reads the next primitive of every operand: all must be of one kind, well formed, and of one type. */
+/* Payloads that tell their parameters have to tell the same ones; `known` is the head of those before. */
+static ab_err head_join(const struct ab_primitive_ops *ops, struct ab_bytes payload, struct ab_bytes *known)
+{
+    if (ops->head_bytes == NULL || payload.bytes == 0) {
+        return AB_OK;
+    }
+    struct ab_bytes head = ab_bytes_of(payload.data, ops->head_bytes(payload));
+    if (known->bytes > 0 && !ab_bytes_equal(head, *known)) {
+        return AB_CORRUPT;
+    }
+    *known = head;
+    return AB_OK;
+}
+
+/* Reads the next primitive of every operand: all must be of one kind, well formed, and of one type and head. */
 static ab_err operands_take(struct operand *operands, size_t count, uint8_t *kind)
 {
     uint8_t common_type = 0;
+    struct ab_bytes common_head = {0};
     for (size_t i = 0; i < count; i++) {
         uint8_t kind_here;
         uint8_t type_kind;
@@ -171,6 +187,7 @@ static ab_err operands_take(struct operand *operands, size_t count, uint8_t *kin
         *kind = kind_here;
         AB_TRY(ops->validate(operands[i].payload, &type_kind));
         AB_TRY(type_join(type_kind, &common_type));
+        AB_TRY(head_join(ops, operands[i].payload, &common_head));
     }
     return AB_OK;
 }
@@ -199,7 +216,7 @@ static void operands_merge(const struct operand *operands, size_t count, uint8_t
         ab_buffer_put_bytes(out, operands_select(operands, count, ops->selects));
     } else {
         struct ab_primitive_context context = {.kind = (enum ab_primitive_kind)kind};
-        uint64_t state[8] = {0};
+        uint64_t state[AB_PRIMITIVE_STATE_WORDS_MAX] = {0};
         for (size_t i = 0; i < count; i++) {
             ops->absorb(&context, state, operands[i].payload);
         }

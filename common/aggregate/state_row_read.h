@@ -5,8 +5,8 @@
 #include "common/aggregate/primitive.h"
 
 #define AB_STATE_ROW_FORMAT 1
-/* 64 measures of at most three primitives each, and the rows. */
-#define AB_STATE_ROW_PRIMITIVES_MAX 193
+/* 64 measures of at most six primitives each, and the rows. */
+#define AB_STATE_ROW_PRIMITIVES_MAX 385
 /* A group key has at least its chunk and its pane. */
 #define AB_STATE_ROW_KEY_BYTES_MIN 12
 

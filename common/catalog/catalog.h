@@ -21,6 +21,9 @@
 #define AB_CATALOG_TEXT_BYTES_MAX (1u << 20)
 #define AB_CATALOG_KEYS_MAX 16
 #define AB_CATALOG_MEASURES_MAX 64
+#define AB_MEASURE_ARGUMENTS_MAX 8
+#define AB_MEASURE_PARAMETERS_MAX 100
+#define AB_MEASURE_K_MAX 1000 /* of first_k and its like: values kept of a group */
 
 /* A column of a stream. */
 struct ab_stream_column {
@@ -45,7 +48,7 @@ struct ab_stream {
     char *definition;        /* canonical SQL of this stream */
 };
 
-/* What a measure computes. Numbers are part of view definitions. */
+/* What a measure computes. Numbers are part of view definitions; those from 60 on are of sketches. */
 enum ab_measure_kind {
     AB_MEASURE_COUNT_ROWS = 1, /* count(*) */
     AB_MEASURE_COUNT = 2,      /* count(x): x not NULL */
@@ -60,18 +63,45 @@ enum ab_measure_kind {
     AB_MEASURE_FIRST = 11, /* value at the least (event time, partition, offset, row) among not-NULL x */
     AB_MEASURE_LAST = 12,
     AB_MEASURE_COUNT_DISTINCT = 13,
+    AB_MEASURE_MIN_BY = 14, /* x at the least y; ties go to the least identity, as for FIRST */
+    AB_MEASURE_MAX_BY = 15,
+    AB_MEASURE_FIRST_K = 16,
+    AB_MEASURE_LAST_K = 17,
+    AB_MEASURE_LARGEST = 18,
+    AB_MEASURE_SMALLEST = 19,
+    AB_MEASURE_SKEWNESS = 20,
+    AB_MEASURE_KURTOSIS = 21,
+    AB_MEASURE_COVAR_POP = 22,
+    AB_MEASURE_COVAR_SAMP = 23,
+    AB_MEASURE_CORR = 24,
+    AB_MEASURE_REGR_SLOPE = 25,
+    AB_MEASURE_REGR_INTERCEPT = 26,
+    AB_MEASURE_REGR_R2 = 27,
+    AB_MEASURE_BOOL_AND = 28,
+    AB_MEASURE_BOOL_OR = 29,
+    AB_MEASURE_BIT_AND = 30,
+    AB_MEASURE_BIT_OR = 31,
+    AB_MEASURE_BIT_XOR = 32,
+    AB_MEASURE_AVG_WEIGHTED = 33,
+    AB_MEASURE_RATIO = 34,
+    AB_MEASURE_RATE = 35,
+    AB_MEASURE_HISTOGRAM = 36,
 };
+
+/* The greatest number of a kind. */
+#define AB_MEASURE_KIND_MAX 99
 
 struct ab_measure {
     const char *name; /* the output name */
     enum ab_measure_kind kind;
-    struct ab_expression *argument; /* NULL for count(*) */
-    struct ab_expression *filter;   /* FILTER (WHERE …); NULL = none */
-    struct ab_type argument_type;   /* of the argument */
-    struct ab_type
-        type; /* of the finished value: counts BIGINT; sum(BIGINT) DECIMAL(38,0), sum(DECIMAL(p,s)) DECIMAL(38,s),
-                 sum(DOUBLE) DOUBLE; avg, var, stddev DOUBLE; min max first last the argument's */
-    char *definition; /* canonical SQL of the call with its filter: equal calls share states */
+    struct ab_expression *arguments[AB_MEASURE_ARGUMENTS_MAX];
+    struct ab_type argument_types[AB_MEASURE_ARGUMENTS_MAX];
+    uint32_t arguments_count;          /* 0 for count(*) */
+    const struct ab_value *parameters; /* the constants after the arguments, typed by the function; not NULL */
+    uint32_t parameters_count;
+    struct ab_expression *filter; /* FILTER (WHERE …); NULL = none */
+    struct ab_type type;          /* of the finished value: derived in check_measure.c alone */
+    char *definition;             /* canonical SQL of the call with its filter: equal calls share states */
 };
 
 struct ab_view_key {

@@ -27,6 +27,13 @@ AB_MUST_USE ab_err ab_check_stream(
 AB_MUST_USE ab_err ab_check_view(
     struct ab_parse *parse, struct ab_catalog *catalog, const struct ab_ast *ast, struct ab_view *view);
 
+/* Fills kind, arguments, parameters, filter and type of a measure from its call. */
+AB_MUST_USE ab_err ab_check_measure(
+    const struct ab_scope *scope, const struct ab_ast *call, struct ab_measure *measure);
+
+/* Whether a measure's value depends on the length of the window it is finished over. */
+bool ab_measure_needs_window(enum ab_measure_kind kind);
+
 /* Refuses names that are too long, empty, hold control characters or (for files) begin with '_' or '.', or hold '/'. */
 AB_MUST_USE ab_err ab_check_new_name(
     struct ab_parse *parse, struct ab_bytes name, struct ab_place place, const char *what, bool is_file);

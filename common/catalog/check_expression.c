@@ -42,6 +42,23 @@ static struct ab_expression *constant_new(const struct ab_scope *scope, const st
     return node;
 }
 
+struct ab_expression *ab_check_widened(
+    const struct ab_scope *scope, struct ab_expression *expression, struct ab_type type)
+{
+    if (ab_type_equal(expression->type, type)) {
+        return expression;
+    }
+    struct ab_expression *node = ab_parse_alloc(scope->arena, sizeof(*node));
+    node->operation = AB_OPERATION_CONVERT;
+    node->type = type;
+    node->operand_type = type;
+    node->place = expression->place;
+    node->children = ab_parse_alloc(scope->arena, sizeof(struct ab_expression *));
+    node->children[0] = expression;
+    node->children_count = 1;
+    return node;
+}
+
 /* Gives a bare NULL, a text literal where a time is due, their type. */
 static ab_err literal_settle(const struct ab_scope *scope, struct ab_expression *node, struct ab_type type)
 {

@@ -202,45 +202,6 @@ static ab_err plain_item_check(struct view_check *check, const struct ab_ast *it
         check->parse, ast->place, AB_SYNTAX, "%s must stand in GROUP BY or inside an aggregate", found->name);
 }
 
-/* Types of DESIGN 13: sums are wide, means and deviations DOUBLE, the rest as the argument. */
-static ab_err measure_type(struct view_check *check, const struct ab_ast *call, struct ab_measure *measure)
-{
-    struct ab_type argument = measure->argument_type;
-    measure->type = argument;
-    bool needs_number = measure->kind >= AB_MEASURE_SUM && measure->kind <= AB_MEASURE_STDDEV_SAMP &&
-                        measure->kind != AB_MEASURE_MIN && measure->kind != AB_MEASURE_MAX;
-    if (needs_number && !ab_type_is_number(argument)) {
-        char found[AB_TYPE_TEXT_BYTES];
-        return ab_parse_fail(check->parse, call->list.first->place, AB_SYNTAX, "%s needs a number, found %s",
-            ab_words_aggregate_name(measure->kind), ab_type_format(argument, found));
-    }
-    switch (measure->kind) {
-    case AB_MEASURE_COUNT_ROWS:
-    case AB_MEASURE_COUNT:
-    case AB_MEASURE_COUNT_DISTINCT:
-        measure->type = (struct ab_type){.kind = AB_TYPE_BIGINT};
-        break;
-    case AB_MEASURE_SUM:
-        if (argument.kind != AB_TYPE_DOUBLE) {
-            measure->type = (struct ab_type){.kind = AB_TYPE_DECIMAL, .precision = 38, .scale = argument.scale};
-        }
-        break;
-    case AB_MEASURE_AVG:
-    case AB_MEASURE_VAR_POP:
-    case AB_MEASURE_VAR_SAMP:
-    case AB_MEASURE_STDDEV_POP:
-    case AB_MEASURE_STDDEV_SAMP:
-        measure->type = (struct ab_type){.kind = AB_TYPE_DOUBLE};
-        break;
-    case AB_MEASURE_MIN:
-    case AB_MEASURE_MAX:
-    case AB_MEASURE_FIRST:
-    case AB_MEASURE_LAST:
-        break;
-    }
-    return AB_OK;
-}
-
 /* A name for an aggregate without AS: its canonical text without what names do not hold: sum(a * b) is sum_a_b. */
 static const char *measure_default_name(struct view_check *check, const struct ab_measure *measure)
 {
@@ -261,33 +222,6 @@ static const char *measure_default_name(struct view_check *check, const struct a
     return name;
 }
 
-static ab_err arguments_check(struct view_check *check, const struct ab_ast *call, struct ab_measure *measure)
-{
-    bool is_count = text_is(call->text, "count");
-    measure->kind = ab_words_aggregate(call->text);
-    if (call->is_star) {
-        measure->kind = AB_MEASURE_COUNT_ROWS;
-    } else if (call->is_set) {
-        measure->kind = AB_MEASURE_COUNT_DISTINCT;
-    }
-    if (!is_count && (call->is_star || call->is_set)) {
-        return ab_parse_fail(check->parse, call->place, call->is_set ? AB_UNSUPPORTED : AB_SYNTAX,
-            call->is_set ? "%.*s(DISTINCT ...) is not supported yet"
-                         : "found %.*s(*), expected an argument: only count takes *",
-            (int)call->text.bytes, call->text.data);
-    }
-    if (call->is_star) {
-        return AB_OK;
-    }
-    if (call->list.count != 1) {
-        return ab_parse_fail(check->parse, call->place, AB_SYNTAX, "found %u arguments of %.*s, expected 1%s",
-            call->list.count, (int)call->text.bytes, call->text.data, is_count ? " or *" : "");
-    }
-    AB_TRY(ab_check_expression(&check->scope, call->list.first, (struct ab_type){0}, &measure->argument));
-    measure->argument_type = ab_expression_type(measure->argument);
-    return AB_OK;
-}
-
 static ab_err measure_check(struct view_check *check, const struct ab_ast *item)
 {
     struct ab_view *view = check->view;
@@ -297,11 +231,12 @@ static ab_err measure_check(struct view_check *check, const struct ab_ast *item)
             check->parse, call->place, AB_SYNTAX, "found more than %d aggregates", AB_CATALOG_MEASURES_MAX);
     }
     struct ab_measure *measure = &view->measures[view->measures_count];
-    AB_TRY(arguments_check(check, call, measure));
-    AB_TRY(measure_type(check, call, measure));
-    if (call->b != NULL) {
-        AB_TRY(
-            ab_check_expression(&check->scope, call->b, (struct ab_type){.kind = AB_TYPE_BOOLEAN}, &measure->filter));
+    AB_TRY(ab_check_measure(&check->scope, call, measure));
+    if (ab_measure_needs_window(measure->kind) && check->tumble == NULL) {
+        return ab_parse_fail(check->parse, call->place, AB_SYNTAX,
+            "%s needs the length of a window, expected TUMBLE(column, INTERVAL 'n unit') in GROUP BY; use sum for all "
+            "of time",
+            ab_words_aggregate_name(measure->kind));
     }
     measure->definition = ab_print_measure(check->catalog, measure);
     if (item->b != NULL) {

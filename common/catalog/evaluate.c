@@ -452,6 +452,7 @@ ab_err ab_evaluate_node(struct ab_evaluation *evaluation, const struct ab_expres
     case AB_OPERATION_NOT:
         return logic_evaluate(evaluation, node, out);
     case AB_OPERATION_COALESCE:
+    case AB_OPERATION_CONVERT:
         return coalesce_evaluate(evaluation, node, out);
     case AB_OPERATION_NULLIF:
         return nullif_evaluate(evaluation, node, out);

@@ -43,6 +43,7 @@ static const struct {
     [AB_OPERATION_NOT] = {"NOT ", BIND_NOT},
     [AB_OPERATION_COALESCE] = {"coalesce", BIND_PRIMARY},
     [AB_OPERATION_NULLIF] = {"nullif", BIND_PRIMARY},
+    [AB_OPERATION_CONVERT] = {"", BIND_PRIMARY},
 };
 
 static void put_text(struct ab_buffer *out, const char *text)
@@ -50,8 +51,7 @@ static void put_text(struct ab_buffer *out, const char *text)
     ab_buffer_put_bytes(out, ab_bytes_of_text(text));
 }
 
-/* Literals that read back as the same value of the same kind. */
-static void constant_print(const struct ab_value *value, struct ab_buffer *out)
+void ab_constant_print(const struct ab_value *value, struct ab_buffer *out)
 {
     char text[AB_DECIMAL_TEXT_BYTES];
     char time[AB_TIME_TEXT_BYTES];
@@ -140,7 +140,7 @@ static void node_print(const struct ab_expression *node, enum binding around, st
         ab_words_put_name(out, node->name);
         break;
     case AB_OPERATION_CONSTANT:
-        constant_print(&node->value, out);
+        ab_constant_print(&node->value, out);
         break;
     case AB_OPERATION_NEGATE:
     case AB_OPERATION_NOT:
@@ -153,6 +153,9 @@ static void node_print(const struct ab_expression *node, enum binding around, st
         put_text(out, forms[node->operation].sign);
         put_text(out, "(");
         list_print(node, 0, out);
+        break;
+    case AB_OPERATION_CONVERT:
+        node_print(node->children[0], around, out);
         break;
     case AB_OPERATION_BETWEEN:
     case AB_OPERATION_IN:

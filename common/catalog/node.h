@@ -33,6 +33,7 @@ enum ab_operation {
     AB_OPERATION_NOT,
     AB_OPERATION_COALESCE,
     AB_OPERATION_NULLIF,
+    AB_OPERATION_CONVERT, /* to operand_type, because of the place; prints as its child */
 };
 
 struct ab_expression {
@@ -73,6 +74,10 @@ struct ab_scope {
 AB_MUST_USE ab_err ab_check_expression(
     const struct ab_scope *scope, const struct ab_ast *ast, struct ab_type wanted, struct ab_expression **expression);
 
+/* The expression as `type`, to which numbers widen; itself when it has that type. */
+struct ab_expression *ab_check_widened(
+    const struct ab_scope *scope, struct ab_expression *expression, struct ab_type type);
+
 /* Finds the name of a NAME node in the scope, or fails with the nearest one. */
 AB_MUST_USE ab_err ab_check_name(
     const struct ab_scope *scope, const struct ab_ast *ast, const struct ab_scope_name **found);
@@ -83,6 +88,9 @@ AB_MUST_USE ab_err ab_check_tumble(
 
 /* Converts a constant to `type` exactly; false when it has no equal there. Both not NULL. */
 bool ab_constant_convert(const struct ab_value *value, struct ab_type type, struct ab_value *out);
+
+/* Appends a literal that reads back as the same value of the same kind. */
+void ab_constant_print(const struct ab_value *value, struct ab_buffer *out);
 
 /* Compares two values of comparable kinds as SQL does: BIGINT with DOUBLE and with DECIMAL exactly, DECIMAL with DOUBLE
  * as doubles. */

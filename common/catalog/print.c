@@ -65,7 +65,14 @@ char *ab_print_measure(struct ab_catalog *catalog, const struct ab_measure *meas
         put_text(&out, "count(*)");
     } else {
         ab_buffer_put_format(&out, "%s(", ab_words_aggregate_name(measure->kind));
-        ab_expression_print(measure->argument, &out);
+        for (uint32_t i = 0; i < measure->arguments_count; i++) {
+            put_text(&out, i == 0 ? "" : ", ");
+            ab_expression_print(measure->arguments[i], &out);
+        }
+        for (uint32_t i = 0; i < measure->parameters_count; i++) {
+            put_text(&out, ", ");
+            ab_constant_print(&measure->parameters[i], &out);
+        }
         put_text(&out, ")");
     }
     if (measure->filter != NULL) {

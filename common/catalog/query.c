@@ -1,5 +1,6 @@
 #include "common/catalog/query.h"
 
+#include "common/catalog/check.h"
 #include "common/catalog/query_check.h"
 #include "common/catalog/words.h"
 
@@ -382,6 +383,38 @@ static void measures_mark(struct query_check *check)
     memcpy(query->needs_measure, used + first, query->view->measures_count);
 }
 
+/* Refuses what reads a measure that needs the length of a window (rate) where windows are merged away. */
+static ab_err lengths_check(struct query_check *check, const struct ab_expression *expression)
+{
+    const struct ab_query *query = check->query;
+    uint32_t first = query->view->keys_count + 2;
+    bool used[AB_CATALOG_KEYS_MAX + 2 + AB_CATALOG_MEASURES_MAX] = {false};
+    ab_expression_inputs(expression, used, sizeof(used));
+    for (uint32_t m = 0; m < query->view->measures_count; m++) {
+        const struct ab_measure *measure = &query->view->measures[m];
+        bool is_missing = !query->is_listing && query->tumble_us == 0 && ab_measure_needs_window(measure->kind);
+        if (used[first + m] && is_missing) {
+            return ab_parse_fail(check->parse, expression->place, AB_SYNTAX,
+                "%s needs the length of a window, expected TUMBLE(window_start, INTERVAL 'n unit') in GROUP BY; use "
+                "sum(x) and your own length for all panes together",
+                measure->definition);
+        }
+    }
+    return AB_OK;
+}
+
+static ab_err windows_check(struct query_check *check)
+{
+    const struct ab_query *query = check->query;
+    for (uint32_t i = 0; i < query->items_count; i++) {
+        AB_TRY(lengths_check(check, query->items[i].expression));
+    }
+    for (uint32_t i = 0; i < query->order_count; i++) {
+        AB_TRY(lengths_check(check, query->order[i].expression));
+    }
+    return AB_OK;
+}
+
 static ab_err query_check(struct ab_parse *parse, struct ab_catalog *catalog, struct ab_query *query)
 {
     struct query_check check = {
@@ -398,6 +431,7 @@ static ab_err query_check(struct ab_parse *parse, struct ab_catalog *catalog, st
     AB_TRY(orders_check(&check));
     AB_TRY(limit_check(&check));
     measures_mark(&check);
+    AB_TRY(windows_check(&check));
     return ab_query_bound(parse, query);
 }
 

@@ -13,12 +13,12 @@ struct fixture {
     struct ab_random random;
 };
 
-static void fixture_init(struct fixture *fixture, uint64_t seed, bool has_specials, uint32_t keys)
+static void fixture_init(struct fixture *fixture, uint32_t view, uint64_t seed, bool has_specials, uint32_t keys)
 {
     const struct test_shape shape = {.keys = keys, .hours = 5, .has_specials = has_specials};
     ab_random_init(&fixture->random, seed);
-    fixture->catalog = test_catalog(TEST_STREAM TEST_VIEW_EVERYTHING);
-    fixture->aggregation = test_aggregation(&fixture->catalog->views[0]);
+    fixture->catalog = test_catalog(TEST_STREAM TEST_VIEW_EVERYTHING TEST_VIEW_FAMILY);
+    fixture->aggregation = test_aggregation(&fixture->catalog->views[view]);
     fixture->rows = ab_new_array(struct test_row, ROWS);
     for (uint32_t i = 0; i < ROWS; i++) {
         test_row_random(&fixture->random, &shape, &fixture->rows[i]);
@@ -100,13 +100,13 @@ static void counts_equal(const struct ab_row_counts *a, const struct ab_row_coun
     assert_int_equal(a->aggregated + a->filtered + a->expired, ROWS);
 }
 
-static void agree(uint64_t seed, bool has_specials, uint32_t keys)
+static void agree(uint32_t view, uint64_t seed, bool has_specials, uint32_t keys)
 {
     struct fixture fixture;
     struct ab_buffer expected = {0};
     struct ab_buffer found = {0};
     struct ab_row_counts expected_counts = {0};
-    fixture_init(&fixture, seed, has_specials, keys);
+    fixture_init(&fixture, view, seed, has_specials, keys);
     reference(&fixture, &expected, &expected_counts);
     assert_true(expected.bytes > 0);
     for (int round = 0; round < 4; round++) {
@@ -124,17 +124,16 @@ static void test_states_agree_whatever_the_order_and_the_split(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 6; seed++) {
-        agree(seed, seed % 2 == 0, seed < 4 ? 4 : 60);
+        agree(0, seed, seed % 2 == 0, seed < 4 ? 4 : 60);
+        agree(1, seed, seed % 2 == 0, seed < 4 ? 2 : 60);
     }
 }
 
 /* Merging encoded rows without a catalog, as the store does, gives what merging through a table gives. */
-static void test_rows_merge_without_a_catalog_as_with_one(void **state)
+static void rows_merge_alone(uint32_t view)
 {
-    (void)state;
     struct fixture fixture;
-    fixture_init(&fixture, 99, true, 1);
-    const struct ab_view *view = &fixture.catalog->views[0];
+    fixture_init(&fixture, view, 99, true, 1);
     struct ab_group_table *single = ab_group_table_create(fixture.aggregation, NULL);
     struct ab_group_table *all = ab_group_table_create(fixture.aggregation, NULL);
     struct ab_buffer operands[64] = {{0}};
@@ -173,7 +172,6 @@ static void test_rows_merge_without_a_catalog_as_with_one(void **state)
     assert_true(ab_bytes_equal(row, ab_buffer_view(&merged)));
     assert_false(ab_group_cursor_next(cursor, &row_key, &row));
     ab_group_cursor_close(cursor);
-    (void)view;
     for (size_t i = 0; i < count; i++) {
         ab_buffer_fini(&operands[i]);
     }
@@ -186,6 +184,13 @@ static void test_rows_merge_without_a_catalog_as_with_one(void **state)
     fixture_fini(&fixture);
 }
 
+static void test_rows_merge_without_a_catalog_as_with_one(void **state)
+{
+    (void)state;
+    rows_merge_alone(0);
+    rows_merge_alone(1);
+}
+
 static void test_digests_do_not_depend_on_order(void **state)
 {
     (void)state;
@@ -193,7 +198,7 @@ static void test_digests_do_not_depend_on_order(void **state)
     struct ab_group_table *workers[WORKERS];
     struct ab_digest forward = {0};
     struct ab_digest parts[2] = {{{0}, 0, 0}, {{0}, 0, 0}};
-    fixture_init(&fixture, 5, true, 20);
+    fixture_init(&fixture, 1, 5, true, 20);
     for (int i = 0; i < WORKERS; i++) {
         workers[i] = ab_group_table_create(fixture.aggregation, NULL);
     }

@@ -601,7 +601,7 @@ static void compare_once(const struct ab_column *columns)
     size_t end = sql.bytes;
     put(&sql, ") FROM s");
     struct ab_catalog *catalog = catalog_of(ab_buffer_text(&sql));
-    const struct ab_expression *expression = catalog->views[0].measures[0].argument;
+    const struct ab_expression *expression = catalog->views[0].measures[0].arguments[0];
     if (ab_expression_type(expression).kind != node->type.kind) {
         print_error("%.*s\n", (int)(end - start), sql.data + start);
     }

@@ -93,7 +93,7 @@ static struct ab_catalog *catalog_with(const char *expression)
 static void expect_result(const char *sql, const char *type, const char *expected, uint64_t faults_expected)
 {
     struct ab_catalog *catalog = catalog_with(sql);
-    const struct ab_expression *expression = catalog->views[0].measures[0].argument;
+    const struct ab_expression *expression = catalog->views[0].measures[0].arguments[0];
     struct ab_arena arena = {0};
     struct ab_column column;
     struct ab_buffer out = {0};
@@ -300,7 +300,7 @@ static void test_expression_text_and_times_compare(void **state)
 static void expect_canonical(const char *sql, const char *expected)
 {
     struct ab_catalog *catalog = catalog_with(sql);
-    expect_print(catalog->views[0].measures[0].argument, expected);
+    expect_print(catalog->views[0].measures[0].arguments[0], expected);
     ab_catalog_release(catalog);
 }
 
@@ -333,7 +333,7 @@ static void test_expression_tells_its_inputs(void **state)
 {
     (void)state;
     struct ab_catalog *catalog = catalog_with("n + x * n");
-    const struct ab_expression *expression = catalog->views[0].measures[0].argument;
+    const struct ab_expression *expression = catalog->views[0].measures[0].arguments[0];
     bool used[INPUTS_COUNT] = {false};
     ab_expression_inputs(expression, used, INPUTS_COUNT);
     for (int i = 0; i < INPUTS_COUNT; i++) {
@@ -342,7 +342,7 @@ static void test_expression_tells_its_inputs(void **state)
     assert_int_equal(ab_expression_column(expression), -1);
     ab_catalog_release(catalog);
     catalog = catalog_with("(x)");
-    assert_int_equal(ab_expression_column(catalog->views[0].measures[0].argument), 3);
+    assert_int_equal(ab_expression_column(catalog->views[0].measures[0].arguments[0]), 3);
     ab_catalog_release(catalog);
 }
 
@@ -354,13 +354,13 @@ static void test_expression_reads_a_missing_input_as_null(void **state)
     struct ab_arena arena = {0};
     struct ab_column column;
     assert_int_equal(
-        ab_expression_evaluate(catalog->views[0].measures[0].argument, none, 3, &arena, &column, NULL), AB_OK);
+        ab_expression_evaluate(catalog->views[0].measures[0].arguments[0], none, 3, &arena, &column, NULL), AB_OK);
     assert_int_equal(column.rows_count, 3);
     assert_int_equal(ab_column_value(&column, 2).bigint, 5);
     ab_catalog_release(catalog);
     catalog = catalog_with("k");
     assert_int_equal(
-        ab_expression_evaluate(catalog->views[0].measures[0].argument, none, 3, &arena, &column, NULL), AB_OK);
+        ab_expression_evaluate(catalog->views[0].measures[0].arguments[0], none, 3, &arena, &column, NULL), AB_OK);
     assert_true(ab_column_is_null(&column, 2));
     ab_catalog_release(catalog);
     ab_arena_fini(&arena);
@@ -378,7 +378,7 @@ static void test_expression_filter_keeps_true_rows_alone(void **state)
     uint8_t keep[5];
     uint64_t faults = 0;
     assert_int_equal(
-        ab_expression_filter(catalog->views[0].measures[0].argument, row_inputs, 5, &arena, keep, &faults), AB_OK);
+        ab_expression_filter(catalog->views[0].measures[0].arguments[0], row_inputs, 5, &arena, keep, &faults), AB_OK);
     static const uint8_t expected[5] = {0, 1, 0, 0, 1};
     assert_memory_equal(keep, expected, 5);
     ab_arena_fini(&arena);
@@ -392,7 +392,7 @@ static void test_expression_over_no_rows_is_empty(void **state)
     struct ab_arena arena = {0};
     struct ab_column column;
     assert_int_equal(
-        ab_expression_evaluate(catalog->views[0].measures[0].argument, inputs, 0, &arena, &column, NULL), AB_OK);
+        ab_expression_evaluate(catalog->views[0].measures[0].arguments[0], inputs, 0, &arena, &column, NULL), AB_OK);
     assert_int_equal(column.rows_count, 0);
     ab_arena_fini(&arena);
     ab_catalog_release(catalog);
@@ -411,7 +411,8 @@ static void test_expression_under_a_small_budget_is_full(void **state)
         struct ab_column column;
         ab_memory_init(&memory, limit, NULL);
         ab_arena_init(&arena, &memory, 64);
-        ab_err code = ab_expression_evaluate(catalog->views[0].measures[0].argument, inputs, 1, &arena, &column, NULL);
+        ab_err code =
+            ab_expression_evaluate(catalog->views[0].measures[0].arguments[0], inputs, 1, &arena, &column, NULL);
         assert_true(code == AB_OK || code == AB_FULL);
         has_finished = code == AB_OK;
         ab_arena_fini(&arena);
