@@ -53,6 +53,14 @@ enum ab_primitive_kind {
     AB_PRIMITIVE_FIRST = 8,
     AB_PRIMITIVE_LAST = 9,
     AB_PRIMITIVE_DISTINCT = 10,
+    /* Sketches: each is described in its own header, primitive_<name>.h. */
+    AB_PRIMITIVE_QUANTILES = 40,
+    AB_PRIMITIVE_TOP_K = 41,
+    AB_PRIMITIVE_THETA = 42,
+    AB_PRIMITIVE_BLOOM = 43,
+    AB_PRIMITIVE_SAMPLE = 44,
+    AB_PRIMITIVE_DECAYED_SUM = 45,
+    AB_PRIMITIVE_DECAYED_COUNT = 46,
 };
 
 /* What the states of one primitive in one table share. */
@@ -140,5 +148,12 @@ extern const struct ab_primitive_ops ab_primitive_max;
 extern const struct ab_primitive_ops ab_primitive_first;
 extern const struct ab_primitive_ops ab_primitive_last;
 extern const struct ab_primitive_ops ab_primitive_distinct;
+extern const struct ab_primitive_ops ab_primitive_quantiles;
+extern const struct ab_primitive_ops ab_primitive_top_k_ops;
+extern const struct ab_primitive_ops ab_primitive_theta;
+extern const struct ab_primitive_ops ab_primitive_bloom;
+extern const struct ab_primitive_ops ab_primitive_sample_ops;
+extern const struct ab_primitive_ops ab_primitive_decayed_sum;
+extern const struct ab_primitive_ops ab_primitive_decayed_count;
 
 #endif
