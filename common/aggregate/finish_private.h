@@ -39,4 +39,13 @@ uint32_t ab_finish_scale(const struct ab_finishing *finishing, uint32_t argument
 AB_MUST_USE ab_err ab_finish_variance(struct ab_finishing *finishing, struct ab_value *value);
 AB_MUST_USE ab_err ab_finish_ratio(struct ab_finishing *finishing, struct ab_value *value);
 
+/* From finish_sketch.c. */
+AB_MUST_USE ab_err ab_finish_quantiles(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_quantile(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_top_k(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_theta(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_bloom(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_sample(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_decayed(struct ab_finishing *finishing, struct ab_value *value);
+
 #endif

@@ -8,7 +8,7 @@
  * need not be combined in any order.
  *
  * Powers 2^(part / whole) are this library's own: a table of 32 and a polynomial, + x / alone, the same on every
- * processor; within one unit in the last place.
+ * processor; within 1.25 units in the last place.
  *
  * Only the AB_DECAY_BUCKETS_MAX latest buckets are kept: what is older has less than 2^-255 of its weight. The rule
  * depends on the latest time alone, so any part that drops a bucket knows that the whole does.

@@ -146,9 +146,10 @@ static struct ab_theta_estimate estimate_of(uint64_t count, uint64_t theta)
         return (struct ab_theta_estimate){.count = (double)count};
     }
     double share = (double)theta * 0x1p-64;
+    double seen = count == 0 ? 1.0 : (double)count; /* none in a sample does not mean none at all */
     return (struct ab_theta_estimate){
         .count = (double)count / share,
-        .standard_error = sqrt((double)count * (1.0 - share)) / share,
+        .standard_error = sqrt(seen * (1.0 - share)) / share,
     };
 }
 

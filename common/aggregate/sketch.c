@@ -43,8 +43,13 @@ uint64_t ab_sketch_row_hash(const struct ab_primitive_identity *identity, uint32
 uint64_t ab_sketch_cell_hash(uint8_t type_kind, const union ab_cell *cell, struct ab_buffer *key)
 {
     struct ab_value value = ab_cell_value((struct ab_type){.kind = type_kind}, cell);
+    return ab_sketch_value_hash(&value, key);
+}
+
+uint64_t ab_sketch_value_hash(const struct ab_value *value, struct ab_buffer *key)
+{
     ab_buffer_clear(key);
-    ab_key_put(key, &value);
+    ab_key_put(key, value);
     uint64_t hash = ab_hash64(AB_HASH_SKETCH, ab_buffer_view(key));
     return hash == 0 ? 1 : hash;
 }

@@ -44,6 +44,9 @@ uint64_t ab_sketch_row_hash(const struct ab_primitive_identity *identity, uint32
 /* The hash of a value as ab_primitive_distinct_hashes gives it; `key` is room to write in. */
 uint64_t ab_sketch_cell_hash(uint8_t type_kind, const union ab_cell *cell, struct ab_buffer *key);
 
+/* The same of a value, which is not NULL. */
+uint64_t ab_sketch_value_hash(const struct ab_value *value, struct ab_buffer *key);
+
 /* Rising 64-bit numbers; a heap sort: no recursion, no bad case. */
 void ab_sketch_sort(uint64_t *numbers, size_t count);
 

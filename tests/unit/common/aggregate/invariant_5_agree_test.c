@@ -13,11 +13,13 @@ struct fixture {
     struct ab_random random;
 };
 
-static void fixture_init(struct fixture *fixture, uint64_t seed, bool has_specials, uint32_t keys)
+static void fixture_init(struct fixture *fixture, const char *view, uint64_t seed, bool has_specials, uint32_t keys)
 {
     const struct test_shape shape = {.keys = keys, .hours = 5, .has_specials = has_specials};
     ab_random_init(&fixture->random, seed);
-    fixture->catalog = test_catalog(TEST_STREAM TEST_VIEW_EVERYTHING);
+    char sql[4000];
+    (void)snprintf(sql, sizeof(sql), "%s%s", TEST_STREAM, view);
+    fixture->catalog = test_catalog(sql);
     fixture->aggregation = test_aggregation(&fixture->catalog->views[0]);
     fixture->rows = ab_new_array(struct test_row, ROWS);
     for (uint32_t i = 0; i < ROWS; i++) {
@@ -100,13 +102,13 @@ static void counts_equal(const struct ab_row_counts *a, const struct ab_row_coun
     assert_int_equal(a->aggregated + a->filtered + a->expired, ROWS);
 }
 
-static void agree(uint64_t seed, bool has_specials, uint32_t keys)
+static void agree(const char *view, uint64_t seed, bool has_specials, uint32_t keys)
 {
     struct fixture fixture;
     struct ab_buffer expected = {0};
     struct ab_buffer found = {0};
     struct ab_row_counts expected_counts = {0};
-    fixture_init(&fixture, seed, has_specials, keys);
+    fixture_init(&fixture, view, seed, has_specials, keys);
     reference(&fixture, &expected, &expected_counts);
     assert_true(expected.bytes > 0);
     for (int round = 0; round < 4; round++) {
@@ -124,16 +126,16 @@ static void test_states_agree_whatever_the_order_and_the_split(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 6; seed++) {
-        agree(seed, seed % 2 == 0, seed < 4 ? 4 : 60);
+        agree(TEST_VIEW_EVERYTHING, seed, seed % 2 == 0, seed < 4 ? 4 : 60);
+        agree(TEST_VIEW_SKETCHES, seed, seed % 2 == 0, seed < 4 ? 4 : 60);
     }
 }
 
 /* Merging encoded rows without a catalog, as the store does, gives what merging through a table gives. */
-static void test_rows_merge_without_a_catalog_as_with_one(void **state)
+static void rows_merge_without_a_catalog(const char *sql)
 {
-    (void)state;
     struct fixture fixture;
-    fixture_init(&fixture, 99, true, 1);
+    fixture_init(&fixture, sql, 99, true, 1);
     const struct ab_view *view = &fixture.catalog->views[0];
     struct ab_group_table *single = ab_group_table_create(fixture.aggregation, NULL);
     struct ab_group_table *all = ab_group_table_create(fixture.aggregation, NULL);
@@ -186,6 +188,13 @@ static void test_rows_merge_without_a_catalog_as_with_one(void **state)
     fixture_fini(&fixture);
 }
 
+static void test_rows_merge_without_a_catalog_as_with_one(void **state)
+{
+    (void)state;
+    rows_merge_without_a_catalog(TEST_VIEW_EVERYTHING);
+    rows_merge_without_a_catalog(TEST_VIEW_SKETCHES);
+}
+
 static void test_digests_do_not_depend_on_order(void **state)
 {
     (void)state;
@@ -193,7 +202,7 @@ static void test_digests_do_not_depend_on_order(void **state)
     struct ab_group_table *workers[WORKERS];
     struct ab_digest forward = {0};
     struct ab_digest parts[2] = {{{0}, 0, 0}, {{0}, 0, 0}};
-    fixture_init(&fixture, 5, true, 20);
+    fixture_init(&fixture, TEST_VIEW_SKETCHES, 5, true, 20);
     for (int i = 0; i < WORKERS; i++) {
         workers[i] = ab_group_table_create(fixture.aggregation, NULL);
     }
