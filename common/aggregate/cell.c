@@ -144,6 +144,35 @@ union ab_cell ab_cell_take(uint8_t type_kind, struct ab_bytes bytes)
     return cell;
 }
 
+void ab_cell_put_ended(uint8_t type_kind, const union ab_cell *cell, struct ab_buffer *out)
+{
+    if (type_kind == AB_TYPE_TEXT) {
+        ab_buffer_put_varint(out, cell->text.bytes);
+    }
+    ab_cell_put(type_kind, cell, out);
+}
+
+ab_err ab_cell_take_ended(struct ab_reader *reader, uint8_t type_kind, union ab_cell *cell)
+{
+    static const uint8_t bytes_of_kind[] = {[AB_TYPE_BOOLEAN] = 1,
+        [AB_TYPE_BIGINT] = 8,
+        [AB_TYPE_DOUBLE] = 8,
+        [AB_TYPE_DECIMAL] = 16,
+        [AB_TYPE_TEXT] = 0,
+        [AB_TYPE_TIMESTAMP] = 8};
+    if (type_kind == 0 || type_kind >= sizeof(bytes_of_kind)) {
+        return AB_CORRUPT;
+    }
+    uint64_t bytes = type_kind == AB_TYPE_TEXT ? ab_reader_varint_short(reader) : bytes_of_kind[type_kind];
+    if (reader->has_failed || bytes > ab_reader_left(reader)) {
+        return AB_CORRUPT;
+    }
+    struct ab_bytes taken = ab_reader_bytes(reader, (size_t)bytes);
+    AB_TRY(ab_cell_validate(type_kind, taken));
+    *cell = ab_cell_take(type_kind, taken);
+    return AB_OK;
+}
+
 void ab_cell_release(uint8_t type_kind, union ab_cell *cell, struct ab_memory *memory)
 {
     if (type_kind == AB_TYPE_TEXT && cell->text.data != NULL) {

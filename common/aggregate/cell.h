@@ -57,6 +57,12 @@ AB_MUST_USE ab_err ab_cell_validate(uint8_t type_kind, struct ab_bytes bytes);
 /* Takes validated bytes; text is borrowed from them. */
 union ab_cell ab_cell_take(uint8_t type_kind, struct ab_bytes bytes);
 
+/* Appends a value that ends itself: TEXT with its length before it, all others as ab_cell_put writes them. */
+void ab_cell_put_ended(uint8_t type_kind, const union ab_cell *cell, struct ab_buffer *out);
+
+/* Reads and validates what ab_cell_put_ended wrote; text is borrowed. AB_CORRUPT, also for an unknown kind. */
+AB_MUST_USE ab_err ab_cell_take_ended(struct ab_reader *reader, uint8_t type_kind, union ab_cell *cell);
+
 /* Makes *cell own a copy of value: text is copied and charged past the limit, and what *cell owned before (if has_old)
  * is freed. */
 void ab_cell_assign(

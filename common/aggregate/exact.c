@@ -131,12 +131,19 @@ static bool words_less(const uint64_t *a, const uint64_t *b, uint32_t count)
     return false;
 }
 
+static void exact_copy(const struct ab_exact *from, struct ab_exact *out)
+{
+    out->words_count = from->words_count;
+    out->position = from->position;
+    memcpy(out->words, from->words, from->words_count * sizeof(uint64_t));
+}
+
 static void exact_combine(const struct ab_exact *a, const struct ab_exact *b, bool is_b_negative, struct ab_exact *out)
 {
     if (a->words_count == 0 || b->words_count == 0) {
         const struct ab_exact *other = b->words_count == 0 ? a : b;
         bool is_negative = b->words_count == 0 ? a->is_negative : is_b_negative;
-        *out = *other;
+        exact_copy(other, out);
         out->is_negative = is_negative && other->words_count > 0;
         return;
     }
@@ -304,8 +311,11 @@ double ab_exact_divide(const struct ab_exact *exact, const uint64_t *divisors, u
     uint32_t bits = ab_exact_bits(exact);
     uint32_t added = bits >= needed ? 0 : (needed - bits + 63) / 64;
     AB_ASSERT(exact->words_count + added <= AB_EXACT_WORDS_MAX);
-    struct ab_exact quotient = {.is_negative = exact->is_negative, .words_count = exact->words_count + added};
+    struct ab_exact quotient; /* Not cleared: its words are many and few of them are used. */
+    quotient.is_negative = exact->is_negative;
+    quotient.words_count = exact->words_count + added;
     quotient.position = exact->position - (int32_t)(added * 64);
+    memset(quotient.words, 0, added * sizeof(uint64_t));
     memcpy(quotient.words + added, exact->words, exact->words_count * sizeof(uint64_t));
     bool has_more = false;
     for (uint32_t i = 0; i < factors; i++) {

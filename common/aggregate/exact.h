@@ -1,8 +1,8 @@
 /* exact: signed numbers words * 2^position of any size that sums of DOUBLE need, and their one rounding.
  *
- * Used where states are encoded, merged and finished, never per row. The largest numbers are count * sum of squares and
- * the square of a sum: exponents -2148 .. 2240, so AB_EXACT_WORDS_MAX words are enough for any difference of two of
- * them and for the words a division adds. Nothing here calls libm.
+ * Used where states are encoded, merged and finished, never per row. The largest numbers are the fourth power of a sum
+ * and the square of count * sum of squares: exponents -4296 .. 4484, so AB_EXACT_WORDS_MAX words are enough for any sum
+ * of a few of them and for the words a division adds. Nothing here calls libm.
  *
  * Threads: values.
  */
@@ -11,7 +11,7 @@
 
 #include "common/base/bytes.h"
 
-#define AB_EXACT_WORDS_MAX 88
+#define AB_EXACT_WORDS_MAX 144
 
 struct ab_exact {
     bool is_negative;

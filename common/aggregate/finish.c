@@ -2,8 +2,10 @@
 
 #include "common/aggregate/cell.h"
 #include "common/aggregate/finish_private.h"
+#include "common/aggregate/primitive_bits.h"
 #include "common/aggregate/primitive_distinct.h"
 #include "common/aggregate/primitive_exact.h"
+#include "common/aggregate/primitive_integer.h"
 #include "common/base/assert.h"
 #include "common/base/decimal.h"
 
@@ -29,18 +31,10 @@ uint32_t ab_finish_exact(const struct ab_finishing *finishing, enum ab_plan_part
 {
     const struct ab_primitive_context *context = ab_finish_context(finishing, part);
     const void *state = ab_finish_state(finishing, part);
-    uint64_t words[6] = {0};
-    switch (context->kind) {
-    case AB_PRIMITIVE_SUM_INTEGER:
-        ab_exact_from_words(exact, state, 3, 0);
+    if (ab_integer_value(context->kind, state, exact)) {
         return 0;
-    case AB_PRIMITIVE_SQUARES_INTEGER:
-        memcpy(words, state, 5 * sizeof(uint64_t));
-        ab_exact_from_words(exact, words, 6, 0);
-        return 0;
-    default:
-        return ab_primitive_exact_value(context, state, exact);
     }
+    return ab_primitive_exact_value(context, state, exact);
 }
 
 uint32_t ab_finish_power(uint32_t exponent, uint64_t *factors, uint32_t count)
@@ -121,6 +115,12 @@ static ab_err finish_selected(struct ab_finishing *finishing, struct ab_value *v
     return AB_OK;
 }
 
+static ab_err finish_bits(struct ab_finishing *finishing, struct ab_value *value)
+{
+    value->is_null = !ab_primitive_bits_value(ab_finish_state(finishing, AB_PART_OTHER), &value->bigint);
+    return AB_OK;
+}
+
 static ab_err count_put(struct ab_finishing *finishing, uint64_t count, struct ab_value *value)
 {
     value->bigint = (int64_t)count;
@@ -154,10 +154,29 @@ static const ab_finish_fn finishers[AB_MEASURE_KIND_MAX + 1] = {
     [AB_MEASURE_FIRST] = finish_selected,
     [AB_MEASURE_LAST] = finish_selected,
     [AB_MEASURE_COUNT_DISTINCT] = finish_distinct,
+    [AB_MEASURE_MIN_BY] = finish_selected,
+    [AB_MEASURE_MAX_BY] = finish_selected,
+    [AB_MEASURE_FIRST_K] = ab_finish_list,
+    [AB_MEASURE_LAST_K] = ab_finish_list,
+    [AB_MEASURE_LARGEST] = ab_finish_list,
+    [AB_MEASURE_SMALLEST] = ab_finish_list,
+    [AB_MEASURE_SKEWNESS] = ab_finish_skewness,
+    [AB_MEASURE_KURTOSIS] = ab_finish_kurtosis,
+    [AB_MEASURE_COVAR_POP] = ab_finish_covariance,
+    [AB_MEASURE_COVAR_SAMP] = ab_finish_covariance,
+    [AB_MEASURE_CORR] = ab_finish_correlation,
+    [AB_MEASURE_REGR_SLOPE] = ab_finish_slope,
+    [AB_MEASURE_REGR_INTERCEPT] = ab_finish_intercept,
+    [AB_MEASURE_REGR_R2] = ab_finish_correlation,
     [AB_MEASURE_BOOL_AND] = finish_selected,
     [AB_MEASURE_BOOL_OR] = finish_selected,
+    [AB_MEASURE_BIT_AND] = finish_bits,
+    [AB_MEASURE_BIT_OR] = finish_bits,
+    [AB_MEASURE_BIT_XOR] = finish_bits,
+    [AB_MEASURE_AVG_WEIGHTED] = ab_finish_weighted,
     [AB_MEASURE_RATIO] = ab_finish_ratio,
     [AB_MEASURE_RATE] = finish_rate,
+    [AB_MEASURE_HISTOGRAM] = ab_finish_histogram,
     [AB_MEASURE_QUANTILES] = ab_finish_quantiles,
     [AB_MEASURE_QUANTILE] = ab_finish_quantile,
     [AB_MEASURE_TOP_K] = ab_finish_top_k,

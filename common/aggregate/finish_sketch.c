@@ -11,49 +11,22 @@
 #include "common/aggregate/sketch.h"
 #include "common/base/assert.h"
 #include "common/base/decimal.h"
-#include "common/base/json.h"
 
 /* Standard errors that an estimate stays within with probability 95 %. */
 #define STANDARD_ERRORS 2.0
 
 /* ---- texts ---- */
 
-/* Takes the JSON, whatever comes of it. */
-static ab_err json_put(const struct ab_finishing *finishing, struct ab_json *json, struct ab_value *value)
-{
-    struct ab_buffer text = {0};
-    ab_json_write(json, 0, &text);
-    ab_json_destroy(json);
-    value->text = ab_arena_copy(finishing->at->arena, ab_buffer_view(&text));
-    ab_buffer_fini(&text);
-    return value->text.data == NULL ? AB_FULL : AB_OK;
-}
-
-/* A count as a number of JSON. */
-static struct ab_json *count_json(uint64_t count)
-{
-    return ab_json_integer(count > INT64_MAX ? INT64_MAX : (int64_t)count);
-}
-
-/* Booleans, whole numbers and finite DOUBLE as such, all else as text, as rows are shown (common/block/row_json.h). */
-static struct ab_json *cell_json(struct ab_type type, const union ab_cell *cell)
+static void put_cell(struct ab_buffer *out, struct ab_type type, const union ab_cell *cell)
 {
     struct ab_value value = ab_cell_value(type, cell);
-    bool is_finite = type.kind == AB_TYPE_DOUBLE && value.real - value.real == 0;
-    if (type.kind == AB_TYPE_BOOLEAN) {
-        return ab_json_boolean(value.boolean);
-    }
-    if (type.kind == AB_TYPE_BIGINT) {
-        return ab_json_integer(value.bigint);
-    }
-    if (is_finite) {
-        return ab_json_real(value.real);
-    }
-    struct ab_buffer text = {0};
-    ab_value_format(&value, &text);
-    struct ab_json *json = ab_json_text_of(ab_buffer_view(&text));
-    ab_buffer_fini(&text);
-    return json;
+    ab_finish_put_value(out, &value);
+}
+
+static void put_real(struct ab_buffer *out, double real)
+{
+    struct ab_value value = {.type = {.kind = AB_TYPE_DOUBLE}, .real = real};
+    ab_finish_put_value(out, &value);
 }
 
 /* ---- quantiles ---- */
@@ -80,14 +53,16 @@ ab_err ab_finish_quantiles(struct ab_finishing *finishing, struct ab_value *valu
     if (value->is_null) {
         return AB_OK;
     }
-    struct ab_json *json = ab_json_object();
-    ab_json_set(json, "count", count_json(count));
+    struct ab_buffer out = {0};
+    ab_buffer_put_format(&out, "{\"count\":%llu", (unsigned long long)count);
     for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
         double real = 0;
         (void)quantile_at(finishing, shown[i].thousandths, 3, &real); /* there are values */
-        ab_json_set(json, shown[i].name, ab_json_real(real));
+        ab_buffer_put_format(&out, ",\"%s\":", shown[i].name);
+        put_real(&out, real);
     }
-    return json_put(finishing, json, value);
+    ab_buffer_put_u8(&out, '}');
+    return ab_finish_keep_text(finishing, &out, value);
 }
 
 ab_err ab_finish_quantile(struct ab_finishing *finishing, struct ab_value *value)
@@ -99,23 +74,25 @@ ab_err ab_finish_quantile(struct ab_finishing *finishing, struct ab_value *value
 
 /* ---- lists ---- */
 
-static ab_err top_put(const struct ab_finishing *finishing, uint32_t k, struct ab_value *value)
+static ab_err top_put(struct ab_finishing *finishing, uint32_t k, struct ab_value *value)
 {
     struct ab_top_k_item *items = ab_new_array(struct ab_top_k_item, k);
     uint64_t error_rows = 0;
     uint32_t count = ab_primitive_top_k(ab_finish_state(finishing, AB_PART_SKETCH), k, items, &error_rows);
-    struct ab_json *json = ab_json_array();
+    struct ab_buffer out = {0};
+    ab_buffer_put_u8(&out, '[');
     for (uint32_t i = 0; i < count; i++) {
-        struct ab_json *item = ab_json_object();
-        ab_json_set(item, "value", cell_json(finishing->measure->argument_types[0], &items[i].cell));
-        ab_json_set(item, "count", count_json(items[i].count));
         /* Not above its own count: nothing is counted less than no time. */
-        ab_json_set(item, "error", count_json(error_rows < items[i].count ? error_rows : items[i].count));
-        ab_json_append(json, item);
+        uint64_t error = error_rows < items[i].count ? error_rows : items[i].count;
+        ab_buffer_put_format(&out, "%s{\"value\":", i == 0 ? "" : ",");
+        put_cell(&out, finishing->measure->argument_types[0], &items[i].cell);
+        ab_buffer_put_format(
+            &out, ",\"count\":%llu,\"error\":%llu}", (unsigned long long)items[i].count, (unsigned long long)error);
     }
+    ab_buffer_put_u8(&out, ']');
     ab_delete(items);
     value->is_null = count == 0;
-    return json_put(finishing, json, value);
+    return ab_finish_keep_text(finishing, &out, value);
 }
 
 ab_err ab_finish_top_k(struct ab_finishing *finishing, struct ab_value *value)
@@ -127,21 +104,25 @@ ab_err ab_finish_sample(struct ab_finishing *finishing, struct ab_value *value)
 {
     union ab_cell *cells = ab_new_array(union ab_cell, AB_SAMPLE_MAX);
     uint32_t count = ab_primitive_sample(ab_finish_state(finishing, AB_PART_OTHER), cells);
-    struct ab_json *json = ab_json_array();
+    struct ab_buffer out = {0};
+    ab_buffer_put_u8(&out, '[');
     for (uint32_t i = 0; i < count; i++) {
-        ab_json_append(json, cell_json(finishing->measure->argument_types[0], &cells[i]));
+        ab_buffer_put_format(&out, i == 0 ? "" : ",");
+        put_cell(&out, finishing->measure->argument_types[0], &cells[i]);
     }
+    ab_buffer_put_u8(&out, ']');
     ab_delete(cells);
     value->is_null = count == 0;
-    return json_put(finishing, json, value);
+    return ab_finish_keep_text(finishing, &out, value);
 }
 
 ab_err ab_finish_bloom(struct ab_finishing *finishing, struct ab_value *value)
 {
-    struct ab_json *json = ab_json_object();
-    ab_json_set(json, "expected", ab_json_integer(finishing->measure->parameters[0].bigint));
-    ab_json_set(json, "error", ab_json_real(ab_primitive_bloom_error(ab_finish_state(finishing, AB_PART_OTHER))));
-    return json_put(finishing, json, value);
+    struct ab_buffer out = {0};
+    ab_buffer_put_format(&out, "{\"expected\":%lld,\"error\":", (long long)finishing->measure->parameters[0].bigint);
+    put_real(&out, ab_primitive_bloom_error(ab_finish_state(finishing, AB_PART_OTHER)));
+    ab_buffer_put_u8(&out, '}');
+    return ab_finish_keep_text(finishing, &out, value);
 }
 
 /* ---- distinct values ---- */

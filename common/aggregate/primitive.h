@@ -15,6 +15,15 @@
  *                     PostgreSQL, -0 is +0, text is compared bytewise.
  *   FIRST, LAST       event time i64, partition u32, offset u64, row i64 (big-endian, order preserving), then as MIN;
  * the least or greatest of these bytes wins, so ties in time are broken by position in the log; empty = no value.
+ *   PRODUCTS_INTEGER  320 bits two's complement as SUM_INTEGER; PRODUCTS_DOUBLE as SUM_DOUBLE, of twice the exponents.
+ *   CUBES_INTEGER     448 bits as SUM_INTEGER; FOURTHS_INTEGER 576 bits as SQUARES_INTEGER; CUBES_DOUBLE and
+ *                     FOURTHS_DOUBLE as SUM_DOUBLE, over powers rounded as primitive_power.c says.
+ *   MIN_BY, MAX_BY    head: u8 type kind of the value, u8 of the key; identity as FIRST (28 bytes), key, value, each
+ *                     as cell.h ends it; empty = no value. Ties go to the least identity.
+ *   FIRST_K, LAST_K,  head: u8 type kind, varint k; then at most k entries, best first: identity (28 bytes, FIRST_K
+ *   SMALLEST, LARGEST and LAST_K alone), value; empty = no value.
+ *   BIT_AND, _OR, _XOR  8 bytes, little-endian; empty = no value.
+ *   HISTOGRAM         head: u8 number of bounds, u64 hash of them; then a varint count for each bin; empty = no value.
  *   DISTINCT          u8 1, then at most AB_DISTINCT_EXACT_MAX rising u64 hashes (exact); or u8 2 and 16,384 registers
  * of 6 bits, little-endian bit order (HyperLogLog, p = 14); which of them depends on the set of values alone; empty =
  * no value. Hash: XXH3-64 (AB_HASH_SKETCH) of the value's key encoding (common/block/key.h), 0 taken as 1.
@@ -53,6 +62,22 @@ enum ab_primitive_kind {
     AB_PRIMITIVE_FIRST = 8,
     AB_PRIMITIVE_LAST = 9,
     AB_PRIMITIVE_DISTINCT = 10,
+    AB_PRIMITIVE_PRODUCTS_INTEGER = 11,
+    AB_PRIMITIVE_PRODUCTS_DOUBLE = 12,
+    AB_PRIMITIVE_CUBES_INTEGER = 13,
+    AB_PRIMITIVE_CUBES_DOUBLE = 14,
+    AB_PRIMITIVE_FOURTHS_INTEGER = 15,
+    AB_PRIMITIVE_FOURTHS_DOUBLE = 16,
+    AB_PRIMITIVE_MIN_BY = 17,
+    AB_PRIMITIVE_MAX_BY = 18,
+    AB_PRIMITIVE_FIRST_K = 19,
+    AB_PRIMITIVE_LAST_K = 20,
+    AB_PRIMITIVE_SMALLEST = 21,
+    AB_PRIMITIVE_LARGEST = 22,
+    AB_PRIMITIVE_BIT_AND = 23,
+    AB_PRIMITIVE_BIT_OR = 24,
+    AB_PRIMITIVE_BIT_XOR = 25,
+    AB_PRIMITIVE_HISTOGRAM = 26,
     /* Sketches: each is described in its own header, primitive_<name>.h. */
     AB_PRIMITIVE_QUANTILES = 40,
     AB_PRIMITIVE_TOP_K = 41,
@@ -131,7 +156,8 @@ struct ab_primitive_ops {
 /* The functions of a kind; NULL for an unknown number. */
 const struct ab_primitive_ops *ab_primitive_ops_of(uint8_t kind);
 
-/* The value held by a MIN, MAX, FIRST or LAST state, text borrowed from it; false when there is none. */
+/* The value held by a MIN, MAX, FIRST, LAST, MIN_BY or MAX_BY state, text borrowed from it; false when there is none.
+ */
 union ab_cell;
 bool ab_primitive_cell(const struct ab_primitive_context *context, const void *state, union ab_cell *cell);
 
@@ -148,6 +174,22 @@ extern const struct ab_primitive_ops ab_primitive_max;
 extern const struct ab_primitive_ops ab_primitive_first;
 extern const struct ab_primitive_ops ab_primitive_last;
 extern const struct ab_primitive_ops ab_primitive_distinct;
+extern const struct ab_primitive_ops ab_primitive_products_integer;
+extern const struct ab_primitive_ops ab_primitive_products_double;
+extern const struct ab_primitive_ops ab_primitive_cubes_integer;
+extern const struct ab_primitive_ops ab_primitive_cubes_double;
+extern const struct ab_primitive_ops ab_primitive_fourths_integer;
+extern const struct ab_primitive_ops ab_primitive_fourths_double;
+extern const struct ab_primitive_ops ab_primitive_min_by;
+extern const struct ab_primitive_ops ab_primitive_max_by;
+extern const struct ab_primitive_ops ab_primitive_first_k;
+extern const struct ab_primitive_ops ab_primitive_last_k;
+extern const struct ab_primitive_ops ab_primitive_smallest;
+extern const struct ab_primitive_ops ab_primitive_largest;
+extern const struct ab_primitive_ops ab_primitive_bit_and;
+extern const struct ab_primitive_ops ab_primitive_bit_or;
+extern const struct ab_primitive_ops ab_primitive_bit_xor;
+extern const struct ab_primitive_ops ab_primitive_histogram;
 extern const struct ab_primitive_ops ab_primitive_quantiles;
 extern const struct ab_primitive_ops ab_primitive_top_k_ops;
 extern const struct ab_primitive_ops ab_primitive_theta;

@@ -14,8 +14,6 @@
 #define SUM_WORDS 3
 #define SQUARES_WORDS 4
 #define WORDS_MAX AB_EXACT_STATE_WORDS_MAX
-/* How far above the base the lowest bit of a square (106 bits) may stand. */
-#define SQUARES_SHIFT_MAX 84
 /* Bases taken when the first data fits: values of about 4e-12 .. 1e11 and 4e-6 .. 3e7. Equal bases make merges cheap.
  */
 #define SUM_BASE_USUAL (-90)
@@ -27,7 +25,6 @@
 #define ORIGIN (-2176)
 #define OUTSIDE_WORDS_MAX 80
 
-#define FLAG_NEGATIVE 8u
 #define SQUARES_LOWEST (-2148)
 #define SUM_LOWEST (-1074)
 
@@ -40,14 +37,15 @@ struct ab_exact_outside {
     uint64_t words[];
 };
 
-static bool is_squares(const struct ab_primitive_context *context)
+/* Squares and products: 106 bits a value. */
+static bool is_wide(const struct ab_primitive_context *context)
 {
-    return context->kind == AB_PRIMITIVE_SQUARES_DOUBLE;
+    return context->kind == AB_PRIMITIVE_SQUARES_DOUBLE || context->kind == AB_PRIMITIVE_PRODUCTS_DOUBLE;
 }
 
 static uint32_t words_of(const struct ab_primitive_context *context)
 {
-    return is_squares(context) ? SQUARES_WORDS : SUM_WORDS;
+    return is_wide(context) ? SQUARES_WORDS : SUM_WORDS;
 }
 
 static size_t outside_bytes(uint32_t capacity)
@@ -95,14 +93,12 @@ static struct ab_exact_outside *outside_cover(
     return old;
 }
 
-static void outside_flag(struct ab_primitive_context *context, struct ab_exact_outside **place, uint32_t flags)
+void ab_exact_flag(struct ab_primitive_context *context, struct ab_exact_state *state, uint32_t flags)
 {
-    struct ab_exact_outside *outside = *place;
-    if (outside == NULL) {
-        outside = ab_memory_alloc_total(context->memory, outside_bytes(0));
-        *place = outside;
+    if (state->outside == NULL) {
+        state->outside = ab_memory_alloc_total(context->memory, outside_bytes(0));
     }
-    outside->flags |= flags;
+    state->outside->flags |= flags;
 }
 
 /* Adds a number; its position is at least ORIGIN and its top stays far below the last word. */
@@ -152,27 +148,33 @@ static void exact_of_double(double number, bool squared, struct ab_exact *exact)
     exact->is_negative = !squared && (bits >> 63) != 0 && exact->words_count > 0;
 }
 
+void ab_exact_add_exact(
+    struct ab_primitive_context *context, struct ab_exact_state *state, const struct ab_exact *exact)
+{
+    outside_add(context, &state->outside, exact);
+}
+
 void ab_exact_add_outside(struct ab_primitive_context *context, struct ab_exact_state *state, double number)
 {
     if (number != number) {
-        outside_flag(context, &state->outside, AB_EXACT_NAN);
+        ab_exact_flag(context, state, AB_EXACT_NAN);
         return;
     }
     if (__builtin_isinf(number)) {
-        bool is_plus = is_squares(context) || number > 0;
-        outside_flag(context, &state->outside, is_plus ? AB_EXACT_PLUS_INFINITY : AB_EXACT_MINUS_INFINITY);
+        bool is_plus = context->kind == AB_PRIMITIVE_SQUARES_DOUBLE || number > 0;
+        ab_exact_flag(context, state, is_plus ? AB_EXACT_PLUS_INFINITY : AB_EXACT_MINUS_INFINITY);
         return;
     }
     struct ab_exact exact;
-    exact_of_double(number, is_squares(context), &exact);
+    exact_of_double(number, context->kind == AB_PRIMITIVE_SQUARES_DOUBLE, &exact);
     outside_add(context, &state->outside, &exact);
 }
 
 /* Chooses the base when there is none: usual if numbers with lowest bits in [low, high] fit, else around them. */
-static void base_choose(struct ab_primitive_context *context, int32_t low, int32_t high)
+void ab_exact_base_choose(struct ab_primitive_context *context, int32_t low, int32_t high)
 {
-    bool squares = is_squares(context);
-    int32_t shift_max = squares ? SQUARES_SHIFT_MAX : AB_EXACT_SUM_SHIFT_MAX;
+    bool squares = is_wide(context);
+    int32_t shift_max = squares ? AB_EXACT_WIDE_SHIFT_MAX : AB_EXACT_SUM_SHIFT_MAX;
     int32_t base = squares ? SQUARES_BASE_USUAL : SUM_BASE_USUAL;
     if (low < base || high > base + shift_max) {
         int32_t lowest = squares ? SQUARES_LOWEST : SUM_LOWEST;
@@ -201,8 +203,8 @@ static void base_choose_of_batch(struct ab_primitive_context *context, const str
         high = lowest > high ? lowest : high;
     }
     if (low <= high) {
-        int32_t factor = is_squares(context) ? 2 : 1;
-        base_choose(context, factor * low, factor * high);
+        int32_t factor = is_wide(context) ? 2 : 1;
+        ab_exact_base_choose(context, factor * low, factor * high);
     }
 }
 
@@ -212,7 +214,7 @@ int32_t ab_primitive_exact_base(struct ab_primitive_context *context, const stru
         base_choose_of_batch(context, batch);
     }
     /* Without a base there were only zeros, NaN and infinities so far: all of them miss this window. */
-    int32_t highest = is_squares(context) ? SQUARES_BASE_MAX : SUM_BASE_MAX;
+    int32_t highest = is_wide(context) ? SQUARES_BASE_MAX : SUM_BASE_MAX;
     return context->has_base ? context->base : highest;
 }
 
@@ -233,27 +235,14 @@ static inline void squares_add(
     memcpy(&bits, &number, sizeof(bits));
     uint32_t biased = (uint32_t)(bits >> 52) & 0x7ff;
     uint32_t shift = (uint32_t)(2 * ((int32_t)(biased + (biased == 0)) - 1075) - base);
-    if (__builtin_expect(shift > SQUARES_SHIFT_MAX, 0)) {
+    if (__builtin_expect(shift > AB_EXACT_WIDE_SHIFT_MAX, 0)) {
         if (bits << 1 != 0) {
             ab_exact_add_outside(context, state, number);
         }
         return;
     }
     uint64_t mantissa = (bits & ((UINT64_C(1) << 52) - 1)) | (uint64_t)(biased != 0) << 52;
-    ab_uint128 square = (ab_uint128)mantissa * mantissa;
-    uint32_t skip = shift >> 6;
-    uint32_t part = shift & 63;
-    ab_uint128 low_part = square << part;
-    uint64_t top = part == 0 ? 0 : (uint64_t)(square >> (128 - part));
-    ab_uint128 low = skip == 0 ? low_part : low_part << 64;
-    ab_uint128 high = skip == 0 ? top : (ab_uint128)top << 64 | (uint64_t)(low_part >> 64);
-    ab_uint128 old = (ab_uint128)state->words[1] << 64 | state->words[0];
-    ab_uint128 sum = old + low;
-    ab_uint128 above = ((ab_uint128)state->words[3] << 64 | state->words[2]) + high + (sum < old);
-    state->words[0] = (uint64_t)sum;
-    state->words[1] = (uint64_t)(sum >> 64);
-    state->words[2] = (uint64_t)above;
-    state->words[3] = (uint64_t)(above >> 64);
+    ab_exact_wide_add(state, (ab_uint128)mantissa * mantissa, shift, false);
 }
 
 static void squares_update(struct ab_primitive_context *context, const struct ab_primitive_batch *batch)
@@ -332,8 +321,8 @@ static void state_add_exact(
         return;
     }
     if (!context->has_base) {
-        int32_t top = exact->position + (int32_t)ab_exact_bits(exact) - (is_squares(context) ? 106 : 53);
-        base_choose(context, exact->position, top < exact->position ? exact->position : top);
+        int32_t top = exact->position + (int32_t)ab_exact_bits(exact) - (is_wide(context) ? 106 : 53);
+        ab_exact_base_choose(context, exact->position, top < exact->position ? exact->position : top);
     }
     uint64_t words[WORDS_MAX];
     int32_t shift = exact->position - context->base;
@@ -344,7 +333,7 @@ static void state_add_exact(
     }
 }
 
-static void exact_merge(struct ab_primitive_context *context, void *state_bytes,
+void ab_exact_merge_state(struct ab_primitive_context *context, void *state_bytes,
     const struct ab_primitive_context *other_context, const void *other_bytes)
 {
     struct ab_exact_state *state = state_bytes;
@@ -363,7 +352,7 @@ static void exact_merge(struct ab_primitive_context *context, void *state_bytes,
     }
     if (other->outside != NULL) {
         if (other->outside->flags != 0) {
-            outside_flag(context, &state->outside, other->outside->flags);
+            ab_exact_flag(context, state, other->outside->flags);
         }
         outside_value(other->outside, &exact);
         outside_add(context, &state->outside, &exact);
@@ -372,12 +361,12 @@ static void exact_merge(struct ab_primitive_context *context, void *state_bytes,
 
 /* ---- payload ---- */
 
-static void exact_encode(const struct ab_primitive_context *context, const void *state, struct ab_buffer *out)
+void ab_exact_encode_state(const struct ab_primitive_context *context, const void *state, struct ab_buffer *out)
 {
     struct ab_exact finite;
     uint32_t flags = ab_primitive_exact_value(context, state, &finite);
     ab_exact_normalise(&finite);
-    ab_buffer_put_u8(out, (uint8_t)(flags | (finite.is_negative ? FLAG_NEGATIVE : 0)));
+    ab_buffer_put_u8(out, (uint8_t)(flags | (finite.is_negative ? AB_EXACT_NEGATIVE : 0)));
     if (finite.words_count > 0) {
         uint32_t zigzag = (uint32_t)finite.position << 1 ^ (uint32_t)(finite.position >> 31);
         ab_buffer_put_varint(out, zigzag);
@@ -391,7 +380,7 @@ static bool payload_read(struct ab_bytes payload, uint32_t *flags, struct ab_exa
     struct ab_reader reader = ab_reader_of(payload);
     *flags = ab_reader_u8(&reader);
     /* Not the whole struct: its words are many and few of them are used. */
-    finite->is_negative = (*flags & FLAG_NEGATIVE) != 0;
+    finite->is_negative = (*flags & AB_EXACT_NEGATIVE) != 0;
     finite->words_count = 0;
     finite->position = 0;
     if (reader.has_failed || ab_reader_left(&reader) == 0) {
@@ -421,55 +410,59 @@ static bool payload_is_canonical(struct ab_bytes payload, const struct ab_exact 
            payload.bytes == 1 + varint_bytes + (ab_exact_bits(finite) + 7) / 8;
 }
 
-static ab_err exact_validate(struct ab_bytes payload, bool squares)
+/* `highest`: exponents of values stay below it; rows are 2^64 at most. */
+static ab_err exact_validate(struct ab_bytes payload, int32_t lowest, int32_t highest, bool is_signed)
 {
     uint32_t flags = 0;
     struct ab_exact finite;
     if (!payload_read(payload, &flags, &finite) || flags > 15 || !payload_is_canonical(payload, &finite)) {
         return AB_CORRUPT;
     }
-    if (squares && (flags & (FLAG_NEGATIVE | AB_EXACT_MINUS_INFINITY)) != 0) {
+    if (!is_signed && (flags & (AB_EXACT_NEGATIVE | AB_EXACT_MINUS_INFINITY)) != 0) {
         return AB_CORRUPT;
     }
-    /* 2^64 values at most: the top bit stays below 2^(1024 + 64), or twice the exponent. */
-    int32_t lowest = squares ? SQUARES_LOWEST : SUM_LOWEST;
-    int32_t highest = squares ? 2048 + 64 : 1024 + 64;
     bool is_in_range = finite.words_count == 0 ||
-                       (finite.position >= lowest && finite.position + (int32_t)ab_exact_bits(&finite) <= highest);
+                       (finite.position >= lowest && finite.position + (int32_t)ab_exact_bits(&finite) <= highest + 64);
     return is_in_range ? AB_OK : AB_CORRUPT;
 }
 
-static ab_err sum_validate(struct ab_bytes payload, uint8_t *type_kind)
+ab_err ab_exact_validate_sum(struct ab_bytes payload, uint8_t *type_kind)
 {
     *type_kind = 0;
-    return exact_validate(payload, false);
+    return exact_validate(payload, SUM_LOWEST, 1024, true);
 }
 
 static ab_err squares_validate(struct ab_bytes payload, uint8_t *type_kind)
 {
     *type_kind = 0;
-    return exact_validate(payload, true);
+    return exact_validate(payload, SQUARES_LOWEST, 2048, false);
+}
+
+ab_err ab_exact_validate_products(struct ab_bytes payload, uint8_t *type_kind)
+{
+    *type_kind = 0;
+    return exact_validate(payload, SQUARES_LOWEST, 2048, true);
 }
 
 uint32_t ab_primitive_exact_decode(struct ab_bytes payload, struct ab_exact *finite)
 {
     uint32_t flags = 0;
     AB_ASSERT(payload_read(payload, &flags, finite));
-    return flags & ~FLAG_NEGATIVE;
+    return flags & ~AB_EXACT_NEGATIVE;
 }
 
-static void exact_absorb(struct ab_primitive_context *context, void *state_bytes, struct ab_bytes payload)
+void ab_exact_absorb_state(struct ab_primitive_context *context, void *state_bytes, struct ab_bytes payload)
 {
     struct ab_exact_state *state = state_bytes;
     struct ab_exact finite;
     uint32_t flags = ab_primitive_exact_decode(payload, &finite);
     if (flags != 0) {
-        outside_flag(context, &state->outside, flags);
+        ab_exact_flag(context, state, flags);
     }
     state_add_exact(context, state, &finite);
 }
 
-static void exact_print(struct ab_bytes payload, struct ab_buffer *out)
+void ab_exact_print_state(struct ab_bytes payload, struct ab_buffer *out)
 {
     struct ab_exact exact;
     double number = 0;
@@ -480,7 +473,7 @@ static void exact_print(struct ab_bytes payload, struct ab_buffer *out)
     ab_buffer_put_format(out, "%s", ab_double_format(number, text));
 }
 
-static void exact_release(struct ab_primitive_context *context, void *state_bytes)
+void ab_exact_release_state(struct ab_primitive_context *context, void *state_bytes)
 {
     struct ab_exact_state *state = state_bytes;
     if (state->outside != NULL) {
@@ -489,13 +482,13 @@ static void exact_release(struct ab_primitive_context *context, void *state_byte
     memset(state, 0, sizeof(struct ab_exact_outside *) + words_of(context) * sizeof(uint64_t));
 }
 
-static size_t sum_state_bytes(struct ab_type type)
+size_t ab_exact_sum_bytes(struct ab_type type)
 {
     (void)type;
     return sizeof(struct ab_exact_outside *) + SUM_WORDS * sizeof(uint64_t);
 }
 
-static size_t squares_state_bytes(struct ab_type type)
+size_t ab_exact_wide_bytes(struct ab_type type)
 {
     (void)type;
     return sizeof(struct ab_exact_outside *) + SQUARES_WORDS * sizeof(uint64_t);
@@ -503,24 +496,24 @@ static size_t squares_state_bytes(struct ab_type type)
 
 const struct ab_primitive_ops ab_primitive_sum_double = {
     .name = "sum_double",
-    .state_bytes = sum_state_bytes,
+    .state_bytes = ab_exact_sum_bytes,
     .update = sum_update,
-    .merge = exact_merge,
-    .encode = exact_encode,
-    .validate = sum_validate,
-    .absorb = exact_absorb,
-    .release = exact_release,
-    .print = exact_print,
+    .merge = ab_exact_merge_state,
+    .encode = ab_exact_encode_state,
+    .validate = ab_exact_validate_sum,
+    .absorb = ab_exact_absorb_state,
+    .release = ab_exact_release_state,
+    .print = ab_exact_print_state,
 };
 
 const struct ab_primitive_ops ab_primitive_squares_double = {
     .name = "squares_double",
-    .state_bytes = squares_state_bytes,
+    .state_bytes = ab_exact_wide_bytes,
     .update = squares_update,
-    .merge = exact_merge,
-    .encode = exact_encode,
+    .merge = ab_exact_merge_state,
+    .encode = ab_exact_encode_state,
     .validate = squares_validate,
-    .absorb = exact_absorb,
-    .release = exact_release,
-    .print = exact_print,
+    .absorb = ab_exact_absorb_state,
+    .release = ab_exact_release_state,
+    .print = ab_exact_print_state,
 };

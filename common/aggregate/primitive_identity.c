@@ -1,6 +1,7 @@
 /* FIRST and LAST: the value at the least or greatest (event time, partition, offset, row). */
+#include "common/aggregate/primitive_identity.h"
+
 #include "common/aggregate/cell.h"
-#include "common/aggregate/primitive.h"
 
 struct identity_state {
     int64_t time;
@@ -82,14 +83,9 @@ static void identity_encode(const struct ab_primitive_context *context, const vo
     if (state->has_value == 0) {
         return;
     }
-    uint64_t time = __builtin_bswap64((uint64_t)state->time ^ UINT64_C(1) << 63);
-    uint32_t partition = __builtin_bswap32(state->partition);
-    uint64_t offset = __builtin_bswap64(state->offset);
-    uint64_t row = __builtin_bswap64((uint64_t)state->row ^ UINT64_C(1) << 63);
-    ab_buffer_put(out, &time, sizeof(time));
-    ab_buffer_put(out, &partition, sizeof(partition));
-    ab_buffer_put(out, &offset, sizeof(offset));
-    ab_buffer_put(out, &row, sizeof(row));
+    const struct ab_identity identity = {
+        .time = state->time, .offset = state->offset, .row = state->row, .partition = state->partition};
+    ab_identity_put(&identity, out);
     ab_buffer_put_u8(out, context->type.kind);
     ab_cell_put(context->type.kind, &state->cell, out);
 }
@@ -114,20 +110,13 @@ static void identity_absorb(struct ab_primitive_context *context, void *state, s
     if (payload.bytes == 0) {
         return;
     }
-    uint64_t time;
-    uint32_t partition;
-    uint64_t offset;
-    uint64_t row;
-    memcpy(&time, payload.data, sizeof(time));
-    memcpy(&partition, payload.data + 8, sizeof(partition));
-    memcpy(&offset, payload.data + 12, sizeof(offset));
-    memcpy(&row, payload.data + 20, sizeof(row));
+    struct ab_identity identity = ab_identity_take(payload.data);
     const uint8_t *at = payload.data + AB_IDENTITY_BYTES;
     struct identity_state other = {
-        .time = (int64_t)(__builtin_bswap64(time) ^ UINT64_C(1) << 63),
-        .offset = __builtin_bswap64(offset),
-        .row = (int64_t)(__builtin_bswap64(row) ^ UINT64_C(1) << 63),
-        .partition = __builtin_bswap32(partition),
+        .time = identity.time,
+        .offset = identity.offset,
+        .row = identity.row,
+        .partition = identity.partition,
         .has_value = 1,
         .cell = ab_cell_take(at[0], ab_bytes_of(at + 1, payload.bytes - AB_IDENTITY_BYTES - 1)),
     };

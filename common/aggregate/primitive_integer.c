@@ -1,96 +1,8 @@
 /* COUNT, SUM_INTEGER and SQUARES_INTEGER: integers wide enough that nothing overflows, added modulo their width. */
-#include "common/aggregate/exact.h"
-#include "common/aggregate/primitive.h"
-#include "common/base/decimal.h"
+#include "common/aggregate/primitive_integer.h"
 
 #define SUM_WORDS 3
 #define SQUARES_WORDS 5
-
-/* ---- little-endian integers without redundant bytes ---- */
-
-static void put_trimmed(struct ab_buffer *out, const uint64_t *words, uint32_t count, bool is_signed)
-{
-    size_t bytes = count * sizeof(uint64_t);
-    const uint8_t *at = (const uint8_t *)words;
-    uint8_t filler = is_signed && (at[bytes - 1] & 0x80) != 0 ? 0xff : 0;
-    while (bytes > 0 && at[bytes - 1] == filler) {
-        bytes--;
-    }
-    /* A negative number keeps one byte whose top bit says so, and so does a positive one whose top bit would lie. */
-    if (is_signed && (filler != 0 || bytes > 0) && (bytes == 0 || (at[bytes - 1] & 0x80) != (filler & 0x80))) {
-        bytes++;
-    }
-    ab_buffer_put(out, at, bytes);
-}
-
-static void take_trimmed(struct ab_bytes payload, uint64_t *words, uint32_t count, bool is_signed)
-{
-    bool is_negative = is_signed && payload.bytes > 0 && (payload.data[payload.bytes - 1] & 0x80) != 0;
-    memset(words, is_negative ? 0xff : 0, count * sizeof(uint64_t));
-    if (payload.bytes > 0) {
-        memcpy(words, payload.data, payload.bytes);
-    }
-}
-
-static ab_err validate_unsigned(struct ab_bytes payload, size_t bytes_max)
-{
-    bool is_valid = payload.bytes <= bytes_max && (payload.bytes == 0 || payload.data[payload.bytes - 1] != 0);
-    return is_valid ? AB_OK : AB_CORRUPT;
-}
-
-static ab_err validate_signed(struct ab_bytes payload, size_t bytes_max)
-{
-    if (payload.bytes > bytes_max) {
-        return AB_CORRUPT;
-    }
-    if (payload.bytes == 0) {
-        return AB_OK;
-    }
-    uint8_t top = payload.data[payload.bytes - 1];
-    if (payload.bytes == 1) {
-        return top == 0 ? AB_CORRUPT : AB_OK;
-    }
-    uint8_t next = payload.data[payload.bytes - 2];
-    bool is_redundant = (top == 0 && (next & 0x80) == 0) || (top == 0xff && (next & 0x80) != 0);
-    return is_redundant ? AB_CORRUPT : AB_OK;
-}
-
-static void words_add(uint64_t *into, const uint64_t *words, uint32_t count)
-{
-    uint64_t carry = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        ab_uint128 sum = (ab_uint128)into[i] + words[i] + carry;
-        into[i] = (uint64_t)sum;
-        carry = (uint64_t)(sum >> 64);
-    }
-}
-
-static void words_print(const uint64_t *words, uint32_t count, struct ab_buffer *out)
-{
-    struct ab_exact exact;
-    ab_int128 number;
-    char text[AB_DECIMAL_TEXT_BYTES];
-    ab_exact_from_words(&exact, words, count, 0);
-    if (ab_exact_to_int128(&exact, &number) && ab_decimal_fits(number, AB_DECIMAL_PRECISION_MAX)) {
-        ab_buffer_put_format(out, "%s", ab_decimal_format(number, 0, text));
-    } else {
-        ab_buffer_put_format(out, "%s", ab_double_format(ab_exact_divide(&exact, NULL, 0), text));
-    }
-}
-
-static void unsigned_print(struct ab_bytes payload, struct ab_buffer *out)
-{
-    uint64_t words[SQUARES_WORDS + 1];
-    take_trimmed(payload, words, SQUARES_WORDS + 1, false);
-    words_print(words, SQUARES_WORDS + 1, out);
-}
-
-static void signed_print(struct ab_bytes payload, struct ab_buffer *out)
-{
-    uint64_t words[SQUARES_WORDS];
-    take_trimmed(payload, words, SQUARES_WORDS, true);
-    words_print(words, SQUARES_WORDS, out);
-}
 
 /* ---- COUNT ---- */
 
@@ -121,20 +33,20 @@ static void count_merge(struct ab_primitive_context *context, void *state,
 static void count_encode(const struct ab_primitive_context *context, const void *state, struct ab_buffer *out)
 {
     (void)context;
-    put_trimmed(out, state, 1, false);
+    ab_integer_put(out, state, 1, false);
 }
 
 static ab_err count_validate(struct ab_bytes payload, uint8_t *type_kind)
 {
     *type_kind = 0;
-    return validate_unsigned(payload, sizeof(uint64_t));
+    return ab_integer_validate_unsigned(payload, sizeof(uint64_t));
 }
 
 static void count_absorb(struct ab_primitive_context *context, void *state, struct ab_bytes payload)
 {
     (void)context;
     uint64_t count;
-    take_trimmed(payload, &count, 1, false);
+    ab_integer_take(payload, &count, 1, false);
     *(uint64_t *)state += count;
 }
 
@@ -146,7 +58,7 @@ const struct ab_primitive_ops ab_primitive_count = {
     .encode = count_encode,
     .validate = count_validate,
     .absorb = count_absorb,
-    .print = unsigned_print,
+    .print = ab_integer_print_unsigned,
 };
 
 /* ---- SUM_INTEGER ---- */
@@ -195,27 +107,27 @@ static void sum_merge(struct ab_primitive_context *context, void *state,
 {
     (void)context;
     (void)other_context;
-    words_add(state, other, SUM_WORDS);
+    ab_integer_add(state, other, SUM_WORDS);
 }
 
 static void sum_encode(const struct ab_primitive_context *context, const void *state, struct ab_buffer *out)
 {
     (void)context;
-    put_trimmed(out, state, SUM_WORDS, true);
+    ab_integer_put(out, state, SUM_WORDS, true);
 }
 
 static ab_err sum_validate(struct ab_bytes payload, uint8_t *type_kind)
 {
     *type_kind = 0;
-    return validate_signed(payload, SUM_WORDS * sizeof(uint64_t));
+    return ab_integer_validate_signed(payload, SUM_WORDS * sizeof(uint64_t));
 }
 
 static void sum_absorb(struct ab_primitive_context *context, void *state, struct ab_bytes payload)
 {
     (void)context;
     uint64_t words[SUM_WORDS];
-    take_trimmed(payload, words, SUM_WORDS, true);
-    words_add(state, words, SUM_WORDS);
+    ab_integer_take(payload, words, SUM_WORDS, true);
+    ab_integer_add(state, words, SUM_WORDS);
 }
 
 const struct ab_primitive_ops ab_primitive_sum_integer = {
@@ -226,7 +138,7 @@ const struct ab_primitive_ops ab_primitive_sum_integer = {
     .encode = sum_encode,
     .validate = sum_validate,
     .absorb = sum_absorb,
-    .print = signed_print,
+    .print = ab_integer_print_signed,
 };
 
 /* ---- SQUARES_INTEGER ---- */
@@ -248,8 +160,8 @@ static void squares_add_wide(uint64_t *words, ab_uint128 magnitude)
     uint64_t square[SQUARES_WORDS] = {
         (uint64_t)low_low, (uint64_t)(low_low >> 64), (uint64_t)high_high, (uint64_t)(high_high >> 64), 0};
     uint64_t twice[SQUARES_WORDS] = {0, (uint64_t)middle << 1, (uint64_t)(middle >> 63), (uint64_t)(middle >> 127), 0};
-    words_add(square, twice, SQUARES_WORDS);
-    words_add(words, square, SQUARES_WORDS);
+    ab_integer_add(square, twice, SQUARES_WORDS);
+    ab_integer_add(words, square, SQUARES_WORDS);
 }
 
 static inline void squares_add(uint64_t *words, int64_t number)
@@ -289,27 +201,27 @@ static void squares_merge(struct ab_primitive_context *context, void *state,
 {
     (void)context;
     (void)other_context;
-    words_add(state, other, SQUARES_WORDS);
+    ab_integer_add(state, other, SQUARES_WORDS);
 }
 
 static void squares_encode(const struct ab_primitive_context *context, const void *state, struct ab_buffer *out)
 {
     (void)context;
-    put_trimmed(out, state, SQUARES_WORDS, false);
+    ab_integer_put(out, state, SQUARES_WORDS, false);
 }
 
 static ab_err squares_validate(struct ab_bytes payload, uint8_t *type_kind)
 {
     *type_kind = 0;
-    return validate_unsigned(payload, SQUARES_WORDS * sizeof(uint64_t));
+    return ab_integer_validate_unsigned(payload, SQUARES_WORDS * sizeof(uint64_t));
 }
 
 static void squares_absorb(struct ab_primitive_context *context, void *state, struct ab_bytes payload)
 {
     (void)context;
     uint64_t words[SQUARES_WORDS];
-    take_trimmed(payload, words, SQUARES_WORDS, false);
-    words_add(state, words, SQUARES_WORDS);
+    ab_integer_take(payload, words, SQUARES_WORDS, false);
+    ab_integer_add(state, words, SQUARES_WORDS);
 }
 
 const struct ab_primitive_ops ab_primitive_squares_integer = {
@@ -320,5 +232,5 @@ const struct ab_primitive_ops ab_primitive_squares_integer = {
     .encode = squares_encode,
     .validate = squares_validate,
     .absorb = squares_absorb,
-    .print = unsigned_print,
+    .print = ab_integer_print_unsigned,
 };

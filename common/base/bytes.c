@@ -114,6 +114,17 @@ uint64_t ab_reader_varint(struct ab_reader *reader)
     return 0;
 }
 
+uint64_t ab_reader_varint_short(struct ab_reader *reader)
+{
+    const uint8_t *start = reader->at;
+    uint64_t number = ab_reader_varint(reader);
+    if (!reader->has_failed && reader->at - start > 1 && reader->at[-1] == 0) {
+        reader->has_failed = true;
+        return 0;
+    }
+    return number;
+}
+
 struct ab_bytes ab_reader_bytes(struct ab_reader *reader, size_t bytes)
 {
     const uint8_t *at = reader_take(reader, bytes);

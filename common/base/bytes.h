@@ -80,6 +80,9 @@ uint64_t ab_reader_u64(struct ab_reader *reader);
 /* Takes an unsigned LEB128 number of at most 64 bits. */
 uint64_t ab_reader_varint(struct ab_reader *reader);
 
+/* The same for what has one form only: fails unless the varint is the shortest of its number. */
+uint64_t ab_reader_varint_short(struct ab_reader *reader);
+
 /* Takes `bytes` bytes, borrowed from the source; empty and has_failed when there are too few. */
 struct ab_bytes ab_reader_bytes(struct ab_reader *reader, size_t bytes);
 

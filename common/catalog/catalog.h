@@ -23,6 +23,7 @@
 #define AB_CATALOG_MEASURES_MAX 64
 #define AB_MEASURE_ARGUMENTS_MAX 8
 #define AB_MEASURE_PARAMETERS_MAX 100
+#define AB_MEASURE_K_MAX 1000 /* of first_k and its like: values kept of a group */
 
 /* A column of a stream. */
 struct ab_stream_column {

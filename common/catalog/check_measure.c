@@ -43,6 +43,39 @@ struct rule {
     parameter_fn parameter;
 };
 
+/* The k of first_k and its like. */
+static ab_err k_check(const struct measure_check *check, uint32_t index, struct ab_place place, struct ab_value *value)
+{
+    (void)index;
+    if (value->type.kind != AB_TYPE_BIGINT || value->bigint < 1 || value->bigint > AB_MEASURE_K_MAX) {
+        return ab_parse_fail(check->scope->parse, place, AB_SYNTAX, "%s needs a whole number from 1 to %d here",
+            ab_words_aggregate_name(check->measure->kind), AB_MEASURE_K_MAX);
+    }
+    return AB_OK;
+}
+
+/* Bounds of bins: of the argument's type, rising. */
+static ab_err bound_check(
+    const struct measure_check *check, uint32_t index, struct ab_place place, struct ab_value *value)
+{
+    const struct ab_measure *measure = check->measure;
+    struct ab_value bound;
+    char type[AB_TYPE_TEXT_BYTES];
+    bool is_right = ab_type_is_number(value->type) && ab_constant_convert(value, measure->argument_types[0], &bound) &&
+                    ab_constant_compare(value, &bound) == 0;
+    if (!is_right) {
+        return ab_parse_fail(check->scope->parse, place, AB_SYNTAX,
+            "this bound is no value of %s, which the histogram is over",
+            ab_type_format(measure->argument_types[0], type));
+    }
+    if (index > 0 && ab_value_compare(&measure->parameters[index - 1], &bound) >= 0) {
+        return ab_parse_fail(
+            check->scope->parse, place, AB_SYNTAX, "the bounds of a histogram have to rise, this one does not");
+    }
+    *value = bound;
+    return AB_OK;
+}
+
 /* ---- parameters of sketches ---- */
 
 /* Values that a bloom filter of 2 MiB holds, rows of a sample, answers of top_k: bounds of common/aggregate. */
@@ -139,10 +172,30 @@ static const struct rule rules[AB_MEASURE_KIND_MAX + 1] = {
     [AB_MEASURE_FIRST] = {"1", 1, NEED_ANY, RESULT_ARGUMENT},
     [AB_MEASURE_LAST] = {"1", 1, NEED_ANY, RESULT_ARGUMENT},
     [AB_MEASURE_COUNT_DISTINCT] = {"1", 1, NEED_ANY, RESULT_BIGINT},
+    [AB_MEASURE_MIN_BY] = {"min_by(x, key)", 2, NEED_ANY, RESULT_ARGUMENT},
+    [AB_MEASURE_MAX_BY] = {"max_by(x, key)", 2, NEED_ANY, RESULT_ARGUMENT},
+    [AB_MEASURE_FIRST_K] = {"first_k(x, k)", 1, NEED_ANY, RESULT_TEXT, false, 1, 1, k_check},
+    [AB_MEASURE_LAST_K] = {"last_k(x, k)", 1, NEED_ANY, RESULT_TEXT, false, 1, 1, k_check},
+    [AB_MEASURE_LARGEST] = {"largest(x, k)", 1, NEED_ANY, RESULT_TEXT, false, 1, 1, k_check},
+    [AB_MEASURE_SMALLEST] = {"smallest(x, k)", 1, NEED_ANY, RESULT_TEXT, false, 1, 1, k_check},
+    [AB_MEASURE_SKEWNESS] = {"1", 1, NEED_NUMBER, RESULT_DOUBLE},
+    [AB_MEASURE_KURTOSIS] = {"1", 1, NEED_NUMBER, RESULT_DOUBLE},
+    [AB_MEASURE_COVAR_POP] = {"covar_pop(y, x)", 2, NEED_PAIR, RESULT_DOUBLE},
+    [AB_MEASURE_COVAR_SAMP] = {"covar_samp(y, x)", 2, NEED_PAIR, RESULT_DOUBLE},
+    [AB_MEASURE_CORR] = {"corr(y, x)", 2, NEED_PAIR, RESULT_DOUBLE},
+    [AB_MEASURE_REGR_SLOPE] = {"regr_slope(y, x)", 2, NEED_PAIR, RESULT_DOUBLE},
+    [AB_MEASURE_REGR_INTERCEPT] = {"regr_intercept(y, x)", 2, NEED_PAIR, RESULT_DOUBLE},
+    [AB_MEASURE_REGR_R2] = {"regr_r2(y, x)", 2, NEED_PAIR, RESULT_DOUBLE},
     [AB_MEASURE_BOOL_AND] = {"1", 1, NEED_BOOLEAN, RESULT_ARGUMENT},
     [AB_MEASURE_BOOL_OR] = {"1", 1, NEED_BOOLEAN, RESULT_ARGUMENT},
+    [AB_MEASURE_BIT_AND] = {"1", 1, NEED_BIGINT, RESULT_ARGUMENT},
+    [AB_MEASURE_BIT_OR] = {"1", 1, NEED_BIGINT, RESULT_ARGUMENT},
+    [AB_MEASURE_BIT_XOR] = {"1", 1, NEED_BIGINT, RESULT_ARGUMENT},
+    [AB_MEASURE_AVG_WEIGHTED] = {"avg_weighted(x, weight)", 2, NEED_PAIR, RESULT_DOUBLE},
     [AB_MEASURE_RATIO] = {"ratio(x, y)", 2, NEED_NUMBER, RESULT_DOUBLE},
     [AB_MEASURE_RATE] = {"1", 1, NEED_NUMBER, RESULT_DOUBLE, .needs_window = true},
+    [AB_MEASURE_HISTOGRAM] = {"histogram(x, bound, ...)", 1, NEED_NUMBER, RESULT_TEXT, false, 1,
+        AB_MEASURE_PARAMETERS_MAX, bound_check},
     [AB_MEASURE_QUANTILES] = {"1", 1, NEED_NUMBER, RESULT_TEXT},
     [AB_MEASURE_QUANTILE] = {"quantile(x, share)", 1, NEED_NUMBER, RESULT_DOUBLE, false, 0, 1, share_parameter},
     [AB_MEASURE_TOP_K] = {"top_k(x, k)", 1, NEED_ANY, RESULT_TEXT, false, 1, 1, count_parameter},

@@ -22,7 +22,12 @@ static const char sql[] =
     "  min(f) AS mif, max(i) AS mai, max(at) AS mat, first(i) AS fi, last(w) AS lw, count_distinct(w) AS cw\n"
     "  FROM s GROUP BY k, TUMBLE(at, INTERVAL '1 hour');\n"
     "CREATE VIEW every_key AS SELECT k, i, d, m, f, count(*) AS n FROM s GROUP BY k, i, d, m, f, TUMBLE(at, INTERVAL "
-    "'1 day');\n";
+    "'1 day');\n"
+    "CREATE VIEW family AS SELECT k, min_by(w, d) AS wd, max_by(m, i) AS mi, first_k(d, 3) AS fd, last_k(w, 2) AS lw,\n"
+    "  largest(m, 2) AS lam, smallest(f, 9) AS sf, kurtosis(d) AS kd, kurtosis(i) AS ki, corr(d, m) AS cdm,\n"
+    "  covar_pop(i, m) AS cim, bit_and(i) AS bai, bit_or(i) AS boi, bit_xor(i) AS bxi, bool_and(f) AS baf,\n"
+    "  avg_weighted(d, i) AS wdi, ratio(d, m) AS rdm, rate(i) AS ri, histogram(d, -1, 0, 2.5) AS hd,\n"
+    "  histogram(i, 0) FILTER (WHERE f) AS hi FROM s GROUP BY k, TUMBLE(at, INTERVAL '1 hour');\n";
 
 struct fixture {
     struct ab_catalog *catalog;
@@ -102,6 +107,14 @@ static void test_golden_states(void **state)
     ab_buffer_fini(&bytes);
 }
 
+static void test_golden_states_of_the_family(void **state)
+{
+    struct ab_buffer bytes = {0};
+    view_dump(*state, 2, true, &bytes);
+    golden_expect("states_family.bin", ab_buffer_view(&bytes));
+    ab_buffer_fini(&bytes);
+}
+
 static void test_golden_group_keys(void **state)
 {
     struct ab_buffer bytes = {0};
@@ -136,6 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_states),
+        cmocka_unit_test(test_golden_states_of_the_family),
         cmocka_unit_test(test_golden_group_keys),
         cmocka_unit_test(test_golden_states_are_readable),
     };

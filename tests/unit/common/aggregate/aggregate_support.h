@@ -24,8 +24,23 @@ enum { COLUMN_K, COLUMN_T, COLUMN_D, COLUMN_M, COLUMN_B, COLUMN_F, COLUMN_AT, CO
     "  count_distinct(b) AS cb, count_distinct(t) AS ct, sum(b) FILTER (WHERE b > 0) AS sbp, max(at) AS maat\n"        \
     "  FROM s WHERE b IS NULL OR b <> 13 GROUP BY k, t, TUMBLE(at, INTERVAL '1 hour');\n"
 
+/* Aggregates of several arguments, with parameters, of lists and of higher moments. */
+#define TEST_VIEW_FAMILY                                                                                               \
+    "CREATE VIEW w AS SELECT k, min_by(t, d) AS t_by_d, max_by(d, b) AS d_by_b, max_by(b, t) AS b_by_t,\n"             \
+    "  min_by(word, f) AS w_by_f, first_k(t, 3) AS ft, last_k(b, 5) AS lb, first_k(m, 2) AS fm,\n"                     \
+    "  last_k(d, 1000) AS ld, largest(d, 4) AS lad, smallest(t, 3) AS smt, largest(m, 7) AS lam,\n"                    \
+    "  smallest(b, 1) AS smb, smallest(at, 2) AS sma, largest(f, 2) AS laf, skewness(d) AS skd,\n"                     \
+    "  kurtosis(d) AS kud, skewness(b) AS skb, kurtosis(b) AS kub, kurtosis(m) AS kum, covar_pop(d, b) AS cpdb,\n"     \
+    "  covar_samp(b, m) AS csbm, corr(d, m) AS codm, corr(b, m) AS cobm, regr_slope(b, m) AS rsbm,\n"                  \
+    "  regr_intercept(m, d) AS rimd, regr_intercept(b, m) AS ribm, regr_r2(d, b) AS rrdb, bool_and(f) AS baf,\n"       \
+    "  bool_or(f) AS bof, bit_and(b) AS anb, bit_or(b) AS orb, bit_xor(b) AS xob, avg_weighted(d, m) AS awdm,\n"       \
+    "  avg_weighted(b, m) AS awbm, ratio(d, b) AS radb, ratio(m, b) AS ramb, rate(b) AS reb, rate(m) AS rem,\n"        \
+    "  histogram(d, -10, 0, 0.5, 100) AS hid, histogram(m, 0, 5.25) AS him,\n"                                         \
+    "  histogram(b, 0, 10) FILTER (WHERE f) AS hib, first_k(t, 2) AS ft2, largest(d, 4) FILTER (WHERE f) AS ladf\n"    \
+    "  FROM s GROUP BY k, TUMBLE(at, INTERVAL '1 hour');\n"
+/* Sketches. */
 #define TEST_VIEW_SKETCHES                                                                                             \
-    "CREATE VIEW w AS SELECT k, count(*) AS n, quantiles(d) AS qd, p99(b) AS qb, quantiles(m) AS qm, top_k(t, 5) AS\n" \
+    "CREATE VIEW x AS SELECT k, count(*) AS n, quantiles(d) AS qd, p99(b) AS qb, quantiles(m) AS qm, top_k(t, 5) AS\n" \
     "  tt, top_k(d, 3) AS td, theta(word) AS tw, theta(b) FILTER (WHERE f) AS tb, bloom(word, 100) AS bw,\n"           \
     "  bloom(m, 10000) AS bm, sample(t, 4) AS st, sample(d, 9) AS sd, decayed_sum(d, INTERVAL '1 hour') AS ds,\n"      \
     "  decayed_count(t, INTERVAL '7 seconds') AS dc, decayed_avg(b, INTERVAL '3 days') AS da FROM s\n"                 \
