@@ -34,6 +34,10 @@ struct ingredient {
 #define PRODUCTS AB_PART_PRODUCTS, AB_PRIMITIVE_PRODUCTS_INTEGER, AB_PRIMITIVE_PRODUCTS_DOUBLE, ARGUMENTS, ARGUMENTS
 #define CUBES AB_PART_CUBES, AB_PRIMITIVE_CUBES_INTEGER, AB_PRIMITIVE_CUBES_DOUBLE, ARGUMENT_X, ARGUMENTS
 #define FOURTHS AB_PART_FOURTHS, AB_PRIMITIVE_FOURTHS_INTEGER, AB_PRIMITIVE_FOURTHS_DOUBLE, ARGUMENT_X, ARGUMENTS
+/* What parameters ask of it does not change it: p50 and p99, top_k of any k are one state. */
+#define SKETCH(kind) AB_PART_SKETCH, kind, 0, ARGUMENTS, ARGUMENTS
+/* It reads its argument, though not the values: the feed of all rows has nothing but their count. */
+#define DECAYED_COUNT AB_PART_DECAYED_COUNT, AB_PRIMITIVE_DECAYED_COUNT, 0, ARGUMENTS, ARGUMENTS
 /* Of each argument's own rows. */
 #define COUNT_X AB_PART_COUNT, AB_PRIMITIVE_COUNT, 0, NO_ARGUMENT, ARGUMENT_X
 #define COUNT_Y AB_PART_COUNT_Y, AB_PRIMITIVE_COUNT, 0, NO_ARGUMENT, ARGUMENT_Y
@@ -78,6 +82,15 @@ static const struct ingredient recipes[AB_MEASURE_KIND_MAX + 1][INGREDIENTS_MAX]
     [AB_MEASURE_RATIO] = {{OWN_SUM_X}, {COUNT_X}, {OWN_SUM_Y}, {COUNT_Y}},
     [AB_MEASURE_RATE] = {{SUM}, {COUNT}},
     [AB_MEASURE_HISTOGRAM] = {{OTHER(AB_PRIMITIVE_HISTOGRAM)}},
+    [AB_MEASURE_QUANTILES] = {{SKETCH(AB_PRIMITIVE_QUANTILES)}},
+    [AB_MEASURE_QUANTILE] = {{SKETCH(AB_PRIMITIVE_QUANTILES)}},
+    [AB_MEASURE_TOP_K] = {{SKETCH(AB_PRIMITIVE_TOP_K)}},
+    [AB_MEASURE_THETA] = {{SKETCH(AB_PRIMITIVE_THETA)}},
+    [AB_MEASURE_BLOOM] = {{OTHER(AB_PRIMITIVE_BLOOM)}},
+    [AB_MEASURE_SAMPLE] = {{OTHER(AB_PRIMITIVE_SAMPLE)}},
+    [AB_MEASURE_DECAYED_SUM] = {{OTHER(AB_PRIMITIVE_DECAYED_SUM)}},
+    [AB_MEASURE_DECAYED_COUNT] = {{DECAYED_COUNT}},
+    [AB_MEASURE_DECAYED_AVG] = {{OTHER(AB_PRIMITIVE_DECAYED_SUM)}, {DECAYED_COUNT}},
 };
 
 /* ---- finding what is there already ---- */
@@ -218,7 +231,7 @@ static uint32_t ingredient_compile(struct ab_aggregation *aggregation, const str
     if (primitive.type.kind == AB_TYPE_DOUBLE && ingredient->real_kind != 0) {
         primitive.kind = ingredient->real_kind;
     }
-    if (ingredient->part == AB_PART_OTHER) {
+    if (ingredient->part == AB_PART_OTHER || ingredient->part == AB_PART_DECAYED_COUNT) {
         primitive.parameters = measure->parameters;
         primitive.parameters_count = measure->parameters_count;
     }

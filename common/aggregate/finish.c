@@ -177,6 +177,15 @@ static const ab_finish_fn finishers[AB_MEASURE_KIND_MAX + 1] = {
     [AB_MEASURE_RATIO] = ab_finish_ratio,
     [AB_MEASURE_RATE] = finish_rate,
     [AB_MEASURE_HISTOGRAM] = ab_finish_histogram,
+    [AB_MEASURE_QUANTILES] = ab_finish_quantiles,
+    [AB_MEASURE_QUANTILE] = ab_finish_quantile,
+    [AB_MEASURE_TOP_K] = ab_finish_top_k,
+    [AB_MEASURE_THETA] = ab_finish_theta,
+    [AB_MEASURE_BLOOM] = ab_finish_bloom,
+    [AB_MEASURE_SAMPLE] = ab_finish_sample,
+    [AB_MEASURE_DECAYED_SUM] = ab_finish_decayed,
+    [AB_MEASURE_DECAYED_COUNT] = ab_finish_decayed,
+    [AB_MEASURE_DECAYED_AVG] = ab_finish_decayed,
 };
 
 /* Whether a measure that counts rows beside something else has none. */

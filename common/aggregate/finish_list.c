@@ -28,7 +28,7 @@ static void put_quoted(struct ab_buffer *out, struct ab_bytes text)
     put_text(out, "\"");
 }
 
-static void put_value(struct ab_buffer *out, const struct ab_value *value)
+void ab_finish_put_value(struct ab_buffer *out, const struct ab_value *value)
 {
     struct ab_buffer text = {0};
     bool is_special = value->type.kind == AB_TYPE_DOUBLE && value->real - value->real != 0;
@@ -43,7 +43,7 @@ static void put_value(struct ab_buffer *out, const struct ab_value *value)
 }
 
 /* Moves what was written into the query's arena. */
-static ab_err text_keep(struct ab_finishing *finishing, struct ab_buffer *out, struct ab_value *value)
+ab_err ab_finish_keep_text(struct ab_finishing *finishing, struct ab_buffer *out, struct ab_value *value)
 {
     ab_err err = ab_buffer_finish(out);
     if (err == AB_OK) {
@@ -71,10 +71,10 @@ ab_err ab_finish_list(struct ab_finishing *finishing, struct ab_value *value)
         union ab_cell cell = ab_primitive_list_at(state, i);
         struct ab_value one = ab_cell_value(finishing->measure->argument_types[0], &cell);
         put_text(&out, i == 0 ? "[" : ",");
-        put_value(&out, &one);
+        ab_finish_put_value(&out, &one);
     }
     put_text(&out, "]");
-    return text_keep(finishing, &out, value);
+    return ab_finish_keep_text(finishing, &out, value);
 }
 
 ab_err ab_finish_histogram(struct ab_finishing *finishing, struct ab_value *value)
@@ -90,5 +90,5 @@ ab_err ab_finish_histogram(struct ab_finishing *finishing, struct ab_value *valu
         ab_buffer_put_format(&out, "%s%llu", i == 0 ? "[" : ",", (unsigned long long)counts[i]);
     }
     put_text(&out, "]");
-    return text_keep(finishing, &out, value);
+    return ab_finish_keep_text(finishing, &out, value);
 }

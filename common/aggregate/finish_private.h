@@ -35,6 +35,12 @@ uint32_t ab_finish_power(uint32_t exponent, uint64_t *factors, uint32_t count);
 /* Scale of an argument; 0 for what is not DECIMAL. */
 uint32_t ab_finish_scale(const struct ab_finishing *finishing, uint32_t argument);
 
+/* Appends a value that is not NULL as JSON, in the form that finish_list.c describes. */
+void ab_finish_put_value(struct ab_buffer *out, const struct ab_value *value);
+
+/* Moves what was written into the query's arena, as the text of the value; `out` is freed. AB_FULL. */
+AB_MUST_USE ab_err ab_finish_keep_text(struct ab_finishing *finishing, struct ab_buffer *out, struct ab_value *value);
+
 /* Finishers (ab_finish_fn) from finish_moments.c and finish_list.c. */
 AB_MUST_USE ab_err ab_finish_variance(struct ab_finishing *finishing, struct ab_value *value);
 AB_MUST_USE ab_err ab_finish_skewness(struct ab_finishing *finishing, struct ab_value *value);
@@ -47,5 +53,14 @@ AB_MUST_USE ab_err ab_finish_weighted(struct ab_finishing *finishing, struct ab_
 AB_MUST_USE ab_err ab_finish_ratio(struct ab_finishing *finishing, struct ab_value *value);
 AB_MUST_USE ab_err ab_finish_list(struct ab_finishing *finishing, struct ab_value *value);
 AB_MUST_USE ab_err ab_finish_histogram(struct ab_finishing *finishing, struct ab_value *value);
+
+/* From finish_sketch.c. */
+AB_MUST_USE ab_err ab_finish_quantiles(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_quantile(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_top_k(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_theta(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_bloom(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_sample(struct ab_finishing *finishing, struct ab_value *value);
+AB_MUST_USE ab_err ab_finish_decayed(struct ab_finishing *finishing, struct ab_value *value);
 
 #endif

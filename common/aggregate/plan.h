@@ -40,6 +40,8 @@ enum ab_plan_part {
     AB_PART_PRODUCTS,
     AB_PART_CUBES,
     AB_PART_FOURTHS,
+    AB_PART_SKETCH, /* one that all parameters share */
+    AB_PART_DECAYED_COUNT,
     AB_PARTS_COUNT
 };
 

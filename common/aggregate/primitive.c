@@ -30,6 +30,13 @@ static const struct ab_primitive_ops *const ops_by_kind[] = {
     [AB_PRIMITIVE_BIT_OR] = &ab_primitive_bit_or,
     [AB_PRIMITIVE_BIT_XOR] = &ab_primitive_bit_xor,
     [AB_PRIMITIVE_HISTOGRAM] = &ab_primitive_histogram,
+    [AB_PRIMITIVE_QUANTILES] = &ab_primitive_quantiles,
+    [AB_PRIMITIVE_TOP_K] = &ab_primitive_top_k_ops,
+    [AB_PRIMITIVE_THETA] = &ab_primitive_theta,
+    [AB_PRIMITIVE_BLOOM] = &ab_primitive_bloom,
+    [AB_PRIMITIVE_SAMPLE] = &ab_primitive_sample_ops,
+    [AB_PRIMITIVE_DECAYED_SUM] = &ab_primitive_decayed_sum,
+    [AB_PRIMITIVE_DECAYED_COUNT] = &ab_primitive_decayed_count,
 };
 
 const struct ab_primitive_ops *ab_primitive_ops_of(uint8_t kind)

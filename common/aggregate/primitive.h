@@ -78,6 +78,14 @@ enum ab_primitive_kind {
     AB_PRIMITIVE_BIT_OR = 24,
     AB_PRIMITIVE_BIT_XOR = 25,
     AB_PRIMITIVE_HISTOGRAM = 26,
+    /* Sketches: each is described in its own header, primitive_<name>.h. */
+    AB_PRIMITIVE_QUANTILES = 40,
+    AB_PRIMITIVE_TOP_K = 41,
+    AB_PRIMITIVE_THETA = 42,
+    AB_PRIMITIVE_BLOOM = 43,
+    AB_PRIMITIVE_SAMPLE = 44,
+    AB_PRIMITIVE_DECAYED_SUM = 45,
+    AB_PRIMITIVE_DECAYED_COUNT = 46,
 };
 
 /* What the states of one primitive in one table share. */
@@ -182,5 +190,12 @@ extern const struct ab_primitive_ops ab_primitive_bit_and;
 extern const struct ab_primitive_ops ab_primitive_bit_or;
 extern const struct ab_primitive_ops ab_primitive_bit_xor;
 extern const struct ab_primitive_ops ab_primitive_histogram;
+extern const struct ab_primitive_ops ab_primitive_quantiles;
+extern const struct ab_primitive_ops ab_primitive_top_k_ops;
+extern const struct ab_primitive_ops ab_primitive_theta;
+extern const struct ab_primitive_ops ab_primitive_bloom;
+extern const struct ab_primitive_ops ab_primitive_sample_ops;
+extern const struct ab_primitive_ops ab_primitive_decayed_sum;
+extern const struct ab_primitive_ops ab_primitive_decayed_count;
 
 #endif

@@ -345,6 +345,12 @@ uint64_t ab_primitive_distinct_value(const void *state_bytes)
     return estimate < 9e18 ? (uint64_t)(estimate + 0.5) : INT64_MAX;
 }
 
+double ab_primitive_distinct_error(const void *state)
+{
+    /* 1.04 / sqrt(16384) twice. */
+    return has_registers(state) ? 2.0 * 1.04 / 128.0 : 0.0;
+}
+
 size_t ab_primitive_distinct_hashes_count(const struct ab_column *column)
 {
     return column->type.kind == AB_TYPE_TEXT ? column->dictionary.count : column->rows_count;

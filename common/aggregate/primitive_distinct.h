@@ -8,6 +8,10 @@
  * number. */
 uint64_t ab_primitive_distinct_value(const void *state);
 
+/* How far the value may be from the truth, relative to it, with probability 95 %: two standard errors; 0 while exact.
+ */
+double ab_primitive_distinct_error(const void *state);
+
 /* Fills the hashes of a column: by row, or by code for TEXT (then dictionary.count places). NULL rows get any number.
  */
 void ab_primitive_distinct_hashes(const struct ab_column *column, uint64_t *hashes);

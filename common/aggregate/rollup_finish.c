@@ -17,6 +17,7 @@ struct finish {
     uint32_t rows_count;
     uint32_t *order; /* rows in result order; NULL = as they are */
     uint64_t overflows;
+    ab_time_us reference; /* what decayed sums are decayed to where windows are merged away */
 };
 
 static void mark_used(struct finish *finish)
@@ -30,15 +31,29 @@ static void mark_used(struct finish *finish)
     }
 }
 
-static struct ab_type input_type(const struct ab_view *view, uint32_t input)
+static struct ab_type input_type(const struct ab_query *query, uint32_t input)
 {
+    const struct ab_view *view = query->view;
     if (input < view->keys_count) {
         return view->keys[input].type;
     }
     if (input < view->keys_count + 2) {
         return (struct ab_type){.kind = AB_TYPE_TIMESTAMP};
     }
-    return view->measures[input - view->keys_count - 2].type;
+    uint32_t measure = input - view->keys_count - 2;
+    return measure < view->measures_count ? view->measures[measure].type
+                                          : query->readings[measure - view->measures_count].type;
+}
+
+/* Decayed sums are decayed to the end of their window, or where windows are merged away to the end that the query
+ * states, or without one to the latest row of all groups: the same for all of them. */
+static void reference_find(struct finish *finish)
+{
+    const struct ab_query *query = finish->rollup->query;
+    finish->reference = query->window_until_us;
+    if (finish->rollup->tumble_us == 0 && query->window_until_us == INT64_MAX) {
+        finish->reference = ab_finish_latest(&finish->rollup->store);
+    }
 }
 
 static ab_err value_fill(struct finish *finish, uint32_t input, size_t entry, struct ab_value *value)
@@ -60,15 +75,22 @@ static ab_err value_fill(struct finish *finish, uint32_t input, size_t entry, st
         return AB_OK;
     }
     uint32_t measure = input - view->keys_count - 2;
-    AB_ASSERT(rollup->query->needs_measure[measure]);
     const struct ab_finish_entry at = {.aggregation = rollup->aggregation,
         .store = &rollup->store,
         .places = rollup->places,
         .entry = entry,
         .window_us = rollup->tumble_us,
-        .arena = &finish->scratch};
+        .arena = &finish->scratch,
+        .reference_us = rollup->tumble_us == 0
+                            ? finish->reference
+                            : ab_pane_add(ab_group_store_pane(&rollup->store, words), rollup->tumble_us)};
     bool fits = true;
-    AB_TRY(ab_finish_measure(&at, measure, value, &fits));
+    if (measure < view->measures_count) {
+        AB_ASSERT(rollup->query->needs_measure[measure]);
+        AB_TRY(ab_finish_measure(&at, measure, value, &fits));
+    } else {
+        AB_TRY(ab_finish_reading(&at, &rollup->query->readings[measure - view->measures_count], value, &fits));
+    }
     finish->overflows += !fits;
     return AB_OK;
 }
@@ -104,7 +126,7 @@ static ab_err columns_make(struct finish *finish, struct ab_arena *arena)
 {
     for (uint32_t input = 0; input < finish->inputs_count; input++) {
         if (finish->used[input]) {
-            AB_TRY(ab_finish_column(arena, input_type(finish->rollup->query->view, input), finish->values[input],
+            AB_TRY(ab_finish_column(arena, input_type(finish->rollup->query, input), finish->values[input],
                 finish->order, finish->rows_count, &finish->columns[input]));
             finish->inputs[input] = &finish->columns[input];
         }
@@ -216,7 +238,9 @@ ab_err ab_rollup_finish(struct ab_rollup *rollup, struct ab_arena *arena, struct
     }
     empty_group_add(rollup);
     struct finish finish = {.rollup = rollup, .arena = arena};
-    finish.inputs_count = rollup->query->view->keys_count + 2 + rollup->query->view->measures_count;
+    finish.inputs_count =
+        rollup->query->view->keys_count + 2 + rollup->query->view->measures_count + rollup->query->readings_count;
+    reference_find(&finish);
     ab_arena_init(&finish.scratch, rollup->memory, 0);
     struct ab_group_order groups;
     ab_group_order_init(&groups, &rollup->store, NULL, rollup->memory);

@@ -26,6 +26,7 @@ enum ab_hash_domain {
     AB_HASH_CATALOG = 9,   /* catalog text, definitions */
     AB_HASH_RING = 10,     /* virtual nodes */
     AB_HASH_BLOCK = 11,    /* block bytes, for "same sequence, other bytes" */
+    AB_HASH_ROW = 12,      /* who a row is: samples chosen by it */
 };
 
 /* XXH3-64 of the bytes with the domain as seed. */

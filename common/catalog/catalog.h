@@ -86,6 +86,15 @@ enum ab_measure_kind {
     AB_MEASURE_RATIO = 34,
     AB_MEASURE_RATE = 35,
     AB_MEASURE_HISTOGRAM = 36,
+    AB_MEASURE_QUANTILES = 60, /* read by p50 .. p999, quantile in queries; by itself a summary */
+    AB_MEASURE_QUANTILE = 61,  /* quantile(x, q), p50(x) .. */
+    AB_MEASURE_TOP_K = 62,
+    AB_MEASURE_THETA = 63, /* counts distinct values; read by theta_union, theta_intersection, theta_difference too */
+    AB_MEASURE_BLOOM = 64, /* read by might_contain; by itself a summary */
+    AB_MEASURE_SAMPLE = 65,
+    AB_MEASURE_DECAYED_SUM = 66, /* x, half-life in microseconds */
+    AB_MEASURE_DECAYED_COUNT = 67,
+    AB_MEASURE_DECAYED_AVG = 68,
 };
 
 /* The greatest number of a kind. */

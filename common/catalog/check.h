@@ -34,6 +34,13 @@ AB_MUST_USE ab_err ab_check_measure(
 /* Whether a measure's value depends on the length of the window it is finished over. */
 bool ab_measure_needs_window(enum ab_measure_kind kind);
 
+/* Whether a kind's parameter is a half-life. */
+bool ab_measure_decays(enum ab_measure_kind kind);
+
+/* Takes a constant that says which quantile: a number from 0 to 1 becomes a DECIMAL without zeros at its end, so that
+ * equal shares are equal parameters. */
+AB_MUST_USE ab_err ab_check_share(struct ab_parse *parse, struct ab_place place, struct ab_value *value);
+
 /* Refuses names that are too long, empty, hold control characters or (for files) begin with '_' or '.', or hold '/'. */
 AB_MUST_USE ab_err ab_check_new_name(
     struct ab_parse *parse, struct ab_bytes name, struct ab_place place, const char *what, bool is_file);

@@ -461,6 +461,13 @@ static ab_err call_check(const struct ab_scope *scope, const struct ab_ast *ast,
     bool is_abs = ab_bytes_equal(ast->text, ab_bytes_of_text("abs"));
     bool is_coalesce = ab_bytes_equal(ast->text, ab_bytes_of_text("coalesce"));
     bool is_nullif = ab_bytes_equal(ast->text, ab_bytes_of_text("nullif"));
+    bool is_known = false;
+    if (scope->call != NULL) {
+        AB_TRY(scope->call(scope, ast, &is_known, out));
+    }
+    if (is_known) {
+        return AB_OK;
+    }
     if (ab_bytes_equal(ast->text, ab_bytes_of_text("tumble"))) {
         return tumble_check(scope, ast, out);
     }

@@ -2,6 +2,8 @@
 #include "common/catalog/check.h"
 #include "common/catalog/words.h"
 
+#include "common/base/decimal.h"
+
 /* What an argument has to be. */
 enum need {
     NEED_ANY,
@@ -74,6 +76,88 @@ static ab_err bound_check(
     return AB_OK;
 }
 
+/* ---- parameters of sketches ---- */
+
+/* Values that a bloom filter of 2 MiB holds, rows of a sample, answers of top_k: bounds of common/aggregate. */
+#define BLOOM_EXPECTED_MAX 1000000
+#define LIST_MAX 1000
+/* Digits of a share: products with counts of rows stay inside 128 bits. */
+#define SHARE_SCALE_MAX 18
+
+ab_err ab_check_share(struct ab_parse *parse, struct ab_place place, struct ab_value *value)
+{
+    struct ab_value share = *value;
+    if (share.type.kind == AB_TYPE_BIGINT) {
+        share.decimal = share.bigint;
+        share.type.scale = 0;
+    }
+    bool is_number = share.type.kind == AB_TYPE_BIGINT || share.type.kind == AB_TYPE_DECIMAL;
+    while (is_number && share.type.scale > 0 && share.decimal % 10 == 0) {
+        share.decimal /= 10;
+        share.type.scale--;
+    }
+    if (!is_number || share.type.scale > SHARE_SCALE_MAX || share.decimal < 0 ||
+        share.decimal > ab_decimal_power(share.type.scale)) {
+        return ab_parse_fail(parse, place, AB_SYNTAX,
+            "expected a share from 0 to 1 with at most %d digits, such as 0.99", SHARE_SCALE_MAX);
+    }
+    share.type.kind = AB_TYPE_DECIMAL;
+    share.type.precision = share.type.scale == 0 ? 1 : share.type.scale;
+    *value = share;
+    return AB_OK;
+}
+
+static ab_err share_parameter(
+    const struct measure_check *check, uint32_t index, struct ab_place place, struct ab_value *value)
+{
+    (void)index;
+    return ab_check_share(check->scope->parse, place, value);
+}
+
+static ab_err count_parameter(
+    const struct measure_check *check, uint32_t index, struct ab_place place, struct ab_value *value)
+{
+    (void)index;
+    int64_t most = check->measure->kind == AB_MEASURE_BLOOM ? BLOOM_EXPECTED_MAX : LIST_MAX;
+    if (value->type.kind != AB_TYPE_BIGINT || value->bigint < 1 || value->bigint > most) {
+        return ab_parse_fail(
+            check->scope->parse, place, AB_SYNTAX, "expected a whole number from 1 to %lld", (long long)most);
+    }
+    return AB_OK;
+}
+
+static ab_err half_life_parameter(
+    const struct measure_check *check, uint32_t index, struct ab_place place, struct ab_value *value)
+{
+    (void)index;
+    (void)value;
+    return ab_parse_fail(check->scope->parse, place, AB_SYNTAX, "expected the half-life as INTERVAL 'n unit'");
+}
+
+/* p50(x) says its parameter in its name. */
+static ab_err percentile_fill(const struct measure_check *check)
+{
+    struct ab_measure *measure = check->measure;
+    struct ab_value share;
+    bool is_named = ab_words_percentile(check->call->text, &share);
+    if (is_named != (check->call->list.count == 1)) {
+        return ab_parse_fail(check->scope->parse, check->call->place, AB_SYNTAX,
+            "found %u argument%s of %.*s, expected %s", check->call->list.count,
+            check->call->list.count == 1 ? "" : "s", (int)check->call->text.bytes, check->call->text.data,
+            is_named ? "1" : "quantile(x, share)");
+    }
+    if (is_named) {
+        struct ab_value *values = ab_parse_alloc(check->scope->arena, sizeof(*values));
+        AB_TRY(ab_check_share(check->scope->parse, check->call->place, &share));
+        *values = share;
+        measure->parameters = values;
+        measure->parameters_count = 1;
+    }
+    return AB_OK;
+}
+
+/* ---- the table ---- */
+
 static const struct rule rules[AB_MEASURE_KIND_MAX + 1] = {
     [AB_MEASURE_COUNT_ROWS] = {"count(*)", 0, NEED_ANY, RESULT_BIGINT},
     [AB_MEASURE_COUNT] = {"1 or *", 1, NEED_ANY, RESULT_BIGINT},
@@ -112,7 +196,24 @@ static const struct rule rules[AB_MEASURE_KIND_MAX + 1] = {
     [AB_MEASURE_RATE] = {"1", 1, NEED_NUMBER, RESULT_DOUBLE, .needs_window = true},
     [AB_MEASURE_HISTOGRAM] = {"histogram(x, bound, ...)", 1, NEED_NUMBER, RESULT_TEXT, false, 1,
         AB_MEASURE_PARAMETERS_MAX, bound_check},
+    [AB_MEASURE_QUANTILES] = {"1", 1, NEED_NUMBER, RESULT_TEXT},
+    [AB_MEASURE_QUANTILE] = {"quantile(x, share)", 1, NEED_NUMBER, RESULT_DOUBLE, false, 0, 1, share_parameter},
+    [AB_MEASURE_TOP_K] = {"top_k(x, k)", 1, NEED_ANY, RESULT_TEXT, false, 1, 1, count_parameter},
+    [AB_MEASURE_THETA] = {"1", 1, NEED_ANY, RESULT_BIGINT},
+    [AB_MEASURE_BLOOM] = {"bloom(x, values expected)", 1, NEED_ANY, RESULT_TEXT, false, 1, 1, count_parameter},
+    [AB_MEASURE_SAMPLE] = {"sample(x, k)", 1, NEED_ANY, RESULT_TEXT, false, 1, 1, count_parameter},
+    [AB_MEASURE_DECAYED_SUM] = {"decayed_sum(x, INTERVAL 'half-life')", 1, NEED_NUMBER, RESULT_DOUBLE, false, 1, 1,
+        half_life_parameter},
+    [AB_MEASURE_DECAYED_COUNT] = {"decayed_count(x, INTERVAL 'half-life')", 1, NEED_ANY, RESULT_DOUBLE, false, 1, 1,
+        half_life_parameter},
+    [AB_MEASURE_DECAYED_AVG] = {"decayed_avg(x, INTERVAL 'half-life')", 1, NEED_NUMBER, RESULT_DOUBLE, false, 1, 1,
+        half_life_parameter},
 };
+
+bool ab_measure_decays(enum ab_measure_kind kind)
+{
+    return rules[kind].parameter == half_life_parameter;
+}
 
 bool ab_measure_needs_window(enum ab_measure_kind kind)
 {
@@ -177,6 +278,15 @@ static ab_err parameters_check(const struct measure_check *check, const struct r
     measure->parameters = values;
     for (const struct ab_ast *ast = first; ast != NULL; ast = ast->next) {
         struct ab_expression *expression = NULL;
+        if (ast->kind == AB_AST_INTERVAL && rule->parameter == half_life_parameter) {
+            char why[200];
+            struct ab_value *value = &values[measure->parameters_count++];
+            value->type.kind = AB_TYPE_BIGINT;
+            if (ab_words_duration(ast->text, true, false, &value->bigint, why) != AB_OK) {
+                return ab_parse_fail(check->scope->parse, ast->place, AB_SYNTAX, "%s", why);
+            }
+            continue;
+        }
         AB_TRY(ab_check_expression(check->scope, ast, (struct ab_type){0}, &expression));
         if (expression->operation != AB_OPERATION_CONSTANT || expression->value.is_null) {
             return ab_parse_fail(check->scope->parse, ast->place, AB_SYNTAX,
@@ -258,6 +368,9 @@ ab_err ab_check_measure(const struct ab_scope *scope, const struct ab_ast *call,
     }
     for (uint32_t i = 0; i < measure->arguments_count; i++) {
         measure->argument_types[i] = ab_expression_type(measure->arguments[i]);
+    }
+    if (measure->kind == AB_MEASURE_QUANTILE) {
+        AB_TRY(percentile_fill(&check));
     }
     if (ast != NULL) {
         AB_TRY(parameters_check(&check, rule, ast));

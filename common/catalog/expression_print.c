@@ -137,7 +137,11 @@ static void node_print(const struct ab_expression *node, enum binding around, st
     put_text(out, is_bracketed ? "(" : "");
     switch (node->operation) {
     case AB_OPERATION_INPUT:
-        ab_words_put_name(out, node->name);
+        if (node->is_call) {
+            put_text(out, node->name);
+        } else {
+            ab_words_put_name(out, node->name);
+        }
         break;
     case AB_OPERATION_CONSTANT:
         ab_constant_print(&node->value, out);

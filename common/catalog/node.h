@@ -43,6 +43,7 @@ struct ab_expression {
     struct ab_type operand_type; /* what arithmetic, COALESCE and NULLIF convert their operands to */
     uint32_t input;
     const char *name;      /* INPUT: as printed; borrowed from the arena */
+    bool is_call;          /* INPUT: the name is the text of a call */
     struct ab_value value; /* CONSTANT; text in the arena */
     struct ab_expression **children;
     uint32_t children_count;
@@ -57,6 +58,13 @@ struct ab_scope_name {
     const char *refusal; /* why it may not be used here; NULL = it may */
 };
 
+struct ab_scope;
+struct ab_query;
+
+/* Checks a call that only its place knows; *is_known = false leaves it to the functions of all expressions. */
+typedef ab_err (*ab_scope_call_fn)(
+    const struct ab_scope *scope, const struct ab_ast *ast, bool *is_known, struct ab_expression **out);
+
 /* What surrounds an expression while it is checked. */
 struct ab_scope {
     struct ab_parse *parse;
@@ -67,6 +75,8 @@ struct ab_scope {
     const char *qualifier; /* stream or view name that may stand before a dot */
     bool is_query;
     const char *window_missing; /* says why window_start does not exist; NULL = it does or is no special name */
+    ab_scope_call_fn call;      /* NULL = no calls of its own */
+    struct ab_query *query;     /* with call: the query that the calls belong to */
     int64_t tumble_us;          /* TUMBLE(window_start, this) stands for window_start; 0 = no such call */
 };
 

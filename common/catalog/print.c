@@ -70,6 +70,10 @@ char *ab_print_measure(struct ab_catalog *catalog, const struct ab_measure *meas
             ab_expression_print(measure->arguments[i], &out);
         }
         for (uint32_t i = 0; i < measure->parameters_count; i++) {
+            if (ab_measure_decays(measure->kind)) {
+                put_duration(&out, ", INTERVAL ", measure->parameters[i].bigint);
+                continue;
+            }
             put_text(&out, ", ");
             ab_constant_print(&measure->parameters[i], &out);
         }

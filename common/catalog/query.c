@@ -94,6 +94,8 @@ static void scope_fill(struct query_check *check)
         .what = what,
         .qualifier = view->name,
         .is_query = true,
+        .call = ab_query_reading,
+        .query = check->query,
         .window_missing = has_panes ? NULL : missing};
 }
 
@@ -372,7 +374,7 @@ static void measures_mark(struct query_check *check)
 {
     struct ab_query *query = check->query;
     uint32_t first = query->view->keys_count + 2;
-    bool used[AB_CATALOG_KEYS_MAX + 2 + AB_CATALOG_MEASURES_MAX] = {false};
+    bool used[AB_CATALOG_KEYS_MAX + 2 + AB_CATALOG_MEASURES_MAX + AB_QUERY_READINGS_MAX] = {false};
     for (uint32_t i = 0; i < query->items_count; i++) {
         ab_expression_inputs(query->items[i].expression, used, sizeof(used));
     }
@@ -381,6 +383,12 @@ static void measures_mark(struct query_check *check)
     }
     query->needs_measure = ab_parse_alloc(check->arena, query->view->measures_count);
     memcpy(query->needs_measure, used + first, query->view->measures_count);
+    for (uint32_t i = 0; i < query->readings_count; i++) {
+        if (used[first + query->view->measures_count + i]) {
+            query->needs_measure[query->readings[i].measure] = true;
+            query->needs_measure[query->readings[i].other] = true;
+        }
+    }
 }
 
 /* Refuses what reads a measure that needs the length of a window (rate) where windows are merged away. */

@@ -5,6 +5,7 @@
  *   keys_count              window_start (TIMESTAMP; NULL for views without panes)
  *   keys_count + 1          window_end
  *   keys_count + 2 + m      measure m, finished
+ *   keys_count + 2 + measures_count + r   reading r: what else the state of a measure tells
  * Forms (DESIGN 8): without GROUP BY a query lists panes (one row per group and pane), unless only measures are
  * selected: then all matching groups merge into one row [a bare `SELECT count FROM v` merges; selecting any key or
  * window column lists panes]. With GROUP BY, groups are the named keys and/or TUMBLE(window_start, INTERVAL …), a
@@ -35,6 +36,29 @@ struct ab_query_pin {
     uint32_t values_count;
 };
 
+/* What is read from the states of measures. */
+enum ab_reading_kind {
+    AB_READING_QUANTILE,     /* p50(m) .., quantile(m, q): of quantiles or quantile; DOUBLE */
+    AB_READING_TOP_K,        /* top_k(m, k): another k than the view's; TEXT */
+    AB_READING_CONTAINS,     /* might_contain(m, constant): of bloom; BOOLEAN */
+    AB_READING_UNION,        /* theta_union(a, b): of theta; BIGINT */
+    AB_READING_INTERSECTION, /* theta_intersection(a, b) */
+    AB_READING_DIFFERENCE,   /* theta_difference(a, b): in a and not in b */
+    AB_READING_ERROR,        /* error(m); DOUBLE */
+};
+
+struct ab_query_reading {
+    enum ab_reading_kind kind;
+    bool is_error;         /* error(theta_union(a, b)) and the like: its error instead of it */
+    uint32_t measure;      /* index in the view */
+    uint32_t other;        /* of UNION, INTERSECTION, DIFFERENCE: b; else the same */
+    struct ab_value value; /* the constant: share, k, or value of the measure's argument type */
+    struct ab_type type;
+    const char *text; /* canonical SQL */
+};
+
+#define AB_QUERY_READINGS_MAX 64
+
 struct ab_query {
     struct ab_catalog *catalog; /* referenced */
     const struct ab_view *view;
@@ -49,6 +73,8 @@ struct ab_query {
     int64_t tumble_us;       /* width of the result's windows: 0 = windows are merged away */
     bool is_listing;         /* no GROUP BY: one row per group and pane */
     bool *needs_measure;     /* per measure of the view: some expression reads it */
+    struct ab_query_reading *readings;
+    uint32_t readings_count;
     struct ab_query_order *order;
     uint32_t order_count;
     uint64_t limit; /* UINT64_MAX = none */

@@ -13,6 +13,10 @@ struct ab_query_private {
  * and pins. */
 AB_MUST_USE ab_err ab_query_bound(struct ab_parse *parse, struct ab_query *query);
 
+/* Checks a call that reads the state of a measure (enum ab_reading_kind) and adds it to scope->query's readings. */
+AB_MUST_USE ab_err ab_query_reading(
+    const struct ab_scope *scope, const struct ab_ast *ast, bool *is_known, struct ab_expression **out);
+
 /* Input index of window_start; window_end is the next. */
 static inline uint32_t ab_query_window_input(const struct ab_query *query)
 {

@@ -49,16 +49,24 @@ static const struct {
     {"ratio", AB_MEASURE_RATIO},
     {"rate", AB_MEASURE_RATE},
     {"histogram", AB_MEASURE_HISTOGRAM},
+    {"quantiles", AB_MEASURE_QUANTILES},
+    {"quantile", AB_MEASURE_QUANTILE},
+    {"top_k", AB_MEASURE_TOP_K},
+    {"theta", AB_MEASURE_THETA},
+    {"bloom", AB_MEASURE_BLOOM},
+    {"sample", AB_MEASURE_SAMPLE},
+    {"decayed_sum", AB_MEASURE_DECAYED_SUM},
+    {"decayed_count", AB_MEASURE_DECAYED_COUNT},
+    {"decayed_avg", AB_MEASURE_DECAYED_AVG},
 };
 
-static const char *const later_functions[] = {"quantiles", "quantile", "quantile_disc", "quantile_cont", "percentile",
-    "percentile_cont", "percentile_disc", "approx_quantile", "median", "mode", "p", "top_k", "topk", "approx_top_k",
-    "theta", "theta_sketch", "theta_union", "theta_intersect", "theta_estimate", "approx_count_distinct", "hll",
-    "reservoir", "sample", "decayed_sum", "decayed_count", "decayed_avg", "ewma", "array_agg", "string_agg", "count_if",
-    "sum_if", "hour", "minute", "second", "day", "month", "year", "day_of_week", "date_trunc", "date_part", "extract",
-    "now", "lower", "upper", "trim", "length", "substring", "substr", "concat", "replace", "round", "floor", "ceil",
-    "ceiling", "sqrt", "power", "ln", "log", "exp", "sign", "greatest", "least", "cast", "if", "hop", "session",
-    "onehot", "score", "recommend", "nearest", "row_number", "rank", "dense_rank", "lag", "lead"};
+static const char *const later_functions[] = {"quantile_disc", "quantile_cont", "percentile", "percentile_cont",
+    "percentile_disc", "approx_quantile", "median", "mode", "topk", "approx_top_k", "theta_sketch", "theta_estimate",
+    "approx_count_distinct", "hll", "reservoir", "ewma", "array_agg", "string_agg", "count_if", "sum_if", "hour",
+    "minute", "second", "day", "month", "year", "day_of_week", "date_trunc", "date_part", "extract", "now", "lower",
+    "upper", "trim", "length", "substring", "substr", "concat", "replace", "round", "floor", "ceil", "ceiling", "sqrt",
+    "power", "ln", "log", "exp", "sign", "greatest", "least", "cast", "if", "hop", "session", "onehot", "score",
+    "recommend", "nearest", "row_number", "rank", "dense_rank", "lag", "lead", "vector_sum", "vector_avg"};
 
 static const char *const later_words[] = {"model", "deduplicate", "join", "left", "right", "inner", "outer", "cross",
     "full", "having", "union", "intersect", "except", "offset", "like", "ilike", "similar", "over", "window", "case",
@@ -75,6 +83,25 @@ static bool list_has(const char *const *list, size_t count, struct ab_bytes name
     return false;
 }
 
+/* p5 is 0.05, p50 is 0.50, p999 is 0.999; p100 would be one of two things. */
+bool ab_words_percentile(struct ab_bytes name, struct ab_value *share)
+{
+    if (name.bytes < 2 || name.bytes > 8 || name.data[0] != 'p' || ab_bytes_equal(name, ab_bytes_of_text("p100"))) {
+        return false;
+    }
+    int64_t number = 0;
+    for (size_t i = 1; i < name.bytes; i++) {
+        if (name.data[i] < '0' || name.data[i] > '9') {
+            return false;
+        }
+        number = number * 10 + (name.data[i] - '0');
+    }
+    uint8_t scale = (uint8_t)(name.bytes == 2 ? 2 : name.bytes - 1);
+    *share = (struct ab_value){.type = {.kind = AB_TYPE_DECIMAL, .precision = scale, .scale = scale}};
+    share->decimal = number;
+    return true;
+}
+
 enum ab_measure_kind ab_words_aggregate(struct ab_bytes name)
 {
     for (size_t i = 0; i < COUNT_OF(aggregates); i++) {
@@ -82,7 +109,8 @@ enum ab_measure_kind ab_words_aggregate(struct ab_bytes name)
             return aggregates[i].kind;
         }
     }
-    return 0;
+    struct ab_value share;
+    return ab_words_percentile(name, &share) ? AB_MEASURE_QUANTILE : 0;
 }
 
 const char *ab_words_aggregate_name(enum ab_measure_kind kind)
@@ -95,23 +123,9 @@ const char *ab_words_aggregate_name(enum ab_measure_kind kind)
     return "count";
 }
 
-/* p50, p99, p999: percentiles of a quantile sketch. */
-static bool is_percentile(struct ab_bytes name)
-{
-    if (name.bytes < 2 || name.bytes > 6 || name.data[0] != 'p') {
-        return false;
-    }
-    for (size_t i = 1; i < name.bytes; i++) {
-        if (name.data[i] < '0' || name.data[i] > '9') {
-            return false;
-        }
-    }
-    return true;
-}
-
 bool ab_words_is_later_function(struct ab_bytes name)
 {
-    return is_percentile(name) || list_has(later_functions, COUNT_OF(later_functions), name);
+    return list_has(later_functions, COUNT_OF(later_functions), name);
 }
 
 bool ab_words_is_later_word(struct ab_bytes word)

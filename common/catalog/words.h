@@ -5,6 +5,9 @@
 
 #include "common/catalog/catalog.h"
 
+/* Whether a name is that of a percentile, p50, p99, p999, and which share it asks for: DECIMAL 0.50, 0.99, 0.999. */
+bool ab_words_percentile(struct ab_bytes name, struct ab_value *share);
+
 /* The kind of an aggregate's name (variance is var_samp, stddev is stddev_samp; count is AB_MEASURE_COUNT), or 0. */
 enum ab_measure_kind ab_words_aggregate(struct ab_bytes name);
 

@@ -38,6 +38,13 @@ enum { COLUMN_K, COLUMN_T, COLUMN_D, COLUMN_M, COLUMN_B, COLUMN_F, COLUMN_AT, CO
     "  histogram(d, -10, 0, 0.5, 100) AS hid, histogram(m, 0, 5.25) AS him,\n"                                         \
     "  histogram(b, 0, 10) FILTER (WHERE f) AS hib, first_k(t, 2) AS ft2, largest(d, 4) FILTER (WHERE f) AS ladf\n"    \
     "  FROM s GROUP BY k, TUMBLE(at, INTERVAL '1 hour');\n"
+/* Sketches. */
+#define TEST_VIEW_SKETCHES                                                                                             \
+    "CREATE VIEW x AS SELECT k, count(*) AS n, quantiles(d) AS qd, p99(b) AS qb, quantiles(m) AS qm, top_k(t, 5) AS\n" \
+    "  tt, top_k(d, 3) AS td, theta(word) AS tw, theta(b) FILTER (WHERE f) AS tb, bloom(word, 100) AS bw,\n"           \
+    "  bloom(m, 10000) AS bm, sample(t, 4) AS st, sample(d, 9) AS sd, decayed_sum(d, INTERVAL '1 hour') AS ds,\n"      \
+    "  decayed_count(t, INTERVAL '7 seconds') AS dc, decayed_avg(b, INTERVAL '3 days') AS da FROM s\n"                 \
+    "  GROUP BY k, TUMBLE(at, INTERVAL '2 hours');\n"
 
 /* One row as the tests see it. */
 struct test_row {

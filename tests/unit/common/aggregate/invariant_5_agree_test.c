@@ -17,7 +17,7 @@ static void fixture_init(struct fixture *fixture, uint32_t view, uint64_t seed, 
 {
     const struct test_shape shape = {.keys = keys, .hours = 5, .has_specials = has_specials};
     ab_random_init(&fixture->random, seed);
-    fixture->catalog = test_catalog(TEST_STREAM TEST_VIEW_EVERYTHING TEST_VIEW_FAMILY);
+    fixture->catalog = test_catalog(TEST_STREAM TEST_VIEW_EVERYTHING TEST_VIEW_FAMILY TEST_VIEW_SKETCHES);
     fixture->aggregation = test_aggregation(&fixture->catalog->views[view]);
     fixture->rows = ab_new_array(struct test_row, ROWS);
     for (uint32_t i = 0; i < ROWS; i++) {
@@ -126,6 +126,7 @@ static void test_states_agree_whatever_the_order_and_the_split(void **state)
     for (uint64_t seed = 1; seed <= 6; seed++) {
         agree(0, seed, seed % 2 == 0, seed < 4 ? 4 : 60);
         agree(1, seed, seed % 2 == 0, seed < 4 ? 2 : 60);
+        agree(2, seed, seed % 2 == 0, seed < 4 ? 4 : 60);
     }
 }
 
@@ -189,6 +190,7 @@ static void test_rows_merge_without_a_catalog_as_with_one(void **state)
     (void)state;
     rows_merge_alone(0);
     rows_merge_alone(1);
+    rows_merge_alone(2);
 }
 
 static void test_digests_do_not_depend_on_order(void **state)
@@ -198,7 +200,7 @@ static void test_digests_do_not_depend_on_order(void **state)
     struct ab_group_table *workers[WORKERS];
     struct ab_digest forward = {0};
     struct ab_digest parts[2] = {{{0}, 0, 0}, {{0}, 0, 0}};
-    fixture_init(&fixture, 1, 5, true, 20);
+    fixture_init(&fixture, 2, 5, true, 20);
     for (int i = 0; i < WORKERS; i++) {
         workers[i] = ab_group_table_create(fixture.aggregation, NULL);
     }

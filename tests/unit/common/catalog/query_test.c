@@ -121,8 +121,10 @@ static const struct {
     {"SELECT sum(n) FROM v", AB_SYNTAX,
         "line 1, column 8: found the aggregate sum, expected a measure's name: the measures of a view merge by "
         "themselves"},
-    {"SELECT p99(n) FROM v", AB_UNSUPPORTED, "line 1, column 8: p99() is not supported yet"},
-    {"SELECT top_k(n, 3) FROM v", AB_UNSUPPORTED, "line 1, column 8: top_k() is not supported yet"},
+    {"SELECT p99(n) FROM v", AB_SYNTAX,
+        "line 1, column 12: found n, which is count(*); pNN(measure) reads a measure of quantiles(x)"},
+    {"SELECT top_k(n, 3) FROM v", AB_SYNTAX,
+        "line 1, column 14: found n, which is count(*); top_k(measure, k) reads a measure of top_k(x, k)"},
     {"SELECT nn FROM v", AB_SYNTAX,
         "line 1, column 8: found \"nn\", expected a key, window_start, window_end or a measure of view v; did you mean "
         "n?"},
