@@ -707,6 +707,33 @@ static void test_partition_with_the_tables_of_another_log_is_set_aside(void **st
     ab_delete(path);
 }
 
+/* All segments are gone, and what says where the log began does not say it any more. */
+static void test_partition_whose_log_lost_its_beginning_is_set_aside(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ab_error error = {0};
+    empty_follower(fixture);
+    install(fixture, &fixture->late);
+    copy_until(fixture, fixture->records_count);
+    char *first = ab_new_format("%s/partition-0/log/%020u.seg", fixture->directory, (unsigned)log_start(fixture));
+    struct ab_buffer bytes = {0};
+    rig_flush(&fixture->rig);
+    rig_close(&fixture->rig);
+    assert_ok(ab_file_read_all(first, &bytes, &error));
+    bytes.data[3] ^= 1; /* the first record of all */
+    assert_ok(ab_file_replace(first, ab_buffer_view(&bytes), 0600, &error));
+    remove_of(fixture, "log/watermark");
+    open_rig(&fixture->rig, fixture->directory, 0);
+    struct ab_partition_report report;
+    ab_partition_report(fixture->rig.partition, &report);
+    assert_true(report.start_offset == 0 && report.end_offset == 0 && report.damaged_until > 0);
+    assert_true(has(fixture, "log.lost-1"));
+    install(fixture, &fixture->late);
+    expect_equal(fixture);
+    ab_buffer_fini(&bytes);
+    ab_delete(first);
+}
+
 /* The only replica has nobody to ask: it refuses, and everything stays where it is. */
 static void test_partition_alone_that_lost_state_and_tables_refuses(void **state)
 {
@@ -906,6 +933,7 @@ int main(int count, char **arguments)
         cmocka_unit_test_setup_teardown(
             test_partition_that_lost_its_state_and_has_bad_tables_is_set_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_with_the_tables_of_another_log_is_set_aside, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partition_whose_log_lost_its_beginning_is_set_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_alone_that_lost_state_and_tables_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_alone_with_a_log_before_its_tables_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_set_aside_survives_failures, setup, teardown),
