@@ -466,6 +466,7 @@ static void test_partition_install_refuses_what_ends_before_what_is_committed(vo
     struct ab_error error = {0};
     empty_follower(fixture);
     copy_until(fixture, fixture->records_count);
+    rig_flush(&fixture->rig);
     assert_int_equal(ab_partition_install(fixture->rig.partition, ab_buffer_view(&fixture->early), &error), AB_STALE);
     expect_totals(&fixture->rig, 0, 1, LAST);
 }
