@@ -191,9 +191,13 @@ ab_err ab_partition_install(struct ab_partition *partition, struct ab_bytes byte
     struct ab_error detail = {0};
     bool is_begun = false;
     AB_ASSERT(partition->staged_count == 0);
-    AB_TRY(offer_check(partition, bytes, &offer, error));
-    AB_TRY(gate_close(partition, error));
-    ab_err err = offer_store(partition, bytes, &is_begun, &detail);
+    AB_TRY(gate_close(partition, error)); /* first: it is tried again and again, and checking takes long */
+    ab_err err = offer_check(partition, bytes, &offer, error);
+    if (err != AB_OK) {
+        gate_open(partition);
+        return err;
+    }
+    err = offer_store(partition, bytes, &is_begun, &detail);
     if (err == AB_OK) {
         err = exchange(partition, &offer, &detail);
     }

@@ -466,12 +466,22 @@ static ab_err recover_condemned(struct ab_partition *partition, struct loaded *l
     return recover_loaded(partition, loaded, error);
 }
 
+/* Damage that took what came before an empty log leaves nothing to go on from. */
+static ab_err log_check(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
+{
+    struct ab_hash128 chain;
+    ab_err err = ab_log_chain_at(partition->log, ab_log_end_offset(partition->log), &chain, error);
+    loaded->is_lost = err == AB_CORRUPT;
+    return err;
+}
+
 static ab_err recover_once(struct ab_partition *partition, struct loaded *loaded, struct ab_error *error)
 {
     partition->dedup = ab_dedup_create(AB_DEDUP_PRODUCERS_MAX, AB_DEDUP_SOURCES_MAX, partition->options.memory);
     AB_TRY(ab_partition_finish_aside(partition, error));
     AB_TRY(log_open(partition, error));
     AB_TRY(ab_partition_finish_install(partition, error));
+    AB_TRY(log_check(partition, loaded, error));
     AB_TRY(state_open(partition, error));
     ab_err err = load_tables(partition, loaded, error);
     if (err == AB_OK) {

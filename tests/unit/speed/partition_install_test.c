@@ -16,7 +16,7 @@
 #define SEGMENT_BYTES 8000u
 #define CHILD_PIPE 100 /* of this program when it is run again as the one that is killed */
 #define RECORDS_MAX 400u
-#define KILL_ROUNDS 12
+#define KILL_ROUNDS 8
 #define GONE 60u  /* blocks of span 1, which is retired */
 #define KEPT 100u /* blocks up to the cut after it */
 #define LAST 120u
@@ -466,6 +466,7 @@ static void test_partition_install_refuses_what_ends_before_what_is_committed(vo
     struct ab_error error = {0};
     empty_follower(fixture);
     copy_until(fixture, fixture->records_count);
+    rig_flush(&fixture->rig);
     assert_int_equal(ab_partition_install(fixture->rig.partition, ab_buffer_view(&fixture->early), &error), AB_STALE);
     expect_totals(&fixture->rig, 0, 1, LAST);
 }
@@ -524,7 +525,7 @@ static void test_partition_install_with_a_failing_file_leaves_the_old_or_the_new
     size_t seen[2] = {0};
     for (size_t c = 0; c < 2; c++) {
         bool is_over = false;
-        for (int countdown = 0; !is_over; countdown++) {
+        for (int countdown = 0; !is_over; countdown += codes[c] == AB_IO ? 1 : 3) {
             struct ab_error error = {0};
             bool is_new = false;
             old_follower(fixture);
@@ -543,11 +544,13 @@ static void test_partition_install_with_a_failing_file_leaves_the_old_or_the_new
             expect_old_or_new(fixture, &is_new);
             assert_true(is_new || err != AB_OK);
             seen[is_new]++;
-            if (!is_new) {
-                install(fixture, &fixture->late);
+            if (countdown % 4 == 0) { /* and gets there, from either */
+                if (!is_new) {
+                    install(fixture, &fixture->late);
+                }
+                copy_until(fixture, fixture->records_count);
+                expect_totals(&fixture->rig, 2, KEPT + 1, LAST);
             }
-            copy_until(fixture, fixture->records_count);
-            expect_totals(&fixture->rig, 2, KEPT + 1, LAST);
         }
     }
     assert_true(seen[0] > 2 && seen[1] > 4);
@@ -584,10 +587,11 @@ static void test_partition_install_finishing_survives_failures(void **state)
 {
     struct fixture *fixture = *state;
     bool is_over = false;
-    for (int countdown = 0; !is_over; countdown++) {
+    for (int countdown = 0; !is_over; countdown += countdown < 60 ? 1 : 9) { /* then the state's own files */
         struct ab_error error = {0};
         struct rig_options options = {.is_replicated = true, .segment_bytes = SEGMENT_BYTES};
-        old_follower(fixture);
+        empty_follower(fixture);
+        copy_until(fixture, GONE / 4);
         assert_ok(ab_file_replace(fixture->rig.partition->install_path, ab_buffer_view(&fixture->late), 0600, &error));
         rig_close(&fixture->rig);
         ab_file_fault_set(countdown, 1, AB_IO);
@@ -599,9 +603,8 @@ static void test_partition_install_finishing_survives_failures(void **state)
         }
         open_rig(&fixture->rig, fixture->directory, 0);
         expect_behind(fixture, &fixture->late);
-        copy_until(fixture, fixture->records_count);
-        expect_totals(&fixture->rig, 2, KEPT + 1, LAST);
     }
+    expect_equal(fixture);
 }
 
 /* An offer that a disk has damaged while it was being exchanged: refused with what to do, and nothing is made up. */
@@ -707,6 +710,33 @@ static void test_partition_with_the_tables_of_another_log_is_set_aside(void **st
     ab_delete(path);
 }
 
+/* All segments are gone, and what says where the log began does not say it any more. */
+static void test_partition_whose_log_lost_its_beginning_is_set_aside(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ab_error error = {0};
+    empty_follower(fixture);
+    install(fixture, &fixture->late);
+    copy_until(fixture, fixture->records_count);
+    char *first = ab_new_format("%s/partition-0/log/%020u.seg", fixture->directory, (unsigned)log_start(fixture));
+    struct ab_buffer bytes = {0};
+    rig_flush(&fixture->rig);
+    rig_close(&fixture->rig);
+    assert_ok(ab_file_read_all(first, &bytes, &error));
+    bytes.data[3] ^= 1; /* the first record of all */
+    assert_ok(ab_file_replace(first, ab_buffer_view(&bytes), 0600, &error));
+    remove_of(fixture, "log/watermark");
+    open_rig(&fixture->rig, fixture->directory, 0);
+    struct ab_partition_report report;
+    ab_partition_report(fixture->rig.partition, &report);
+    assert_true(report.start_offset == 0 && report.end_offset == 0 && report.damaged_until > 0);
+    assert_true(has(fixture, "log.lost-1"));
+    install(fixture, &fixture->late);
+    expect_equal(fixture);
+    ab_buffer_fini(&bytes);
+    ab_delete(first);
+}
+
 /* The only replica has nobody to ask: it refuses, and everything stays where it is. */
 static void test_partition_alone_that_lost_state_and_tables_refuses(void **state)
 {
@@ -732,15 +762,28 @@ static void test_partition_alone_with_a_log_before_its_tables_refuses(void **sta
     fixture->rig.partition = NULL;
 }
 
+/* As lose_state_and_tables left it, from what was set aside. */
+static void put_back(const struct fixture *fixture)
+{
+    struct ab_error error = {0};
+    char *aside = ab_new_format("%s/partition-0/log.lost-1", fixture->directory);
+    char *log = ab_new_format("%s/partition-0/log", fixture->directory);
+    remove_of(fixture, "state");
+    remove_of(fixture, "log");
+    assert_ok(ab_file_rename(aside, log, &error));
+    ab_delete(aside);
+    ab_delete(log);
+}
+
 static void test_partition_set_aside_survives_failures(void **state)
 {
     struct fixture *fixture = *state;
     bool is_over = false;
     int failed = 0;
+    lose_state_and_tables(fixture);
     for (int countdown = 0; !is_over; countdown++) {
         struct ab_error error = {0};
         struct rig_options options = {.is_replicated = true, .segment_bytes = SEGMENT_BYTES, .was_here = true};
-        lose_state_and_tables(fixture);
         ab_file_fault_set(countdown, 1, AB_IO);
         ab_err err = rig_open(&fixture->rig, fixture->directory, &options, &error);
         is_over = !ab_file_fault_was_hit();
@@ -752,7 +795,9 @@ static void test_partition_set_aside_survives_failures(void **state)
         rig_close(&fixture->rig);
         assert_ok(rig_open(&fixture->rig, fixture->directory, &options, &error));
         expect_begun_with_nothing(fixture);
-        assert_true(has(fixture, "log.lost-1"));
+        assert_true(has(fixture, "log.lost-1") && !has(fixture, "log.lost-2"));
+        rig_close(&fixture->rig);
+        put_back(fixture);
     }
     assert_true(failed > 10);
 }
@@ -891,6 +936,7 @@ int main(int count, char **arguments)
         cmocka_unit_test_setup_teardown(
             test_partition_that_lost_its_state_and_has_bad_tables_is_set_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_with_the_tables_of_another_log_is_set_aside, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partition_whose_log_lost_its_beginning_is_set_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_alone_that_lost_state_and_tables_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_alone_with_a_log_before_its_tables_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partition_set_aside_survives_failures, setup, teardown),

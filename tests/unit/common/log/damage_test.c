@@ -314,6 +314,34 @@ static void test_damage_is_cleared_when_the_leader_has_no_more(void **state)
     ab_log_close(log);
 }
 
+/* What the owner knows from elsewhere is told at every opening, and ends when as much is there. */
+static void test_damage_that_the_owner_notes_is_kept(void **state)
+{
+    struct damaged *damaged = *state;
+    struct ab_log_recovery recovery;
+    struct ab_log *log = open_setting_aside(damaged->directory, &recovery);
+    assert_int_equal(recovery.damaged_until, 0);
+    assert_ok(ab_log_note_damage(log, RECORDS, NULL)); /* all of them are here */
+    assert_int_equal(ab_log_damaged_until(log), 0);
+    assert_ok(ab_log_note_damage(log, RECORDS + 2, NULL));
+    assert_ok(ab_log_note_damage(log, RECORDS + 1, NULL)); /* less than is known */
+    ab_file_fault_set(0, 1, AB_NO_SPACE);
+    assert_int_equal(ab_log_note_damage(log, RECORDS + 9, NULL), AB_NO_SPACE);
+    ab_file_fault_clear();
+    ab_log_close(log);
+    assert_int_equal(open_with(damaged->directory, false, &log, &recovery, NULL), AB_CORRUPT);
+    log = open_setting_aside(damaged->directory, &recovery);
+    assert_int_equal(recovery.damaged_from, RECORDS);
+    assert_int_equal(recovery.damaged_until, RECORDS + 2);
+    fixture_append_epoch(log, 2, FIXTURE_EPOCH + 9);
+    assert_ok(ab_log_write(log, NULL));
+    assert_ok(ab_log_sync(log, NULL));
+    ab_log_close(log);
+    assert_ok(open_with(damaged->directory, false, &log, &recovery, NULL));
+    assert_int_equal(recovery.damaged_until, 0);
+    ab_log_close(log);
+}
+
 static void test_damage_survives_the_nth_call_failing(void **state)
 {
     struct damaged *damaged = *state;
@@ -401,6 +429,7 @@ int main(void)
         damaged_test(test_damage_keeps_every_byte_it_moves),
         damaged_test(test_damage_without_a_watermark_reaches_as_far_as_records_tell),
         damaged_test(test_damage_is_cleared_when_the_leader_has_no_more),
+        damaged_test(test_damage_that_the_owner_notes_is_kept),
         damaged_test(test_damage_survives_the_nth_call_failing),
         damaged_test(test_damage_of_another_log_is_refused),
         damaged_test(test_damage_that_takes_what_came_before_asks_for_a_reset),

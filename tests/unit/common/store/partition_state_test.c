@@ -167,6 +167,43 @@ static void test_state_spans_come_and_go(void **unused)
     scratch_remove(directory);
 }
 
+/* Everything goes, but for who reads it, and it goes on from there; also when there was nothing. */
+static void test_state_cleared_is_empty_and_goes_on(void **unused)
+{
+    (void)unused;
+    char *directory = scratch_make();
+    struct ab_partition_state *state = fixture_open(directory, NULL);
+    struct ab_state_iterator *iterator = NULL;
+    struct ab_bytes key;
+    struct ab_bytes value;
+    uint8_t from[9];
+    assert_ok(ab_partition_state_clear(state, NULL));
+    for (uint64_t span = 3; span <= 5; span++) {
+        assert_ok(ab_partition_state_span_create(state, span, NULL));
+        assert_ok(fixture_flush(state, span, span, 0, 100));
+    }
+    assert_ok(fixture_flush(state, AB_STATE_TABLES, 5, 0, 1));
+    assert_ok(ab_state_iterator_open(state, 4, fixture_key(0, from), (struct ab_bytes){0}, &iterator, NULL));
+    assert_ok(ab_partition_state_clear(state, NULL));
+    expect_spans(state, NULL, 0);
+    assert_int_equal(fixture_offset(state, AB_STATE_TABLES), 0);
+    for (uint64_t k = 0; k < 100; k++) {
+        assert_ok(ab_state_iterator_next(iterator, &key, &value, NULL));
+    }
+    ab_state_iterator_close(iterator);
+    assert_ok(ab_partition_state_span_create(state, 4, NULL));
+    assert_ok(fixture_flush(state, 4, 9, 0, 1));
+    assert_ok(fixture_flush(state, AB_STATE_TABLES, 9, 0, 1));
+    ab_partition_state_close(state);
+    state = fixture_open(directory, NULL);
+    expect_spans(state, (uint64_t[]){4}, 1);
+    assert_int_equal(fixture_offset(state, 4), 9);
+    assert_int_equal(fixture_number(state, 4, 0), 9);
+    assert_int_equal(fixture_offset(state, AB_STATE_TABLES), 9);
+    ab_partition_state_close(state);
+    scratch_remove(directory);
+}
+
 static void test_state_iterator_outlives_ingest_and_drop(void **unused)
 {
     (void)unused;
@@ -469,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_operand_file_refuses_keys_that_do_not_rise),
         cmocka_unit_test(test_state_failing_merge_fails_the_read_alone),
         cmocka_unit_test(test_state_spans_come_and_go),
+        cmocka_unit_test(test_state_cleared_is_empty_and_goes_on),
         cmocka_unit_test(test_state_iterator_outlives_ingest_and_drop),
         cmocka_unit_test(test_state_iterator_bounds_and_jumps),
         cmocka_unit_test(test_state_open_sweeps_staged_files),
