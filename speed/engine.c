@@ -264,8 +264,19 @@ static void stall_check(const struct ab_engine *engine)
     }
 }
 
+/* What partitions that were taken away left: on this thread, for that may take long. */
+static void leftovers_remove(struct ab_engine *engine)
+{
+    if (atomic_exchange(&engine->has_leftovers, false)) {
+        for (uint32_t p = 0; p < engine->options.partitions_count; p++) {
+            ab_slots_leftover_remove(engine->options.directory, p);
+        }
+    }
+}
+
 void ab_engine_tick(struct ab_engine *engine)
 {
+    leftovers_remove(engine);
     stall_check(engine);
     ab_scrubber_tick(engine->scrubber, ab_time_monotonic_us());
     uint64_t free_bytes = 0;

@@ -77,7 +77,8 @@ bool ab_engine_on_input(struct ab_replica_input *input, void *engine);
 /* Asks for the end of the process, as AB_VERB_SHUTDOWN does. */
 void ab_engine_ask_to_stop(void *engine);
 
-/* Looks at the disk and verifies a little of the logs; to be called every few hundred milliseconds. Main thread. */
+/* Looks at the disk, verifies a little of the logs and removes what partitions left that were taken away; to be called
+ * every few hundred milliseconds. Main thread. */
 void ab_engine_tick(struct ab_engine *engine);
 
 /* True once somebody sent AB_VERB_SHUTDOWN. */

@@ -39,6 +39,7 @@ struct ab_engine {
     atomic_bool is_stopping; /* no new work */
     atomic_bool is_disk_full;
     atomic_bool is_stop_wanted;
+    atomic_bool has_leftovers; /* directories of partitions that were taken away are to be removed */
     atomic_uint_fast64_t blocks, rows_accepted, rows_rejected, rows_duplicate, refused_full, refused_invalid,
         queries_count;
 };

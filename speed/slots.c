@@ -163,15 +163,14 @@ static char *leftover_path(const char *directory, uint32_t number)
     return ab_new_format("%s/partition-%u.removed", directory, number);
 }
 
-ab_err ab_slots_directory_remove(const char *directory, uint32_t number, struct ab_error *error)
+ab_err ab_slots_directory_retire(const char *directory, uint32_t number, struct ab_error *error)
 {
     char *own = ab_slots_directory(directory, number);
     char *leftover = leftover_path(directory, number);
     ab_err err = AB_OK;
     if (ab_file_exists(own)) {
-        err = ab_file_exists(leftover) ? ab_file_remove_tree(leftover, error) : AB_OK;
-        err = err == AB_OK ? ab_file_rename(own, leftover, error) : err;
-        err = err == AB_OK ? ab_file_remove_tree(leftover, error) : err;
+        err = ab_file_exists(leftover) ? ab_error_set(error, AB_BUSY, "%s has not gone yet", leftover)
+                                       : ab_file_rename(own, leftover, error);
     }
     ab_delete(leftover);
     ab_delete(own);

@@ -62,11 +62,11 @@ bool ab_slots_close(struct ab_slots *slots, uint32_t number);
 /* "<directory>/partition-<number>"; freed with ab_delete. */
 char *ab_slots_directory(const char *directory, uint32_t number);
 
-/* Removes a partition's directory, durably under another name before anything in it goes. AB_OK when it is not there.
- * AB_IO. */
-AB_MUST_USE ab_err ab_slots_directory_remove(const char *directory, uint32_t number, struct ab_error *error);
+/* Takes a partition's directory out of use: gives it another name, durably. What is in it goes later, for that may take
+ * long. AB_OK when it is not there; AB_BUSY while what an earlier one left has not gone; AB_IO. */
+AB_MUST_USE ab_err ab_slots_directory_retire(const char *directory, uint32_t number, struct ab_error *error);
 
-/* Removes what a removal that was broken off left; trouble is logged, and harms nothing. */
+/* Removes what was taken out of use; trouble is logged, and harms nothing. One thread at a time. */
 void ab_slots_leftover_remove(const char *directory, uint32_t number);
 
 #endif

@@ -341,6 +341,9 @@ static void partition_open(struct ab_worker *worker, struct worker_partition *ow
     if (ab_engine_slot_open(worker->engine, owner->number, was_here, &error) != AB_OK) {
         ab_error_log("partition cannot be opened", "%s: it is tried again", error.text);
         owner->open_due_us = ab_time_monotonic_us() + OPEN_AGAIN_US;
+        if (ab_replica_members_has(&state->state.isr, worker->engine->replication.node)) {
+            ab_engine_ask_to_stop(worker->engine); /* it may be elected, or is: others lead when this process is gone */
+        }
         return;
     }
     owner->deferred = NULL;
@@ -392,7 +395,7 @@ static void partition_leave(struct ab_worker *worker, struct worker_partition *o
     ab_slots_leave(worker->engine->slots, owner->number);
 }
 
-/* Closes one that is leaving, when nobody uses it any more, and removes its directory. */
+/* Closes one that is leaving, when nobody uses it any more, and takes its directory out of use. */
 static void partition_close(struct ab_worker *worker, struct worker_partition *owner)
 {
     struct ab_engine *engine = worker->engine;
@@ -404,12 +407,13 @@ static void partition_close(struct ab_worker *worker, struct worker_partition *o
         owner->partition = NULL;
         owner->durable_seen = 0;
     }
-    if (ab_slots_directory_remove(engine->options.directory, owner->number, &error) != AB_OK) {
+    if (ab_slots_directory_retire(engine->options.directory, owner->number, &error) != AB_OK) {
         ab_warn("partition's directory not removed", "%s: it is tried again", error.text);
         owner->open_due_us = ab_time_monotonic_us() + OPEN_AGAIN_US;
         return;
     }
     owner->is_leaving = false;
+    atomic_store(&engine->has_leftovers, true);
     ab_info("partition removed", "partition %u is not held here any more", owner->number);
 }
 

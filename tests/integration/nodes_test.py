@@ -1,6 +1,6 @@
-"""Which nodes a cluster has, changed while rows come in: a fourth node is added, and the acting controller is killed in
-the middle of that; a node that is lost with its disk is replaced, one is removed. Batch jobs run before and after, every
-replica is where it was wanted, and every row that was acknowledged is counted once, at every node.
+"""Which nodes a cluster has, changed while rows come in: a fourth node is added, and the acting controller is killed
+in the middle of that; a node that is lost with its disk is replaced, one is removed. Batch jobs run before and after,
+every replica is where it was wanted, and every row that was acknowledged is counted once, at every node.
 """
 
 import json

@@ -84,7 +84,7 @@ static void test_ensemble_server_that_dies_is_started_again(void **state)
     ab_coordination_close(session);
     session = session_wait(*state, &nodes);
     assert_ok(ab_nodes_settle(&nodes, session, NULL)); /* what was written is still there */
-    nodes.count = 4; /* one was added since */
+    nodes.count = 4;                                   /* one was added since */
     assert_ok(ab_nodes_settle(&nodes, session, NULL));
     nodes.identity.partitions_count++;
     assert_int_equal(ab_nodes_settle(&nodes, session, NULL), AB_MISMATCH);

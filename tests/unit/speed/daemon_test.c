@@ -148,7 +148,7 @@ static void test_daemon_waits_for_a_catalog_answers_and_stops(void **state)
     wait_ready(directory);
     assert_ok(call(directory, AB_VERB_PING, "{}"));
     assert_ok(call(directory, AB_VERB_STATUS, "{}"));
-    assert_int_equal(call(directory, AB_VERB_QUERY, "{}"), AB_DENIED);
+    assert_int_equal(call(directory, AB_VERB_PRODUCE, "{}"), AB_DENIED);
     assert_int_equal(kill(child, SIGTERM), 0);
     assert_int_equal(daemon_end(child), 0);
     assert_false(is_ready(directory));

@@ -378,6 +378,7 @@ static void wait_held_by_last(struct replicas *replicas, bool is_wanted)
     while (
         is_held_by_last(replicas) != is_wanted || ab_file_exists(directory) != is_wanted || ab_file_exists(leftover)) {
         assert_true(ab_time_monotonic_us() < until);
+        ab_engine_tick(replicas->nodes[REPLICAS_NODES - 1].engine);
         ab_time_sleep_us(5 * AB_US_PER_MS);
     }
     ab_delete(leftover);
