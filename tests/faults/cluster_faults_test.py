@@ -19,7 +19,6 @@ tests/fault_shim.so, which a sanitizer's build has not.
 
 import argparse
 import collections
-import contextlib
 import os
 import random
 import sys
@@ -185,38 +184,29 @@ def test_cluster(cluster, options, directory):
     rng = random.Random(options.seed)
     clients = Clients(cluster, directory, options.seed, options.jobs)
     done = {}
-    with contextlib.ExitStack() as stack:
-        can_wire = cluster.is_apart and cluster.disks and any(f.startswith("wire") for f in options.faults)
-        wires = stack.enter_context(Wires(cluster)) if can_wire else None
-        if wires:
-            for node in cluster.nodes:  # connections are made by the wires from now on
-                cluster.kill([node])
-                cluster.start([node])
-                cluster.wait_in_sync()
-        nemesis = Nemesis(cluster, wires, rng)
-        faults = faults_that_can_be(nemesis, options.faults)
-        try:
-            clients.start()
-            if options.control:
-                run_control(cluster, clients, nemesis)
-                clients.give_up()
-                return
-            done = run_rounds(options, cluster, clients, nemesis, faults)
-            clients.stop()
-            clients.check()
-            sum_up(clients, done)
-            if options.jobs:
-                cluster.at(1, "job", "submit", "recompute", "--wait", timeout=120)
-            check_everywhere(cluster, clients.histories)
-        except BaseException:
-            clients.give_up()
-            tell_numbers(clients, done)
-            raise
-        cluster.wait_in_sync()
-        if not options.jobs:  # which trims logs, at each replica when it may
-            say(f"{logs_agree(cluster)} records of logs agree")
-        cluster.down()  # by the wires
+    nemesis = Nemesis(cluster, rng)
+    faults = faults_that_can_be(nemesis, options.faults)
+    try:
+        clients.start()
+        if options.control:
+            run_control(cluster, clients, nemesis)
+            clients.abandon()
+            return
+        done = run_rounds(options, cluster, clients, nemesis, faults)
+        clients.stop()
+        clients.check()
+        sum_up(clients, done)
+        if options.jobs:
+            cluster.at(1, "job", "submit", "recompute", "--wait", timeout=120)
+        check_everywhere(cluster, clients.histories)
+    except BaseException:
+        clients.give_up()
         tell_numbers(clients, done)
+        raise
+    cluster.wait_in_sync()
+    if not options.jobs:  # which trims logs, at each replica when it may
+        say(f"{logs_agree(cluster)} records of logs agree")
+    tell_numbers(clients, done)
 
 
 def test(directory):
@@ -227,8 +217,9 @@ def test(directory):
     rounds = options.rounds or len(options.faults)
     say(f"{rounds} rounds, --seed {options.seed}, {options.zookeepers} ZooKeeper server(s)")
     settings = SETTINGS if need_shim() else {}
-    cluster = FaultyNodes(os.path.join(directory, "cluster"), CATALOG, is_apart, options.zookeepers, settings)
-    with cluster:
+    wires = Wires if any(fault.startswith("wire") for fault in options.faults) else None
+    place = os.path.join(directory, "cluster")
+    with FaultyNodes(place, CATALOG, is_apart, options.zookeepers, settings, wires) as cluster:
         test_cluster(cluster, options, directory)
 
 
