@@ -168,6 +168,8 @@ def sum_up(clients, done):
         say(f"{name}: {sent} rows sent, {writer.unknown()} unknown, {writer.refused()} refused")
     check(histories.checked > 0, "nothing was answered")
     say(f"{histories.checked} answers were right, {histories.failed} questions ended with an error")
+    for reason, count in histories.reasons.most_common(5):
+        say(f"{count} times: {reason}")
     if clients.has_jobs:
         say(f"{clients.jobs_done} batch jobs published, {clients.jobs_failed} failed")
     say("faults: " + ", ".join(f"{fault} {count}" for fault, count in sorted(done.items())))

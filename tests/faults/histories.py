@@ -6,6 +6,8 @@ sends says so before, and what it is told is noted after.
 """
 
 import bisect
+import collections
+import re
 import threading
 
 from harness import Failure, check
@@ -74,6 +76,7 @@ class Histories:
         self.writers, self.reads = {}, []
         self.checked, self.failed = 0, 0
         self.wrong = dict.fromkeys(WRONG, 0)
+        self.reasons = collections.Counter()  # why questions ended with an error, without their numbers
         self.last = {}  # reader: (end of its newest answer, counts); answers of one reader follow one another
 
     def writer(self, name):
@@ -99,6 +102,7 @@ class Histories:
         check(text.strip(), "a query that failed says why")
         with self.lock:
             self.failed += 1
+            self.reasons[re.sub(r"[0-9]+", "N", text.strip())[:200]] += 1
 
     def check(self):
         """Every answer since the last check; returns how many there were."""
