@@ -26,6 +26,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
 from harness import (  # noqa: E402
+    SLOW,
     Failure,
     check,
     check_equal,
@@ -37,9 +38,9 @@ from harness import (  # noqa: E402
     skip,
     wait_until,
 )
-from clients import Clients  # noqa: E402
+from clients import Clients, now  # noqa: E402
 from disks import check_logs_agree, need_shim  # noqa: E402
-from faulty_nodes import FaultyNodes, own_network  # noqa: E402
+from faulty_nodes import PATIENCE, FaultyNodes, own_network  # noqa: E402
 from nemesis import GROUPS, Nemesis  # noqa: E402
 from wires import Wires  # noqa: E402
 
@@ -114,6 +115,16 @@ def faults_that_can_be(nemesis, faults):
     return possible
 
 
+def wait_until_served(clients):
+    """All is well again: everybody who asks gets an answer, and everybody who writes is told that it is done."""
+    since = now()
+    end = time.monotonic() + PATIENCE * SLOW
+    while clients.histories.not_served(since) and not clients.errors:
+        left = clients.histories.not_served(since)
+        check(time.monotonic() < end, f"not served {PATIENCE * SLOW:.0f} s after all was well: {left}")
+        time.sleep(0.1)
+
+
 def run_rounds(options, cluster, clients, nemesis, faults):
     """Returns how often each fault was done."""
     rng, done, failed_before = nemesis.rng, collections.Counter(), 0
@@ -126,6 +137,7 @@ def run_rounds(options, cluster, clients, nemesis, faults):
         begun = time.monotonic()
         cluster.wait_in_sync()
         took = time.monotonic() - begun
+        wait_until_served(clients)
         answers = clients.check()
         failed = clients.histories.failed
         say(

@@ -76,6 +76,7 @@ class Histories:
         self.writers, self.reads = {}, []
         self.checked, self.failed = 0, 0
         self.wrong = dict.fromkeys(WRONG, 0)
+        self.served = {}  # reader or writer to when its newest question or batch that was done began
         self.reasons = collections.Counter()  # why questions ended with an error, without their numbers
         self.last = {}  # reader: (end of its newest answer, counts); answers of one reader follow one another
 
@@ -92,17 +93,25 @@ class Histories:
         writer = self.writer(name)
         with self.lock:
             writer.tell(*entry)
+            if entry[3] > 0:
+                self.served[f"writer {name}"] = writer.sent[-1][0]
 
     def read(self, reader, start, end, counts):
         """counts: writer to (events, total)."""
         with self.lock:
             self.reads.append((reader, start, end, counts))
+            self.served[f"reader {reader}"] = start
 
     def fail(self, text):
         check(text.strip(), "a query that failed says why")
         with self.lock:
             self.failed += 1
             self.reasons[re.sub(r"[0-9]+", "N", text.strip())[:200]] += 1
+
+    def not_served(self, since):
+        """Readers and writers of whom nothing was done that began later."""
+        with self.lock:
+            return sorted(name for name, when in self.served.items() if when < since)
 
     def check(self):
         """Every answer since the last check; returns how many there were."""
