@@ -19,7 +19,6 @@ tests/fault_shim.so, which a sanitizer's build has not.
 
 import argparse
 import collections
-import contextlib
 import os
 import random
 import sys
@@ -27,6 +26,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
 from harness import (  # noqa: E402
+    SLOW,
     Failure,
     check,
     check_equal,
@@ -38,9 +38,9 @@ from harness import (  # noqa: E402
     skip,
     wait_until,
 )
-from clients import Clients  # noqa: E402
+from clients import Clients, now  # noqa: E402
 from disks import check_logs_agree, need_shim  # noqa: E402
-from faulty_nodes import FaultyNodes, own_network  # noqa: E402
+from faulty_nodes import PATIENCE, FaultyNodes, own_network  # noqa: E402
 from nemesis import GROUPS, Nemesis  # noqa: E402
 from wires import Wires  # noqa: E402
 
@@ -115,6 +115,19 @@ def faults_that_can_be(nemesis, faults):
     return possible
 
 
+def wait_until_served(clients):
+    """All is well again: whoever asks gets an answer, and programs that write are told that it is done; imports, which
+    may wait for a twin, have their own patience."""
+    since = now()
+    end = time.monotonic() + PATIENCE * SLOW
+    while not clients.errors:
+        left = [name for name in clients.histories.not_served(since) if not name.startswith("writer import")]
+        if not left:
+            return
+        check(time.monotonic() < end, f"not served {PATIENCE * SLOW:.0f} s after all was well: {left}")
+        time.sleep(0.1)
+
+
 def run_rounds(options, cluster, clients, nemesis, faults):
     """Returns how often each fault was done."""
     rng, done, failed_before = nemesis.rng, collections.Counter(), 0
@@ -127,6 +140,7 @@ def run_rounds(options, cluster, clients, nemesis, faults):
         begun = time.monotonic()
         cluster.wait_in_sync()
         took = time.monotonic() - begun
+        wait_until_served(clients)
         answers = clients.check()
         failed = clients.histories.failed
         say(
@@ -169,6 +183,8 @@ def sum_up(clients, done):
         say(f"{name}: {sent} rows sent, {writer.unknown()} unknown, {writer.refused()} refused")
     check(histories.checked > 0, "nothing was answered")
     say(f"{histories.checked} answers were right, {histories.failed} questions ended with an error")
+    for reason, count in histories.reasons.most_common(5):
+        say(f"{count} times: {reason}")
     if clients.has_jobs:
         say(f"{clients.jobs_done} batch jobs published, {clients.jobs_failed} failed")
     say("faults: " + ", ".join(f"{fault} {count}" for fault, count in sorted(done.items())))
@@ -185,38 +201,29 @@ def test_cluster(cluster, options, directory):
     rng = random.Random(options.seed)
     clients = Clients(cluster, directory, options.seed, options.jobs)
     done = {}
-    with contextlib.ExitStack() as stack:
-        can_wire = cluster.is_apart and cluster.disks and any(f.startswith("wire") for f in options.faults)
-        wires = stack.enter_context(Wires(cluster)) if can_wire else None
-        if wires:
-            for node in cluster.nodes:  # connections are made by the wires from now on
-                cluster.kill([node])
-                cluster.start([node])
-                cluster.wait_in_sync()
-        nemesis = Nemesis(cluster, wires, rng)
-        faults = faults_that_can_be(nemesis, options.faults)
-        try:
-            clients.start()
-            if options.control:
-                run_control(cluster, clients, nemesis)
-                clients.give_up()
-                return
-            done = run_rounds(options, cluster, clients, nemesis, faults)
-            clients.stop()
-            clients.check()
-            sum_up(clients, done)
-            if options.jobs:
-                cluster.at(1, "job", "submit", "recompute", "--wait", timeout=120)
-            check_everywhere(cluster, clients.histories)
-        except BaseException:
-            clients.give_up()
-            tell_numbers(clients, done)
-            raise
-        cluster.wait_in_sync()
-        if not options.jobs:  # which trims logs, at each replica when it may
-            say(f"{logs_agree(cluster)} records of logs agree")
-        cluster.down()  # by the wires
+    nemesis = Nemesis(cluster, rng)
+    faults = faults_that_can_be(nemesis, options.faults)
+    try:
+        clients.start()
+        if options.control:
+            run_control(cluster, clients, nemesis)
+            clients.abandon()
+            return
+        done = run_rounds(options, cluster, clients, nemesis, faults)
+        clients.stop()
+        clients.check()
+        sum_up(clients, done)
+        if options.jobs:
+            cluster.at(1, "job", "submit", "recompute", "--wait", timeout=120)
+        check_everywhere(cluster, clients.histories)
+    except BaseException:
+        clients.give_up()
         tell_numbers(clients, done)
+        raise
+    cluster.wait_in_sync()
+    if not options.jobs:  # which trims logs, at each replica when it may
+        say(f"{logs_agree(cluster)} records of logs agree")
+    tell_numbers(clients, done)
 
 
 def test(directory):
@@ -227,8 +234,9 @@ def test(directory):
     rounds = options.rounds or len(options.faults)
     say(f"{rounds} rounds, --seed {options.seed}, {options.zookeepers} ZooKeeper server(s)")
     settings = SETTINGS if need_shim() else {}
-    cluster = FaultyNodes(os.path.join(directory, "cluster"), CATALOG, is_apart, options.zookeepers, settings)
-    with cluster:
+    wires = Wires if any(fault.startswith("wire") for fault in options.faults) else None
+    place = os.path.join(directory, "cluster")
+    with FaultyNodes(place, CATALOG, is_apart, options.zookeepers, settings, wires) as cluster:
         test_cluster(cluster, options, directory)
 
 

@@ -77,10 +77,12 @@ class Network:
 
 
 class FaultyNodes(Nodes):
-    """A cluster of which each node is a user of its own, when `is_apart`; has disks when the shim was built."""
+    """A cluster of which each node is a user of its own, when `is_apart`; has disks when the shim was built, and wires
+    when both are so, and `wires` is their class."""
 
-    def __init__(self, directory, catalog, is_apart, zookeepers=1, settings=None):
+    def __init__(self, directory, catalog, is_apart, zookeepers=1, settings=None, wires=None):
         super().__init__(directory, catalog, partitions=6, workers=1)
+        self.wires = wires(self) if wires is not None and is_apart and need_shim() else None
         self.is_apart, self.zookeepers_count, self.settings = is_apart, zookeepers, settings or {}
         self.disks = {}  # node to Disk
 
@@ -93,7 +95,16 @@ class FaultyNodes(Nodes):
             os.chmod(self.directory, 0o711)
         for node in self.nodes:
             self.configure(node)
+        if self.wires is not None:
+            self.wires.start()
         self.start(self.nodes)
+
+    def __exit__(self, *arguments):
+        try:
+            super().__exit__(*arguments)
+        finally:
+            if self.wires is not None:
+                self.wires.stop()
 
     def configure(self, node):
         place = self.node_directory(node)

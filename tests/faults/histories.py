@@ -6,6 +6,8 @@ sends says so before, and what it is told is noted after.
 """
 
 import bisect
+import collections
+import re
 import threading
 
 from harness import Failure, check
@@ -74,6 +76,8 @@ class Histories:
         self.writers, self.reads = {}, []
         self.checked, self.failed = 0, 0
         self.wrong = dict.fromkeys(WRONG, 0)
+        self.served = {}  # reader or writer to when its newest question or batch that was done began
+        self.reasons = collections.Counter()  # why questions ended with an error, without their numbers
         self.last = {}  # reader: (end of its newest answer, counts); answers of one reader follow one another
 
     def writer(self, name):
@@ -89,16 +93,25 @@ class Histories:
         writer = self.writer(name)
         with self.lock:
             writer.tell(*entry)
+            if entry[3] > 0:
+                self.served[f"writer {name}"] = writer.sent[-1][0]
 
     def read(self, reader, start, end, counts):
         """counts: writer to (events, total)."""
         with self.lock:
             self.reads.append((reader, start, end, counts))
+            self.served[f"reader {reader}"] = start
 
     def fail(self, text):
         check(text.strip(), "a query that failed says why")
         with self.lock:
             self.failed += 1
+            self.reasons[re.sub(r"[0-9]+", "N", text.strip())[:200]] += 1
+
+    def not_served(self, since):
+        """Readers and writers of whom nothing was done that began later."""
+        with self.lock:
+            return sorted(name for name, when in self.served.items() if when < since)
 
     def check(self):
         """Every answer since the last check; returns how many there were."""

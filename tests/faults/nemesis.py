@@ -81,8 +81,8 @@ def ended(pid):
 class Nemesis:
     """One fault after the other, each healed before the next."""
 
-    def __init__(self, cluster, wires, rng):
-        self.cluster, self.wires, self.rng, self.network = cluster, wires, rng, Network()
+    def __init__(self, cluster, rng):
+        self.cluster, self.wires, self.rng, self.network = cluster, cluster.wires, rng, Network()
 
     def can(self, fault):
         """Whether this cluster can meet it."""

@@ -12,7 +12,7 @@ WIRE_MODES = ("hold", "drop-replies", "drop-requests", "hold-replies", "delay", 
 
 
 class Wires:
-    """Use as a context; has nothing where nodes have no addresses of their own or no shim."""
+    """Of a cluster whose nodes have addresses and disks; started before its nodes, and stopped after them."""
 
     def __init__(self, cluster):
         self.cluster = cluster
@@ -20,7 +20,7 @@ class Wires:
         self.ports = []
         self.process = None
 
-    def __enter__(self):
+    def start(self):
         targets = []
         for one in self.cluster.nodes:
             for other in self.cluster.nodes:
@@ -41,11 +41,11 @@ class Wires:
             ]
             with open(os.path.join(self.cluster.disks[node].directory, "links"), "w", encoding="utf-8") as file:
                 file.write("".join(lines))
-        return self
 
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait(timeout=20)
+    def stop(self):
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.wait(timeout=20)
 
     def between(self, one=None, other=None):
         """Numbers of wires by their ends; None: any node."""
