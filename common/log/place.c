@@ -75,6 +75,11 @@ ab_err ab_log_chain_at(struct ab_log *log, uint64_t offset, struct ab_hash128 *c
         *chain = log->chain;
         return AB_OK;
     }
+    struct ab_record recent;
+    if (ab_log_recent_record(log, offset, &recent) == AB_OK) {
+        *chain = recent.header.previous_chain;
+        return AB_OK;
+    }
     if (offset < atomic_load(&log->written_offset)) {
         struct ab_log_place place;
         AB_TRY(ab_log_find(log, offset, &place, error));

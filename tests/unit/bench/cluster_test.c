@@ -1,7 +1,9 @@
+#include "bench/copies.h"
 #include "bench/failover.h"
 #include "bench/verbs.h"
 
 #include "common/base/memory.h"
+#include "common/crypto/crypto.h"
 #include "common/wire/node.h"
 
 #include "tests/support/test.h"
@@ -90,12 +92,61 @@ static void test_failover_report_has_every_figure(void **state)
     ab_delete(result);
 }
 
+/* ---- the limit ---- */
+
+static void keys_make(struct ab_wire_keys *keys)
+{
+    struct ab_crypto_keys made;
+    ab_crypto_keys_generate(&made);
+    memcpy(keys->public_key, made.public_key, sizeof keys->public_key);
+    memcpy(keys->secret_key, made.secret_key, sizeof keys->secret_key);
+}
+
+static void test_copies_move_bytes_and_leave_no_file(void **state)
+{
+    (void)state;
+    struct ab_wire_keys keys;
+    char **names = NULL;
+    size_t count = 0;
+    char *directory = scratch_make();
+    keys_make(&keys);
+    struct ab_copies_options options = {
+        .keys = &keys, .directory = directory, .message_bytes = 65536, .sync_messages = 4, .seconds = 0.2};
+    for (options.replicas = 1; options.replicas <= 3; options.replicas += 2) {
+        struct ab_copies_result result = {0};
+        assert_ok(ab_copies_run(&options, &result, NULL));
+        assert_true(result.bytes_per_second >= 65536);
+        assert_true(result.cpu_ns_a_byte > 0);
+    }
+    assert_ok(ab_file_list(directory, &names, &count, NULL));
+    assert_int_equal(count, 0);
+    ab_file_names_free(names, count);
+    scratch_remove(directory);
+}
+
+static void test_copies_without_a_place_to_write_are_refused(void **state)
+{
+    (void)state;
+    struct ab_wire_keys keys;
+    struct ab_copies_result result;
+    keys_make(&keys);
+    const struct ab_copies_options options = {.keys = &keys,
+        .directory = "/nowhere/at/all",
+        .replicas = 3,
+        .message_bytes = 65536,
+        .sync_messages = 4,
+        .seconds = 0.2};
+    assert_int_not_equal(ab_copies_run(&options, &result, NULL), AB_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cluster_refuses_what_it_cannot_do),
         cmocka_unit_test(test_operations_between_count_a_new_process_whole),
         cmocka_unit_test(test_failover_report_has_every_figure),
+        cmocka_unit_test(test_copies_move_bytes_and_leave_no_file),
+        cmocka_unit_test(test_copies_without_a_place_to_write_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

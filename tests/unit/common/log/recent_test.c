@@ -81,6 +81,9 @@ static void kept_expect(const struct kept *kept, uint64_t from, size_t bytes_max
             assert_true(ab_hash128_equal(here.chain, there.chain));
             assert_int_equal(here.body.bytes, there.body.bytes);
             assert_int_equal(here.header.offset, at);
+            struct ab_hash128 before;
+            assert_ok(ab_log_chain_at(kept->log, at, &before, NULL));
+            assert_true(ab_hash128_equal(before, there.header.previous_chain));
             compared += there.encoded.bytes;
         }
         assert_int_equal(compared, records.bytes);
