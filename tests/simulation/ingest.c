@@ -159,6 +159,9 @@ static void on_write(struct sim_world *world, struct sim_replica *replica, const
         if (offset >= log->start && offset < log->end && sim_log_at(log, offset)->epoch != view.epoch) {
             sim_mark(world, SIM_MARK_H24);
         }
+        if (offset < log->start) {
+            sim_mark(world, SIM_MARK_H25);
+        }
         repeated(world, replica, request, offset);
         break;
     }

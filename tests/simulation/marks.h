@@ -22,6 +22,7 @@
     X(H20, "gave up a session because the disk hung")                                                                  \
     X(H21, "left out a member that lagged, alive")                                                                     \
     X(H24, "recognized a repeated block that another leader had appended")                                             \
+    X(H25, "recognized a repeated block whose record was trimmed")                                                     \
     X(H30, "told a client that its block's end is unknown")                                                            \
     X(H33, "refused a gap in a producer's sequence")                                                                   \
     X(H34, "was asked again for a cut that the log has")                                                               \

@@ -327,9 +327,6 @@ static void listed_tend(struct sim_world *world, struct sim_node *node)
         } else if (is_due) {
             sim_ingest_on_role(world, replica);
             sim_replica_close(replica);
-            if (sim_shell_mutant == SIM_MUTANT_REMOVED_AND_EMPTIED) {
-                partition_empty(world, node, p);
-            }
         }
     }
 }

@@ -27,7 +27,7 @@ struct options {
 };
 
 struct totals {
-    uint64_t seeds, failures, virtual_us, steps, acknowledged, refused, reads, elections;
+    uint64_t seeds, failures, virtual_us, steps, acknowledged, refused, reads, elections, answers, versions;
     int64_t slowest_us;
     uint64_t marks[SIM_MARKS_COUNT];
 };
@@ -88,6 +88,8 @@ static void totals_add(struct totals *totals, const struct sim_world *world)
     totals->refused += world->refused;
     totals->reads += world->reads;
     totals->elections += world->elections;
+    totals->answers += world->answers;
+    totals->versions += world->versions;
     totals->slowest_us = world->recovered_us > totals->slowest_us ? world->recovered_us : totals->slowest_us;
     for (int i = 0; i < SIM_MARKS_COUNT; i++) {
         totals->marks[i] += world->marks[i];
@@ -125,11 +127,11 @@ static bool totals_print(const struct totals *totals, int64_t taken_us, bool has
     bool is_complete = true;
     double seconds = (double)taken_us / 1e6;
     printf("%.1f s: %.0f seeds/s (each twice), %.1f virtual hours, %.1f million events; %" PRIu64
-           " blocks acknowledged, %" PRIu64 " refused, %" PRIu64 " reads, %" PRIu64
-           " elections; converged at the latest after %.1f s\n",
+           " blocks acknowledged, %" PRIu64 " refused, %" PRIu64 " reads, %" PRIu64 " elections, %" PRIu64
+           " versions, %" PRIu64 " merged answers; converged at the latest after %.1f s\n",
         seconds, (double)totals->seeds / (seconds > 0 ? seconds : 1), (double)totals->virtual_us / 3.6e9,
         (double)totals->steps / 1e6, totals->acknowledged, totals->refused, totals->reads, totals->elections,
-        (double)totals->slowest_us / 1e6);
+        totals->versions, totals->answers, (double)totals->slowest_us / 1e6);
     static const char *const names[] = {
 #define MARK_NAME(name, text) #name ": " text,
         SIM_MARKS(MARK_NAME)

@@ -2,8 +2,6 @@
 
 #include "tests/simulation/log_model.h"
 
-#include "common/base/assert.h"
-
 #include <string.h>
 
 /* ---- totals ---- */
@@ -55,7 +53,9 @@ void sim_speed_apply(struct sim_speed *speed, const struct sim_record *record)
     if (record->kind != SIM_CUT) {
         return;
     }
-    AB_ASSERT(speed->closed_count < SIM_SPANS_MAX);
+    if (speed->closed_count == SIM_SPANS_MAX) { /* only while a long log is replayed: what was retired elsewhere */
+        (void)sim_speed_retire(speed, speed->closed[0].number);
+    }
     speed->open.number = record->sequence;
     if (record->sequence > speed->retired) {
         speed->closed[speed->closed_count++] = speed->open;

@@ -11,7 +11,7 @@
 
 #define SIM_PARTITIONS_MAX 3u
 #define SIM_VIEWS 2u
-#define SIM_SPANS_MAX 64u
+#define SIM_SPANS_MAX 128u
 #define SIM_SPANS_LIVE_MAX 12u /* a leader refuses cuts when it has so many */
 #define SIM_VERSIONS_MAX 8u
 

@@ -103,7 +103,6 @@ const char *sim_fault_name(enum sim_fault_kind kind);
     X(SYNC_ERROR_IGNORED, "a failed sync counts as done (H8)")                                                         \
     X(PROMOTED_COUNTS, "a learner is in the in-sync set as soon as it is a replica (R5)")                              \
     X(REMOVED_BELOW_MINIMUM, "a replica goes although too few would remain (H16)")                                     \
-    X(REMOVED_AND_EMPTIED, "a removed replica is emptied by the process that may get it again (R10)")                  \
     X(TRIM_UNPUBLISHED, "the log goes where no published version holds it (H44)")                                      \
     X(RETIRE_UNPUBLISHED, "spans go before the version is published (H47)")                                            \
     X(PUBLISH_HELD_BY_ONE, "a version is published that one node has (H44)")                                           \
