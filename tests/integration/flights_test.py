@@ -43,7 +43,11 @@ MEASURES = """count(*) AS events, count({delay}) AS n, sum({delay}) AS total,
     min({delay}) AS smallest, max({delay}) AS largest,
     avg({delay}) AS mean, stddev_pop({delay}) AS sd_pop, stddev_samp({delay}) AS sd_samp,
     count_distinct(tailnum){tail_filter} AS tails, count_distinct(dest) AS dests,
-    sum(distance) AS miles, min(air_time) AS shortest"""
+    sum(distance) AS miles, min(air_time) AS shortest,
+    covar_pop({delay}, distance) AS joint, corr({delay}, distance) AS correlation,
+    regr_slope({delay}, distance) AS slope, avg_weighted({delay}, distance) AS weighted,
+    ratio(distance, air_time) AS speed, skewness({delay}) AS skew, kurtosis({delay}) AS tailed,
+    largest({delay}, 3) AS worst, histogram(distance, 500, 1000) AS bands, bool_or(dest = 'LAX') AS to_lax"""
 
 CATALOG = """
 CREATE STREAM flights (
@@ -78,6 +82,7 @@ class Group:
 
     def __init__(self):
         self.events, self.values, self.tails, self.dests, self.miles, self.air_times = 0, [], set(), set(), 0, []
+        self.distances, self.bands = [], [0, 0, 0]
 
     def add(self, row, delay):
         self.events += 1
@@ -88,7 +93,11 @@ class Group:
         if row["tailnum"] and row["tailnum"] != MISSING_TAIL:
             self.tails.add(row["tailnum"])
         self.dests.add(row["dest"])
-        self.miles += int(row["distance"])
+        distance = int(row["distance"])
+        self.miles += distance
+        self.bands[(distance >= 500) + (distance >= 1000)] += 1
+        if row[delay]:
+            self.distances.append(distance)
 
     def finish(self):
         n, total = len(self.values), sum(self.values)
@@ -108,7 +117,34 @@ class Group:
             "dests": len(self.dests),
             "miles": self.miles,
             "shortest": min(self.air_times, default=None),
+            "speed": float(Fraction(self.miles, sum(self.air_times))) if self.air_times else None,
+            "worst": json_list(sorted(self.values, reverse=True)[:3]),
+            "bands": json_list(self.bands),
+            "to_lax": "true" if "LAX" in self.dests else "false",
+            **self.finish_moments(squares),
         }
+
+    def finish_moments(self, squares):
+        n, total, far = len(self.values), sum(self.values), sum(self.distances)
+        products = sum(a * b for a, b in zip(self.values, self.distances))
+        joint = n * products - total * far
+        spread = n * sum(b * b for b in self.distances) - far * far
+        cubes, fourths = (sum(value**power for value in self.values) for power in (3, 4))
+        second = (squares + total * total) // max(n, 1)  # the sum of squares
+        third = n * n * cubes - 3 * n * total * second + 2 * total**3
+        fourth = n**3 * fourths - 4 * n * n * total * cubes + 6 * n * total * total * second - 3 * total**4
+        return {
+            "joint": float(Fraction(joint, n * n)) if n else None,
+            "correlation": joint / math.sqrt(spread * squares) if spread and squares else None,
+            "slope": float(Fraction(joint, spread)) if spread else None,
+            "weighted": float(Fraction(products, far)) if far else None,
+            "skew": third / math.sqrt(squares) ** 3 if squares else None,
+            "tailed": float(Fraction(fourth, squares * squares) - 3) if squares else None,
+        }
+
+
+def json_list(values):
+    return "[" + ",".join(str(value) for value in values) + "]" if values else None
 
 
 def truth_of(rows, key, delay):
@@ -195,13 +231,19 @@ def check_group(row, truth, distincts, what):
         check_equal(integer(row[name]), truth[name], f"{what} {name}")
     for name in ("total", "smallest", "largest", "shortest"):
         check_equal(real(row[name]), truth[name], f"{what} {name}")
-    for name in ("mean", "sd_pop", "sd_samp"):
+    for name in ("worst", "bands", "to_lax"):
+        check_equal(row[name], truth[name], f"{what} {name}")
+    for name in MEANS:
         check_near(real(row[name]), truth[name], f"{what} {name}")
     for name in ("tails", "dests"):
         distincts.check(integer(row[name]), truth[name], f"{what} {name}")
 
 
-FIELDS = "events, n, total, smallest, largest, mean, sd_pop, sd_samp, tails, dests, miles, shortest"
+MEANS = ("mean", "sd_pop", "sd_samp", "joint", "correlation", "slope", "weighted", "speed", "skew", "tailed")
+FIELDS = (
+    "events, n, total, smallest, largest, mean, sd_pop, sd_samp, tails, dests, miles, shortest, joint, correlation, "
+    "slope, weighted, speed, skew, tailed, worst, bands, to_lax"
+)
 
 
 def check_view(cluster, truth, view, keys, sql, moment):

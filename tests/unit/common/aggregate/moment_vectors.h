@@ -426,6 +426,17 @@ static const struct moment_vector moment_vectors[] = {
         {0x3ff0000000000000u, 0x3ff0000000000000u, 0x3ff0000000000000u, 0x3ff0000000000000u},
         {0x0u, 0x0u, 0xffffffffffffffffu, 0xffffffffffffffffu, 0xffffffffffffffffu, 0xffffffffffffffffu,
             0x3fd0000000000000u, 0x3fd0000000000000u, 0x3ff279a74590331du, 0xbfe5555555555555u}},
+    {3, {0x4feba2bfd0d5ff5bu, 0x1u, 0x1a56e1fc2f8f359u},
+        {0x7fefffffffffffffu, 0x8000000000000001u, 0x4008000000000000u},
+        {0x7ff0000000000000u, 0x7ff0000000000000u, 0x3ff0000000000000u, 0xfeba2bfd0d5ff5cu, 0x8ff4ba0fdca07f85u,
+            0x3ff0000000000000u, 0x4feba2bfd0d5ff5bu, 0xfeba2bfd0d5ff5cu, 0x3fe6a09e667f3bcfu, 0xbff8000000000002u}},
+    {3, {0x7fefffffffffffffu, 0x8000000000000001u, 0x3ff0000000000000u},
+        {0xffefffffffffffffu, 0x1u, 0xbff0000000000000u},
+        {0xfff0000000000000u, 0xfff0000000000000u, 0xbff0000000000000u, 0xbff0000000000000u, 0x0u, 0x3ff0000000000000u,
+            0x7fefffffffffffffu, 0xbff0000000000000u, 0x7ff8000000000000u, 0x7ff8000000000000u}},
+    {4, {0x4feba2bfd0d5ff5bu, 0xcfeba2bfd0d5ff5bu, 0x1u, 0x0u}, {0x1u, 0x2u, 0x8000000000000001u, 0x0u},
+        {0x8caba2bfd0d5ff5bu, 0x8cb26c7fe08eaa3du, 0xbfd43d136248490fu, 0xfff0000000000000u, 0x4fb61bcca7119916u,
+            0x3fb999999999999au, 0xcfdba2bfd0d5ff5bu, 0x3fe0000000000000u, 0x0u, 0xbfefffffffffffffu}},
 };
 
 #endif

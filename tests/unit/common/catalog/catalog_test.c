@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+
 static const struct ab_view *view_of(const struct ab_catalog *catalog, const char *name)
 {
     const struct ab_view *view = ab_catalog_view(catalog, ab_bytes_of_text(name));
@@ -115,6 +117,79 @@ static void test_catalog_measures_have_the_types_of_the_design(void **state)
     }
     assert_int_equal(view->measures[0].arguments_count, 0);
     expect_type(view->measures[15].argument_types[0], "DECIMAL(38, 4)");
+    ab_catalog_release(catalog);
+}
+
+static void test_catalog_measures_of_several_arguments_and_parameters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *call;
+        const char *type;
+        const char *definition;
+        uint32_t arguments_count;
+        uint32_t parameters_count;
+    } expected[] = {
+        {"min_by(k, x)", "TEXT", "min_by(k, x)", 2, 0},
+        {"arg_max(d, t)", "DECIMAL(10, 2)", "max_by(d, t)", 2, 0},
+        {"first_k(k, 3)", "TEXT", "first_k(k, 3)", 1, 1},
+        {"last_k(n + 1, 1000)", "TEXT", "last_k(n + 1, 1000)", 1, 1},
+        {"largest(x, 1 + 1)", "TEXT", "largest(x, 2)", 1, 1},
+        {"smallest(b, 1)", "TEXT", "smallest(b, 1)", 1, 1},
+        {"skewness(n)", "DOUBLE", "skewness(n)", 1, 0},
+        {"kurtosis(d)", "DOUBLE", "kurtosis(d)", 1, 0},
+        {"covar_pop(x, n)", "DOUBLE", "covar_pop(x, n)", 2, 0},
+        {"covar_samp(n, d)", "DOUBLE", "covar_samp(n, d)", 2, 0},
+        {"corr(n, 2 * x)", "DOUBLE", "corr(n, 2 * x)", 2, 0},
+        {"regr_slope(x, d)", "DOUBLE", "regr_slope(x, d)", 2, 0},
+        {"regr_intercept(x, x)", "DOUBLE", "regr_intercept(x, x)", 2, 0},
+        {"regr_r2(n, 3)", "DOUBLE", "regr_r2(n, 3)", 2, 0},
+        {"bool_and(b)", "BOOLEAN", "bool_and(b)", 1, 0},
+        {"every(n > 3)", "BOOLEAN", "bool_and(n > 3)", 1, 0},
+        {"bool_or(b)", "BOOLEAN", "bool_or(b)", 1, 0},
+        {"bit_and(n)", "BIGINT", "bit_and(n)", 1, 0},
+        {"bit_or(n)", "BIGINT", "bit_or(n)", 1, 0},
+        {"bit_xor(n) FILTER (WHERE b)", "BIGINT", "bit_xor(n) FILTER (WHERE b)", 1, 0},
+        {"avg_weighted(x, n)", "DOUBLE", "avg_weighted(x, n)", 2, 0},
+        {"ratio(n, d)", "DOUBLE", "ratio(n, d)", 2, 0},
+        {"rate(d)", "DOUBLE", "rate(d)", 1, 0},
+        {"histogram(n, 0, 10, 2.0e1)", "TEXT", "histogram(n, 0, 10, 20)", 1, 3},
+        {"histogram(x, -1, 0.1)", "TEXT", "histogram(x, -1e0, 0.10000000000000001e0)", 1, 2},
+        {"histogram(d, 0, 2.5)", "TEXT", "histogram(d, 0.00, 2.50)", 1, 2},
+    };
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        char sql[600];
+        (void)snprintf(sql, sizeof(sql),
+            "%sCREATE VIEW v AS SELECT %s AS m FROM s GROUP BY TUMBLE(t, INTERVAL '1 hour')", STREAM_S,
+            expected[i].call);
+        struct ab_catalog *catalog = catalog_of(sql);
+        const struct ab_measure *measure = &view_of(catalog, "v")->measures[0];
+        assert_string_equal(measure->definition, expected[i].definition);
+        assert_int_equal(measure->arguments_count, expected[i].arguments_count);
+        assert_int_equal(measure->parameters_count, expected[i].parameters_count);
+        expect_type(measure->type, expected[i].type);
+        /* The canonical call is its own canonical form. */
+        (void)snprintf(sql, sizeof(sql), "%s%s", STREAM_S, view_of(catalog, "v")->definition);
+        struct ab_catalog *again = catalog_of(sql);
+        assert_string_equal(view_of(again, "v")->definition, view_of(catalog, "v")->definition);
+        ab_catalog_release(again);
+        ab_catalog_release(catalog);
+    }
+}
+
+/* Where one of a pair is DOUBLE, both are summed as DOUBLE; otherwise each as it is. */
+static void test_catalog_pairs_are_of_one_kind_of_number(void **state)
+{
+    (void)state;
+    struct ab_catalog *catalog = catalog_of(STREAM_S
+        "CREATE VIEW v AS SELECT covar_pop(n, x) AS a, corr(d, n) AS b, ratio(n, x) AS c, min_by(n, x) AS e FROM s");
+    const struct ab_measure *measures = view_of(catalog, "v")->measures;
+    expect_type(measures[0].argument_types[0], "DOUBLE");
+    expect_type(measures[0].argument_types[1], "DOUBLE");
+    expect_type(measures[1].argument_types[0], "DECIMAL(10, 2)");
+    expect_type(measures[1].argument_types[1], "BIGINT");
+    expect_type(measures[2].argument_types[0], "BIGINT");
+    expect_type(measures[3].argument_types[0], "BIGINT");
     ab_catalog_release(catalog);
 }
 
@@ -276,6 +351,8 @@ int main(void)
         cmocka_unit_test(test_catalog_design_stream_has_its_columns),
         cmocka_unit_test(test_catalog_design_view_has_keys_panes_and_measures),
         cmocka_unit_test(test_catalog_measures_have_the_types_of_the_design),
+        cmocka_unit_test(test_catalog_measures_of_several_arguments_and_parameters),
+        cmocka_unit_test(test_catalog_pairs_are_of_one_kind_of_number),
         cmocka_unit_test(test_catalog_filter_belongs_to_its_aggregate),
         cmocka_unit_test(test_catalog_keys_take_aliases_and_unselected_keys_stay),
         cmocka_unit_test(test_catalog_chunks_are_whole_panes_of_about_a_day),
