@@ -118,6 +118,7 @@ ab_err ab_finish_sample(struct ab_finishing *finishing, struct ab_value *value)
 
 ab_err ab_finish_bloom(struct ab_finishing *finishing, struct ab_value *value)
 {
+    value->is_null = ab_primitive_bloom_is_empty(ab_finish_state(finishing, AB_PART_OTHER));
     struct ab_buffer out = {0};
     ab_buffer_put_format(&out, "{\"expected\":%lld,\"error\":", (long long)finishing->measure->parameters[0].bigint);
     put_real(&out, ab_primitive_bloom_error(ab_finish_state(finishing, AB_PART_OTHER)));

@@ -220,6 +220,11 @@ const struct ab_primitive_ops ab_primitive_bloom = {
 
 /* ---- reading ---- */
 
+bool ab_primitive_bloom_is_empty(const void *state)
+{
+    return ((const struct bloom_state *)state)->log2_bits == 0;
+}
+
 bool ab_primitive_bloom_has(const void *state_bytes, uint64_t hash)
 {
     const struct bloom_state *state = state_bytes;

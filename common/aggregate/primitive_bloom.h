@@ -28,6 +28,9 @@
 /* Whether a value may have been seen; false is certain. `hash` as ab_primitive_distinct_hashes gives it. */
 bool ab_primitive_bloom_has(const void *state, uint64_t hash);
 
+/* Whether no value was added. */
+bool ab_primitive_bloom_is_empty(const void *state);
+
 /* Share of values not seen that are taken for seen: (bits set / bits)^probes; 0 while hashes are kept. */
 double ab_primitive_bloom_error(const void *state);
 

@@ -38,9 +38,8 @@ double ab_decay_power(uint64_t part, uint64_t whole)
     /* ln(2)^n / n!, the highest first: with g < 1 / 32 the next term is below 2^-60. */
     static const double terms[] = {0x1.ffcbfc588b0c7p-17, 0x1.430912f86c787p-13, 0x1.5d87fe78a6731p-10,
         0x1.3b2ab6fba4e77p-7, 0x1.c6b08d704a0c0p-5, 0x1.ebfbdff82c58fp-3, 0x1.62e42fefa39efp-1};
-    ab_uint128 scaled = (ab_uint128)part * 32;
-    uint64_t step = (uint64_t)(scaled / whole);
-    uint64_t rest = (uint64_t)(scaled - (ab_uint128)step * whole);
+    uint64_t step = part * 32 / whole;
+    uint64_t rest = part * 32 - step * whole;
     double g = (double)rest / ((double)whole * 32.0);
     double sum = 0.0;
     for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++) {
@@ -142,14 +141,15 @@ static void row_add(
     struct ab_primitive_context *sum, struct decay_state *state, int64_t half_life, ab_time_us time, double number)
 {
     static const uint32_t zero = 0;
-    int64_t bucket = number_of(time, half_life);
+    int64_t rest = time % half_life;
+    int64_t bucket = time / half_life + (rest > 0);
     latest_raise(state, time, half_life);
     void *into = bucket_of(sum, state, bucket);
     if (into == NULL) {
         return;
     }
     /* Microseconds since the bucket's start, 1 .. H: 2^-((k H - t) / H) is half of 2^(since / H), or 1. */
-    int64_t since = (int64_t)(time - ((ab_int128)bucket - 1) * half_life);
+    int64_t since = rest > 0 ? rest : rest + half_life;
     double weight = since == half_life ? 1.0 : 0.5 * ab_decay_power((uint64_t)since, (uint64_t)half_life);
     double weighted = number * weight;
     struct ab_column column = {.type = {.kind = AB_TYPE_DOUBLE}, .rows_count = 1, .values = &weighted};

@@ -29,7 +29,7 @@
 /* A thousand years: products with it stay far inside 128 bits. */
 #define AB_DECAY_HALF_LIFE_MAX_US (INT64_C(1000) * 366 * AB_US_PER_DAY)
 
-/* 2^(part / whole), 0 <= part < whole <= 2^60: in [1, 2). */
+/* 2^(part / whole), 0 <= part < whole <= 2^58: in [1, 2). */
 double ab_decay_power(uint64_t part, uint64_t whole);
 
 /* The latest time among the rows of a state; false when there are none. */

@@ -9,23 +9,23 @@
  *    conservative update, which is better, depends on order and is not used. An estimate is never too small, and with
  *    probability 1 - e^-4 = 98 % too great by at most e / 8192 = 0.034 % of the rows counted.
  *  - Which: a linear sketch alone cannot name the frequent values, so a sample does. Every row has a random number of
- * its own (ab_sketch_row_hash); a value's number is the least of its rows'. The AB_TOP_K_SAMPLE values with the least
- *    numbers are kept. This is a bottom-k sample with probability proportional to size (Rosen 1997; Cohen and Kaplan
- *    2007, "Summarizing data using bottom-k sketches"), made of rows that are not aggregated: the least of n uniform
- *    numbers is distributed as if the value had drawn once with weight n. Taking least numbers, and the least
+ *    its own (ab_sketch_row_hash); a value's number is the least of its rows'. The AB_TOP_K_SAMPLE values with the
+ *    least numbers are kept. This is a bottom-k sample with probability proportional to size (Rosen 1997; Cohen and
+ *    Kaplan 2007, "Summarizing data using bottom-k sketches"), made of rows that are not aggregated: the least of n
+ *    uniform numbers is distributed as if the value had drawn once with weight n. Taking least numbers, and the least
  *    AB_TOP_K_SAMPLE of them, is commutative and associative: a value that a part has dropped had a number above that
  *    part's AB_TOP_K_SAMPLE least, all of which are at most as great in the whole; if the value still belongs to the
- *    whole's sample, then by a row of another part, and that part kept it. A value that makes up a share f of the rows
- * is missing with probability at most e^(-2048 f): 4e-5 for half a percent, 1e-9 for one percent; on skewed data less,
- *    because the frequent values take one place each.
+ *    whole's sample, then by a row of another part, and that part kept it. A value that makes up a share f of the
+ *    rows is missing with a probability of about e^(-2048 f): 4e-5 for half a percent, 1e-9 for one percent; on
+ *    skewed data less, because the frequent values take one place each.
  *
  * A state changes its form when the 8,193rd distinct value arrives, whichever it is: then every exact count enters the
  * sketch, and the sample is taken from the numbers that were kept beside the counts.
  *
  * Payload: empty = no value; else u8 form, u8 type kind, then
- *   form 1, exact     1 .. 8,192 values in rising order: varint bytes, the value (cell.h), varint count (> 0), u64
- * number form 2, sketch    4 x 8,192 varint counters, row by row, then 2,048 values in rising order: varint bytes, the
- * value, u64 number
+ *   form 1, exact:  1 .. 8,192 values, rising: varint bytes, the value (cell.h), varint count (> 0), u64 number
+ *   form 2, sketch: 4 x 8,192 varint counters, row by row,
+ *                   then 2,048 values, rising: varint bytes, the value, u64 number
  *
  * Threads and memory: as primitive.h. An exact state has 52 bytes a value and its text, a sketch 256 KiB and the
  * sample.

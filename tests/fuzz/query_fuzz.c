@@ -14,7 +14,9 @@ static const char catalog_sql[] =
     "PARTITION KEY (k));"
     "CREATE VIEW v AS SELECT k, j, b, count(*) AS n, sum(p) AS total, avg(x) AS mean, max(k) AS top FROM s "
     "GROUP BY k, j, p, x, b, TUMBLE(t, INTERVAL '1 hour');"
-    "CREATE VIEW w AS SELECT k, count(*) AS n, first(t) AS begun FROM s GROUP BY k;";
+    "CREATE VIEW w AS SELECT k, count(*) AS n, first(t) AS begun, quantiles(x) AS dist, top_k(j, 3) AS busy, theta(k) "
+    "AS "
+    "ks, theta(k) FILTER (WHERE b) AS ks_b, bloom(j, 10) AS seen FROM s GROUP BY k;";
 
 static void evaluate_check(const struct ab_expression *expression, const struct ab_column *const *inputs)
 {
@@ -37,16 +39,18 @@ static void evaluate_check(const struct ab_expression *expression, const struct 
 
 static void query_check(const struct ab_query *query)
 {
-    enum { INPUTS_MAX = AB_CATALOG_KEYS_MAX + 2 + AB_CATALOG_MEASURES_MAX };
+    enum { INPUTS_MAX = AB_CATALOG_KEYS_MAX + 2 + AB_CATALOG_MEASURES_MAX + AB_QUERY_READINGS_MAX };
     static const int64_t numbers[ROWS] = {INT64_MIN, 7, INT64_C(1370044800000000)};
     static const uint8_t nulls[ROWS] = {0, 1, 0};
     struct ab_column columns[INPUTS_MAX];
     const struct ab_column *inputs[INPUTS_MAX] = {NULL};
     uint32_t window = query->view->keys_count;
-    for (uint32_t i = 0; i < window + 2 + query->view->measures_count; i++) {
+    uint32_t readings = window + 2 + query->view->measures_count;
+    for (uint32_t i = 0; i < readings + query->readings_count; i++) {
         struct ab_type type = i < window       ? query->view->keys[i].type
                               : i < window + 2 ? (struct ab_type){.kind = AB_TYPE_TIMESTAMP}
-                                               : query->view->measures[i - window - 2].type;
+                              : i < readings   ? query->view->measures[i - window - 2].type
+                                               : query->readings[i - readings].type;
         columns[i] = (struct ab_column){.type = type, .rows_count = ROWS, .values = numbers, .nulls = nulls};
         bool is_number = type.kind == AB_TYPE_BIGINT || type.kind == AB_TYPE_TIMESTAMP;
         inputs[i] = is_number ? &columns[i] : NULL;

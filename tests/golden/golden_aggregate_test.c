@@ -27,7 +27,11 @@ static const char sql[] =
     "  largest(m, 2) AS lam, smallest(f, 9) AS sf, kurtosis(d) AS kd, kurtosis(i) AS ki, corr(d, m) AS cdm,\n"
     "  covar_pop(i, m) AS cim, bit_and(i) AS bai, bit_or(i) AS boi, bit_xor(i) AS bxi, bool_and(f) AS baf,\n"
     "  avg_weighted(d, i) AS wdi, ratio(d, m) AS rdm, rate(i) AS ri, histogram(d, -1, 0, 2.5) AS hd,\n"
-    "  histogram(i, 0) FILTER (WHERE f) AS hi FROM s GROUP BY k, TUMBLE(at, INTERVAL '1 hour');\n";
+    "  histogram(i, 0) FILTER (WHERE f) AS hi FROM s GROUP BY k, TUMBLE(at, INTERVAL '1 hour');\n"
+    "CREATE VIEW sketches AS SELECT k, quantiles(d) AS qd, quantiles(m) AS qm, p99(i) AS qi, top_k(w, 2) AS tw,\n"
+    "  top_k(d, 2) AS td, theta(i) AS ti, bloom(w, 100) AS bw, sample(w, 3) AS sw, sample(m, 1) AS sm,\n"
+    "  decayed_sum(d, INTERVAL '1 hour') AS ds, decayed_avg(i, INTERVAL '7 days') AS da FROM s\n"
+    "  GROUP BY k, TUMBLE(at, INTERVAL '1 hour');\n";
 
 struct fixture {
     struct ab_catalog *catalog;
@@ -115,6 +119,14 @@ static void test_golden_states_of_the_family(void **state)
     ab_buffer_fini(&bytes);
 }
 
+static void test_golden_states_of_sketches(void **state)
+{
+    struct ab_buffer bytes = {0};
+    view_dump(*state, 3, true, &bytes);
+    golden_expect("states_sketches.bin", ab_buffer_view(&bytes));
+    ab_buffer_fini(&bytes);
+}
+
 static void test_golden_group_keys(void **state)
 {
     struct ab_buffer bytes = {0};
@@ -150,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_states),
         cmocka_unit_test(test_golden_states_of_the_family),
+        cmocka_unit_test(test_golden_states_of_sketches),
         cmocka_unit_test(test_golden_group_keys),
         cmocka_unit_test(test_golden_states_are_readable),
     };

@@ -3,6 +3,7 @@
 #include "tests/unit/common/aggregate/sketch_support.h"
 
 #include "common/aggregate/primitive_top_k.h"
+#include "common/base/hash.h"
 
 /* A kind over values of a shape. */
 struct law_case {
@@ -123,6 +124,45 @@ static void test_sketches_keep_the_laws_beyond_their_exact_capacity(void **state
     }
 }
 
+/* The format beyond the exact capacity: XXH3-128 of payloads of 30,000 rows, computed once. */
+static void test_large_sketches_have_golden_digests(void **state)
+{
+    (void)state;
+    static const struct {
+        struct law_case law;
+        const char *digest;
+    } golden[] = {
+        {{AB_PRIMITIVE_QUANTILES, 0, 0}, "ef378c0c29b05a687b5760ac30902890"},
+        {{AB_PRIMITIVE_TOP_K, 0, 0}, "99dca8b0f2dad4e1e2663ebcf3573c3e"},
+        {{AB_PRIMITIVE_THETA, 0, 0}, "deccedb624c01a5ab5768822222f79ea"},
+        {{AB_PRIMITIVE_BLOOM, 0, 20000}, "e1533fb02bfa40f16ec8634f2c920eae"},
+        {{AB_PRIMITIVE_SAMPLE, 0, 1000}, "e2515462b33bad91b42bbf260c403137"},
+        {{AB_PRIMITIVE_DECAYED_SUM, 0, AB_US_PER_SECOND}, "12dc4ea18b2e734b3d16ebd0c4b7391e"},
+        {{AB_PRIMITIVE_DECAYED_COUNT, 0, AB_US_PER_SECOND}, "8996225ac95db1451744a7fc85d19ada"},
+    };
+    enum { COUNT = 30000 };
+    int64_t *values = ab_new_array(int64_t, COUNT);
+    int64_t *times = ab_new_array(int64_t, COUNT);
+    for (int64_t i = 0; i < COUNT; i++) {
+        values[i] = i * i % 20011 * 1000003;
+        times[i] = i * 12345;
+    }
+    for (size_t i = 0; i < sizeof(golden) / sizeof(golden[0]); i++) {
+        struct sketch sketch;
+        struct ab_buffer payload = {0};
+        char text[33];
+        sketch_init(&sketch, golden[i].law.kind, AB_TYPE_BIGINT, golden[i].law.parameter);
+        sketch_add_numbers(&sketch, values, COUNT, 6, times);
+        sketch_encode(&sketch, &payload);
+        ab_hash128_format(ab_hash128(AB_HASH_CONTENT, ab_buffer_view(&payload)), text);
+        assert_string_equal(text, golden[i].digest);
+        sketch_fini(&sketch);
+        ab_buffer_fini(&payload);
+    }
+    ab_delete(values);
+    ab_delete(times);
+}
+
 static void test_sketches_without_rows_have_no_bytes(void **state)
 {
     (void)state;
@@ -174,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sketches_are_commutative_monoids_with_canonical_bytes),
         cmocka_unit_test(test_sketches_keep_the_laws_beyond_their_exact_capacity),
+        cmocka_unit_test(test_large_sketches_have_golden_digests),
         cmocka_unit_test(test_sketches_without_rows_have_no_bytes),
         cmocka_unit_test(test_sketches_refuse_damaged_payloads),
     };

@@ -158,12 +158,14 @@ static void test_queries_order_and_group_by_readings(void **state)
     for (uint32_t i = 1; i < fixture->rows_count; i++) {
         assert_true(answer(fixture, 1, i - 1).real >= answer(fixture, 1, i).real);
     }
-    ask(fixture, "SELECT p50(dist), median, dist, top, some, ds, dc, da, words FROM q WHERE k = 99");
+    ask(fixture, "SELECT p50(dist), median, dist, top, some, ds, dc, da, words, seen, might_contain(seen, 'x') FROM q "
+                 "WHERE k = 99");
     for (uint32_t c = 0; c < 8; c++) {
         assert_int_equal(answer(fixture, c, 0).is_null, c != 6);
     }
     assert_true(answer(fixture, 6, 0).real == 0.0);
     assert_int_equal(answer(fixture, 8, 0).bigint, 0);
+    assert_true(answer(fixture, 9, 0).is_null && !answer(fixture, 10, 0).is_null && !answer(fixture, 10, 0).boolean);
 }
 
 /* ---- top_k ---- */
