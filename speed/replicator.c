@@ -332,7 +332,9 @@ static enum ab_replica_status install_refusal(const struct ab_replica_view *view
     if (ask->leader_epoch < view->epoch) {
         return AB_REPLICA_FENCED;
     }
-    if (view->role != AB_REPLICA_LEADING || ask->leader_epoch != view->epoch) {
+    /* One that starts may need this very follower to commit anything. */
+    bool is_leader = view->role == AB_REPLICA_LEADING || view->role == AB_REPLICA_STARTING;
+    if (!is_leader || ask->leader_epoch != view->epoch) {
         return AB_REPLICA_NOT_LEADER;
     }
     bool is_listed = ab_replica_nodes_has(&view->state->replicas, ask->from) ||

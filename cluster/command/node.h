@@ -43,8 +43,9 @@ AB_MUST_USE ab_err ab_node_list(struct ab_node_command *command, struct ab_error
 
 /* ---- node_ask.c ---- */
 
-/* Asks the acting controller for a change (AB_VERB_NODE_CHANGE). *moves (may be NULL) is how many partitions are on
- * their way. Its refusals, and AB_UNAVAILABLE when nobody acts. */
+/* Asks the acting controller for a change (AB_VERB_NODE_CHANGE), which may be asked for twice: again when it went
+ * before it answered. *moves (may be NULL) is how many partitions are on their way. Its refusals, and AB_UNAVAILABLE
+ * when nobody acts. */
 AB_MUST_USE ab_err ab_node_ask(
     const struct ab_node_command *command, const char *action, uint32_t *moves, struct ab_error *error);
 

@@ -14,7 +14,8 @@
 #define STATUS_TIMEOUT_MS 10000
 #define POLL_US (200 * AB_US_PER_MS)
 
-ab_err ab_node_ask(const struct ab_node_command *command, const char *action, uint32_t *moves, struct ab_error *error)
+static ab_err ask_once(
+    const struct ab_node_command *command, const char *action, uint32_t *moves, struct ab_error *error)
 {
     struct ab_session session;
     struct ab_json *reply = NULL;
@@ -32,6 +33,20 @@ ab_err ab_node_ask(const struct ab_node_command *command, const char *action, ui
     ab_json_destroy(payload);
     ab_json_destroy(reply);
     return err;
+}
+
+ab_err ab_node_ask(const struct ab_node_command *command, const char *action, uint32_t *moves, struct ab_error *error)
+{
+    int64_t until_us = ab_time_monotonic_us() + CHANGE_TIMEOUT_MS * AB_US_PER_MS;
+    for (;;) {
+        struct ab_error attempt = {0};
+        ab_err err = ask_once(command, action, moves, &attempt);
+        if (err != AB_OUTCOME_UNKNOWN || ab_time_monotonic_us() > until_us) {
+            *error = attempt;
+            return err;
+        }
+        ab_time_sleep_us(POLL_US); /* who acted went before it answered */
+    }
 }
 
 ab_err ab_node_ask_until(const struct ab_node_command *command, const char *action, ab_err passing, int64_t patience_us,
