@@ -654,22 +654,53 @@ static void test_jobs_of_an_earlier_term_are_read_again(void **state)
     ab_json_destroy(reply);
 }
 
-/* ---- what is refused for now ---- */
+/* ---- catalogs ---- */
 
-static void test_several_nodes_have_no_changed_catalog_yet(void **state)
+static void test_a_changed_catalog_is_carried_by_a_cut_of_all_nodes(void **state)
 {
     struct several *several = *state;
     struct ab_error error = {0};
     struct ab_json *reply = NULL;
     struct ab_json *payload = ab_json_object();
+    struct ab_catalog *catalog = NULL;
+    several->speeds[0].led = 0x49;
+    several->speeds[1].led = 0x92;
+    several->speeds[2].led = 0x24;
     ab_json_set(payload, "text", ab_json_text(STREAM));
-    assert_int_equal(ab_verb_apply(&several->controller, payload, &reply, &error), AB_UNSUPPORTED);
-    assert_non_null(strstr(error.text, "several nodes"));
-    uint64_t cut = 0;
-    assert_ok(ab_cut_next(&several->controller, &cut, &error));
-    assert_int_equal(cut, 1);
+    assert_ok(ab_verb_apply(&several->controller, payload, &reply, &error));
+    uint64_t version = ab_json_u64_or(ab_json_get(reply, "version"), 0);
+    assert_int_equal(ab_json_u64_or(ab_json_get(reply, "cut"), 0), 1);
+    for (uint32_t n = 0; n < FIXTURE_NODES; n++) {
+        assert_int_equal(several->speeds[n].asked, 1);
+    }
+    assert_ok(ab_catalog_current(&several->controller, &catalog, &error));
+    assert_int_equal(catalog->version, version);
+    assert_non_null(ab_catalog_stream(catalog, ab_bytes_of_text("s")));
+    ab_catalog_release(catalog);
+    ab_json_destroy(reply);
     ab_json_destroy(payload);
+}
+
+static void test_a_catalog_is_not_in_force_before_its_cut_is_taken(void **state)
+{
+    struct several *several = *state;
+    struct ab_error error = {0};
+    struct ab_json *reply = NULL;
+    struct ab_json *payload = ab_json_object();
+    struct ab_catalog *before = NULL;
+    struct ab_catalog *after = NULL;
+    assert_ok(ab_catalog_current(&several->controller, &before, &error));
+    for (uint32_t n = 0; n < FIXTURE_NODES; n++) {
+        several->speeds[n].is_refusing = true;
+    }
+    ab_json_set(payload, "text", ab_json_text(STREAM));
+    assert_int_equal(ab_verb_apply(&several->controller, payload, &reply, &error), AB_INVALID);
     assert_null(reply);
+    assert_ok(ab_catalog_current(&several->controller, &after, &error));
+    assert_int_equal(after->version, before->version);
+    ab_catalog_release(before);
+    ab_catalog_release(after);
+    ab_json_destroy(payload);
 }
 
 /* ---- handing on ---- */
@@ -829,7 +860,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_publications_that_are_everywhere_trim_logs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_jobs_are_taken_up_by_who_acts_next, setup, teardown),
         cmocka_unit_test_setup_teardown(test_jobs_of_an_earlier_term_are_read_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_several_nodes_have_no_changed_catalog_yet, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_changed_catalog_is_carried_by_a_cut_of_all_nodes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_catalog_is_not_in_force_before_its_cut_is_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests_are_handed_on_to_who_acts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests_that_were_handed_on_are_not_handed_on_again, setup, teardown),
         cmocka_unit_test_setup_teardown(

@@ -206,6 +206,21 @@ static uint64_t count_rows(struct replicas *replicas, struct replicas_node *node
     return count;
 }
 
+/* A node's digests of a span and view, once it has applied the span in every partition. */
+static struct ab_json *digests_ask(struct replicas_node *node, const char *body)
+{
+    int64_t until = ab_time_monotonic_us() + REPLICAS_WAIT_US;
+    for (;;) {
+        struct ab_json *json = ask(node, AB_VERB_DIGEST, body);
+        if (ab_json_count(ab_json_get(json, "partitions")) == ENGINE_PARTITIONS) {
+            return json;
+        }
+        ab_json_destroy(json);
+        assert_true(ab_time_monotonic_us() < until);
+        ab_time_sleep_us(10 * AB_US_PER_MS);
+    }
+}
+
 /* All nodes have the same states of a span, of every view and partition. */
 static void digests_compare(struct replicas *replicas, uint64_t span)
 {
@@ -214,8 +229,7 @@ static void digests_compare(struct replicas *replicas, uint64_t span)
         struct ab_buffer first = {0};
         for (uint32_t n = 0; n < REPLICAS_NODES; n++) {
             struct ab_buffer text = {0};
-            struct ab_json *json = ask(&replicas->nodes[n], AB_VERB_DIGEST, body);
-            assert_int_equal(ab_json_count(ab_json_get(json, "partitions")), ENGINE_PARTITIONS);
+            struct ab_json *json = digests_ask(&replicas->nodes[n], body);
             ab_json_write(json, 0, n == 0 ? &first : &text);
             if (n > 0) {
                 assert_string_equal(ab_buffer_text(&text), ab_buffer_text(&first));
