@@ -136,6 +136,21 @@ static ab_err measure_check(const struct ab_measure *measure, struct ab_error *e
     return AB_OK;
 }
 
+/* What panes of sessions keep beside the measures, so that neighbours can be joined when they are read. */
+static void sessions_compile(struct ab_aggregation *aggregation)
+{
+    const struct ab_view *view = aggregation->view;
+    aggregation->session_first = aggregation->session_last = AB_PLAN_NONE;
+    if (view->pane_time == NULL) {
+        return;
+    }
+    struct ab_type type = {.kind = AB_TYPE_TIMESTAMP};
+    uint32_t argument = expression_find(aggregation->arguments, &aggregation->arguments_count, view->pane_time);
+    uint32_t feed = feed_find(aggregation, argument, AB_PLAN_NONE);
+    aggregation->session_first = primitive_find(aggregation, AB_PRIMITIVE_MIN, type, feed);
+    aggregation->session_last = primitive_find(aggregation, AB_PRIMITIVE_MAX, type, feed);
+}
+
 ab_err ab_aggregation_create(const struct ab_view *view, struct ab_aggregation **aggregation, struct ab_error *error)
 {
     for (uint32_t i = 0; i < view->measures_count; i++) {
@@ -143,16 +158,17 @@ ab_err ab_aggregation_create(const struct ab_view *view, struct ab_aggregation *
     }
     struct ab_aggregation *created = ab_new(struct ab_aggregation);
     created->view = view;
-    created->arguments = ab_new_array(struct ab_plan_expression, view->measures_count);
+    created->arguments = ab_new_array(struct ab_plan_expression, view->measures_count + 1);
     created->filters = ab_new_array(struct ab_plan_expression, view->measures_count);
-    created->feeds = ab_new_array(struct ab_plan_feed, 2 * view->measures_count + 1);
-    created->primitives = ab_new_array(struct ab_plan_primitive, 3 * view->measures_count + 1);
+    created->feeds = ab_new_array(struct ab_plan_feed, 2 * view->measures_count + 2);
+    created->primitives = ab_new_array(struct ab_plan_primitive, 3 * view->measures_count + 3);
     created->measures = ab_new_array(struct ab_plan_measure, view->measures_count);
     uint32_t rows_feed = feed_find(created, AB_PLAN_NONE, AB_PLAN_NONE);
     (void)primitive_find(created, AB_PRIMITIVE_COUNT, (struct ab_type){0}, rows_feed);
     for (uint32_t i = 0; i < view->measures_count; i++) {
         measure_compile(created, &view->measures[i], &created->measures[i]);
     }
+    sessions_compile(created);
     *aggregation = created;
     return AB_OK;
 }

@@ -190,6 +190,25 @@ static void panes_fill(struct batch *batch, const int64_t *times, int64_t width)
     }
 }
 
+/* Pane starts of a batch in a calendar: each stretch is looked up once and kept, in a place that its number chooses. */
+static void panes_fill_calendar(
+    struct ab_group_table *table, struct batch *batch, const int64_t *times, const struct ab_period *pane)
+{
+    if (table->stretches == NULL) {
+        table->stretches = ab_new_array(struct ab_pane_stretch, AB_PANE_STRETCHES);
+    }
+    int64_t width = pane->step_us > 0 ? pane->step_us : pane->width_us;
+    for (size_t i = 0; i < batch->count; i++) {
+        int64_t time = times[batch->rows[i]];
+        struct ab_pane_stretch *stretch = &table->stretches[(uint64_t)(time / width) % AB_PANE_STRETCHES];
+        if (time < stretch->start || time >= stretch->end) {
+            stretch->start = ab_period_floor(pane, time);
+            stretch->end = ab_period_next(pane, time);
+        }
+        batch->panes[i] = stretch->start;
+    }
+}
+
 /* Gives each row its pane; rows without a time and rows of expired panes are left out. */
 static void rows_place(struct update *update, struct batch *batch)
 {
@@ -206,17 +225,22 @@ static void rows_place(struct update *update, struct batch *batch)
     if (batch->count == 0) {
         return;
     }
-    panes_fill(batch, times->values, view->pane_us);
+    if (view->pane.unit == AB_PERIOD_FIXED) {
+        panes_fill(batch, times->values, view->pane_us);
+    } else {
+        panes_fill_calendar(update->table, batch, times->values, &view->pane);
+    }
     int64_t expired_until = update->rows->expired_until_us;
     if (expired_until == INT64_MIN) {
         return;
     }
+    ab_time_us first = ab_view_first_pane(view, expired_until);
     size_t count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         int64_t start = batch->panes[i];
         batch->rows[count] = batch->rows[i];
         batch->panes[count] = start;
-        count += ab_pane_add(start, view->pane_us) > expired_until;
+        count += start >= first;
     }
     update->counts->expired += batch->count - count;
     batch->count = count;

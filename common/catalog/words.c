@@ -33,8 +33,8 @@ static const char *const later_functions[] = {"quantiles", "quantile", "quantile
     "ewma", "array_agg", "string_agg", "bool_and", "bool_or", "every", "count_if", "sum_if", "hour", "minute", "second",
     "day", "month", "year", "day_of_week", "date_trunc", "date_part", "extract", "now", "lower", "upper", "trim",
     "length", "substring", "substr", "concat", "replace", "round", "floor", "ceil", "ceiling", "sqrt", "power", "ln",
-    "log", "exp", "sign", "greatest", "least", "cast", "if", "hop", "session", "onehot", "score", "recommend",
-    "nearest", "row_number", "rank", "dense_rank", "lag", "lead"};
+    "log", "exp", "sign", "greatest", "least", "cast", "if", "onehot", "score", "recommend", "nearest", "row_number",
+    "rank", "dense_rank", "lag", "lead"};
 
 static const char *const later_words[] = {"model", "deduplicate", "join", "left", "right", "inner", "outer", "cross",
     "full", "having", "union", "intersect", "except", "offset", "like", "ilike", "similar", "over", "window", "case",
@@ -97,9 +97,10 @@ bool ab_words_is_later_word(struct ab_bytes word)
 
 const char *ab_words_nearest_function(struct ab_bytes name)
 {
-    const char *names[COUNT_OF(aggregates) + 5] = {"abs", "coalesce", "nullif", "tumble", "count"};
+    const char *names[COUNT_OF(aggregates) + 8] = {
+        "abs", "coalesce", "nullif", "tumble", "hop", "cumulate", "session", "count"};
     for (size_t i = 0; i < COUNT_OF(aggregates); i++) {
-        names[5 + i] = aggregates[i].name;
+        names[8 + i] = aggregates[i].name;
     }
     return ab_catalog_nearest(name, names, COUNT_OF(names));
 }
