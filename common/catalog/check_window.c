@@ -436,6 +436,11 @@ static ab_err last_read(struct call *call, const struct ab_view *view, struct ab
     if (count == 0) {
         return multiple_refuse(call, view, call->first);
     }
+    if (view->keep_us > 0 && count > view->keep_us / view->pane_us) {
+        char keep[AB_WORDS_DURATION_BYTES];
+        return ab_parse_fail(call->parse, call->first->place, AB_SYNTAX, "view %s keeps its panes for '%s' only",
+            view->name, ab_print_keep(view, keep));
+    }
     window->periods = (uint32_t)count;
     if (call->until == NULL) {
         return AB_OK;

@@ -108,6 +108,9 @@ ab_time_us ab_period_add(const struct ab_period *period, ab_time_us time, int64_
         bool is_over = __builtin_mul_overflow(count, period->width_us, &length);
         return is_over ? (count < 0 ? INT64_MIN : INT64_MAX) : ab_window_add(start, length);
     }
+    if (period->step_us == 0) {
+        return start_of(period, number_at(period, time) + count);
+    }
     for (; count > 0 && start != INT64_MAX; count--) {
         start = ab_period_next(period, start);
     }

@@ -8,6 +8,7 @@ A catalog with an unknown zone is refused, a changed window is built anew, and L
 """
 
 import csv
+import functools
 import io
 import os
 import random
@@ -53,16 +54,19 @@ CREATE VIEW flights_by_hour AS SELECT carrier, count(*) AS n, sum(dep_delay) AS 
 """
 
 
+@functools.lru_cache(None)
 def text_of(time):
     text = time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".")
     return text + "Z"
 
 
+@functools.lru_cache(None)
 def local_day(day):
     """The instant at which a local day begins: midnight exists every day in New York."""
     return datetime(day.year, day.month, day.day, tzinfo=ZONE).astimezone(timezone.utc)
 
 
+@functools.lru_cache(None)
 def day_of(time):
     return time.astimezone(ZONE).date()
 
@@ -233,7 +237,7 @@ def flights_test(cluster, directory):
         say("the data set nycflights13 is not there: flights are left out")
         return
     text = run(["zstd", "-dcq", shared_file("nycflights13", "flights.csv.zst")]).out
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))[::7]
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))[::12]
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, ("departed", "carrier", "dep_delay"), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

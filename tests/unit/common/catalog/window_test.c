@@ -54,10 +54,16 @@ static void walk_check(const struct ab_period *period, int64_t from, int64_t sec
 {
     int64_t greatest = INT64_MIN;
     ab_time_us start = INT64_MIN;
+    int64_t day = INT64_MIN;
+    int64_t number = 0;
+    struct ab_zone_stretch stretch = {.until = INT64_MIN};
     for (int64_t second = from - 3 * 86400; second < from + seconds; second++) {
-        int64_t local = second + ab_zone_stretch(period->zone, second).offset_s;
-        int64_t day = ab_civil_divide(local, 86400);
-        int64_t number = number_of(period, day);
+        if (second >= stretch.until) {
+            stretch = ab_zone_stretch(period->zone, second);
+        }
+        int64_t today = ab_civil_divide(second + stretch.offset_s, 86400);
+        number = today == day ? number : number_of(period, today);
+        day = today;
         if (number > greatest) {
             start = greatest == INT64_MIN ? INT64_MIN : second * S;
             greatest = number;

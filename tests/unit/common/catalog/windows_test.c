@@ -90,16 +90,20 @@ static void test_windows_refusals_name_place_and_advice(void **state)
         const char *expected;
     } cases[] = {
         {STREAM_S VIEW "TUMBLE(t, INTERVAL '1 day', 'Europe/Berlin')", AB_SYNTAX,
-            "line 2, column 83: the rules of time zone \"Europe/Berlin\" are not pinned here, expected CREATE TIME ZONE "
+            "line 2, column 83: the rules of time zone \"Europe/Berlin\" are not pinned here, expected CREATE TIME "
+            "ZONE "
             "'Europe/Berlin' AS '...'"},
         {STREAM_S BERLIN VIEW "TUMBLE(t, INTERVAL '2 days', 'Europe/Berlin')", AB_SYNTAX,
-            "line 3, column 65: in a time zone expected 1 day, 1 week, months that divide a year, years, or a part of a "
+            "line 3, column 65: in a time zone expected 1 day, 1 week, months that divide a year, years, or a part of "
+            "a "
             "day such as '6 hours'"},
         {STREAM_S BERLIN VIEW "TUMBLE(t, INTERVAL '5 months', 'Europe/Berlin')", AB_SYNTAX,
-            "line 3, column 65: in a time zone expected 1 day, 1 week, months that divide a year, years, or a part of a "
+            "line 3, column 65: in a time zone expected 1 day, 1 week, months that divide a year, years, or a part of "
+            "a "
             "day such as '6 hours'"},
         {STREAM_S BERLIN VIEW "TUMBLE(t, INTERVAL '7 hours', 'Europe/Berlin')", AB_SYNTAX,
-            "line 3, column 65: in a time zone expected 1 day, 1 week, months that divide a year, years, or a part of a "
+            "line 3, column 65: in a time zone expected 1 day, 1 week, months that divide a year, years, or a part of "
+            "a "
             "day such as '6 hours'"},
         {STREAM_S VIEW "HOP(t, INTERVAL '1 day')", AB_SYNTAX,
             "line 2, column 55: expected HOP(column, INTERVAL 'slide', INTERVAL 'size' [, 'time zone'])"},
@@ -108,8 +112,9 @@ static void test_windows_refusals_name_place_and_advice(void **state)
         {STREAM_S VIEW "HOP(t, INTERVAL '1 second', INTERVAL '1 day')", AB_SYNTAX,
             "line 2, column 55: each pane would be in 86400 windows, at most 2000 are composed; take coarser steps, or "
             "ask for one window with LAST(window_start, INTERVAL '...')"},
-        {STREAM_S VIEW "HOP(t, INTERVAL '1001 seconds', INTERVAL '7 days')", AB_SYNTAX,
-            "line 2, column 55: size and slide have only panes of '1 second' in common, expected a size of whole slides"},
+        {STREAM_S VIEW "HOP(t, INTERVAL '1001 seconds', INTERVAL '8 days')", AB_SYNTAX,
+            "line 2, column 55: size and slide have only panes of '1 second' in common, expected a size of whole "
+            "slides"},
         {STREAM_S BERLIN VIEW "HOP(t, INTERVAL '1 day', INTERVAL '36 hours', 'Europe/Berlin')", AB_SYNTAX,
             "line 3, column 80: expected a size of two or more slides, in the slide's unit"},
         {STREAM_S VIEW "CUMULATE(t, INTERVAL '7 hours', INTERVAL '1 day')", AB_SYNTAX,
@@ -128,7 +133,7 @@ static void test_windows_refusals_name_place_and_advice(void **state)
         {STREAM_S VIEW "TUMBLE(t, INTERVAL '1 day'), SESSION(t, INTERVAL '1 day')", AB_SYNTAX,
             "line 2, column 84: a window stands in GROUP BY twice"},
         {STREAM_S_WEEK VIEW "HOP(t, INTERVAL '1 day', INTERVAL '3 days') WITH (keep = '6 days')", AB_SYNTAX,
-            "line 2, column 113: keep = '6 days' (its windows reach back '8 days') is longer than the "
+            "line 2, column 112: keep = '6 days' (its windows reach back '8 days') is longer than the "
             "history_retention = '7 days' of stream s"},
         {STREAM_S BERLIN BERLIN, AB_SYNTAX, "line 3, column 18: the time zone \"Europe/Berlin\" stands here twice"},
         {"CREATE TIME ZONE 'Europe/Berlin' AS '3600 5=7200'", AB_SYNTAX,
@@ -185,13 +190,20 @@ static void test_windows_queries_refused(void **state)
     const char *hour = "TUMBLE(t, INTERVAL '1 hour')";
     const char *session = "SESSION(t, INTERVAL '1 hour')";
     expect_query_refused(hour, "SELECT c FROM v GROUP BY LAST(window_start, INTERVAL '90 minutes')",
-        "line 1, column 45: expected a multiple of the pane, which is '1 hour': the nearest are '1 hour' and '2 hours'");
-    expect_query_refused(hour, "SELECT c FROM v GROUP BY LAST(window_start, INTERVAL '2 hours', TIMESTAMP '2024-01-01 00:30')",
+        "line 1, column 45: expected a multiple of the pane, which is '1 hour': the nearest are '1 hour' and '2 "
+        "hours'");
+    expect_query_refused(hour,
+        "SELECT c FROM v GROUP BY LAST(window_start, INTERVAL '2 hours', TIMESTAMP '2024-01-01 00:30')",
         "line 1, column 65: not on the edge of a pane of '1 hour': windows that end at any event are not kept; the "
-        "nearest edges are '2024-01-01T00:00:00Z' and '2024-01-01T01:00:00Z', for finer ones declare a view with a finer "
+        "nearest edges are '2024-01-01T00:00:00Z' and '2024-01-01T01:00:00Z', for finer ones declare a view with a "
+        "finer "
         "pane");
+    expect_query_refused("TUMBLE(t, INTERVAL '1 hour') WITH (keep = '2 days')",
+        "SELECT c FROM v GROUP BY LAST(window_start, INTERVAL '49 hours')",
+        "line 1, column 45: view v keeps its panes for '2 days' only");
     expect_query_refused(hour, "SELECT c FROM v GROUP BY TUMBLE(window_start, INTERVAL '1 minute')",
-        "line 1, column 47: expected a multiple of the pane, which is '1 hour': the nearest are '1 hour' and '2 hours'; "
+        "line 1, column 47: expected a multiple of the pane, which is '1 hour': the nearest are '1 hour' and '2 "
+        "hours'; "
         "for finer windows declare a view with a finer pane");
     expect_query_refused(hour, "SELECT c FROM v GROUP BY TUMBLE(window_start, INTERVAL '1 day', 'Europe/Berlin')",
         "line 1, column 65: the panes of view v begin in UTC; for another time zone declare a view with TUMBLE(column, "
@@ -210,8 +222,10 @@ static void test_windows_queries_refused(void **state)
     expect_query_refused(hour, "SELECT c FROM v GROUP BY SLIDE(window_start, INTERVAL '1 day')",
         "line 1, column 26: windows that slide with every event are not kept, since states of panes do not split: "
         "HOP(column, INTERVAL 'slide', INTERVAL 'size') slides by as fine a pane as wanted");
-    expect_query_refused(hour, "SELECT HOP(window_start, INTERVAL '1 hour', INTERVAL '3 hours'), c FROM v GROUP BY window_start",
-        "line 1, column 8: HOP stands in GROUP BY; here only the same HOP(window_start, INTERVAL '...') may be repeated");
+    expect_query_refused(hour,
+        "SELECT HOP(window_start, INTERVAL '1 hour', INTERVAL '3 hours'), c FROM v GROUP BY window_start",
+        "line 1, column 8: HOP stands in GROUP BY; here only the same HOP(window_start, INTERVAL '...') may be "
+        "repeated");
 }
 
 /* ---- pinning and evolution ---- */
@@ -256,8 +270,8 @@ static void test_windows_rules_in_force_outlive_those_of_the_machine(void **stat
     assert_int_equal(ab_catalog_evolve(ab_bytes_of_text(text), before, &after, &changes, &error), AB_OK);
     assert_int_equal(changes.bytes, 0); /* the odd rules of the catalog before stay */
     assert_int_equal(after->zones[0].changes_count, 2);
-    static const char ruled[] = STREAM_S
-        "CREATE TIME ZONE 'Europe/Berlin' AS '3600 | CET-1';" VIEW "TUMBLE(t, INTERVAL '1 day', 'Europe/Berlin')";
+    static const char ruled[] = STREAM_S "CREATE TIME ZONE 'Europe/Berlin' AS '3600 | CET-1';" VIEW
+                                         "TUMBLE(t, INTERVAL '1 day', 'Europe/Berlin')";
     assert_int_equal(ab_catalog_evolve(ab_bytes_of_text(ruled), after, &other, &changes, &error), AB_OK);
     assert_string_equal(ab_buffer_text(&changes), "view v: changed, will be rebuilt\n");
     assert_int_equal(other->views[0].uid, 2);
