@@ -6,7 +6,7 @@
 #include "common/aggregate/group_table.h"
 
 /* Stretches of time that panes of a calendar were found for. */
-#define AB_PANE_STRETCHES 256u
+#define AB_PANE_STRETCHES 1024u
 
 struct ab_pane_stretch {
     ab_time_us start;

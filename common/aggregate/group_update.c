@@ -190,7 +190,27 @@ static void panes_fill(struct batch *batch, const int64_t *times, int64_t width)
     }
 }
 
-/* Pane starts of a batch in a calendar: each stretch is looked up once and kept, in a place that its number chooses. */
+/* The stretch of the pane that holds a time. A stretch is kept in the place that the number of its start, in half
+ * panes, chooses: no two start within half a pane of each other, but for the last step of a day, and none is as long as
+ * two. */
+static const struct ab_pane_stretch *stretch_find(
+    struct ab_pane_stretch *stretches, const struct ab_period *pane, int64_t half, ab_time_us time)
+{
+    uint64_t number = (uint64_t)(ab_pane_floor(time, half) / half);
+    for (uint64_t back = 0; back < 4; back++) {
+        const struct ab_pane_stretch *stretch = &stretches[(number - back) % AB_PANE_STRETCHES];
+        if (time >= stretch->start && time < stretch->end) {
+            return stretch;
+        }
+    }
+    ab_time_us start = ab_period_floor(pane, time);
+    number = (uint64_t)(ab_pane_floor(start, half) / half);
+    struct ab_pane_stretch *stretch = &stretches[number % AB_PANE_STRETCHES];
+    *stretch = (struct ab_pane_stretch){.start = start, .end = ab_period_next(pane, time)};
+    return stretch;
+}
+
+/* Pane starts of a batch in a calendar. */
 static void panes_fill_calendar(
     struct ab_group_table *table, struct batch *batch, const int64_t *times, const struct ab_period *pane)
 {
@@ -198,12 +218,12 @@ static void panes_fill_calendar(
         table->stretches = ab_new_array(struct ab_pane_stretch, AB_PANE_STRETCHES);
     }
     int64_t width = pane->step_us > 0 ? pane->step_us : pane->width_us;
+    int64_t half = width < 2 ? 1 : width / 2;
+    const struct ab_pane_stretch *stretch = table->stretches;
     for (size_t i = 0; i < batch->count; i++) {
         int64_t time = times[batch->rows[i]];
-        struct ab_pane_stretch *stretch = &table->stretches[(uint64_t)(time / width) % AB_PANE_STRETCHES];
         if (time < stretch->start || time >= stretch->end) {
-            stretch->start = ab_period_floor(pane, time);
-            stretch->end = ab_period_next(pane, time);
+            stretch = stretch_find(table->stretches, pane, half, time);
         }
         batch->panes[i] = stretch->start;
     }

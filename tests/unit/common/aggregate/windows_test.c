@@ -48,7 +48,8 @@ static void rows_fill(struct fixture *fixture, uint64_t seed, ab_time_us around,
         test_row_random(&random, &shape, &fixture->rows[i]);
         fixture->rows[i].values[COLUMN_D].is_null = false;
         fixture->rows[i].values[COLUMN_D].real = (double)ab_random_below(&random, 1000);
-        fixture->rows[i].values[COLUMN_AT].bigint = ab_time_floor(around + (int64_t)ab_random_below(&random, within), grain);
+        fixture->rows[i].values[COLUMN_AT].bigint =
+            ab_time_floor(around + (int64_t)ab_random_below(&random, within), grain);
     }
 }
 
@@ -279,13 +280,14 @@ static bool is_odd(ab_time_us start, ab_time_us end)
 static void test_windows_hop_equals_brute_force(void **state)
 {
     (void)state;
-    struct fixture *fixture = fixture_make("HOP(at, INTERVAL '30 minutes', INTERVAL '2 hours')", 1, -6 * HOUR, 14 * HOUR);
+    struct fixture *fixture =
+        fixture_make("HOP(at, INTERVAL '30 minutes', INTERVAL '2 hours')", 1, -6 * HOUR, 14 * HOUR);
     hop_expect(fixture, 30 * MINUTE, 2 * HOUR, any_window);
     ask(fixture, SELECT_ALL, INT64_MIN);
     ask(fixture, SELECT_ALL " WHERE k IS NULL OR k < 100", INT64_MIN);
     hop_expect(fixture, 30 * MINUTE, 2 * HOUR, in_bounds);
-    ask(fixture,
-        SELECT_ALL " WHERE window_start >= '1969-12-31 21:00' AND window_end <= '1970-01-01 05:00'", INT64_MIN);
+    ask(fixture, SELECT_ALL " WHERE window_start >= '1969-12-31 21:00' AND window_end <= '1970-01-01 05:00'",
+        INT64_MIN);
     hop_expect(fixture, 30 * MINUTE, 2 * HOUR, is_odd);
     ask(fixture,
         SELECT_ALL " WHERE window_start < '1969-12-31 20:00' OR window_end = '1970-01-01 02:00' OR window_start > "
@@ -297,7 +299,8 @@ static void test_windows_hop_equals_brute_force(void **state)
 static void test_windows_hop_of_no_whole_slides(void **state)
 {
     (void)state;
-    struct fixture *fixture = fixture_make("HOP(at, INTERVAL '150 minutes', INTERVAL '1 hour')", 2, -6 * HOUR, 14 * HOUR);
+    struct fixture *fixture =
+        fixture_make("HOP(at, INTERVAL '150 minutes', INTERVAL '1 hour')", 2, -6 * HOUR, 14 * HOUR);
     assert_int_equal(fixture->catalog->views[0].pane_us, 30 * MINUTE);
     hop_expect(fixture, HOUR, 150 * MINUTE, any_window);
     ask(fixture, SELECT_ALL, INT64_MIN);
@@ -329,7 +332,8 @@ static bool is_whole(ab_time_us start, ab_time_us end)
 static void test_windows_hop_leaves_whole_windows_at_the_horizon(void **state)
 {
     (void)state;
-    struct fixture *fixture = fixture_make("HOP(at, INTERVAL '30 minutes', INTERVAL '2 hours')", 4, -6 * HOUR, 14 * HOUR);
+    struct fixture *fixture =
+        fixture_make("HOP(at, INTERVAL '30 minutes', INTERVAL '2 hours')", 4, -6 * HOUR, 14 * HOUR);
     hidden_until = -90 * MINUTE;
     hop_expect(fixture, 30 * MINUTE, 2 * HOUR, is_whole);
     ask(fixture, SELECT_ALL, hidden_until);
@@ -387,7 +391,8 @@ static void test_windows_last_is_one_window_of_whole_panes(void **state)
     expected_sort(fixture);
     ask(fixture, SELECT_ALL " GROUP BY k, LAST(window_start, INTERVAL '3 hours', TIMESTAMP '1970-01-01 02:00')",
         INT64_MIN);
-    struct ab_query *query = query_of(fixture, SELECT_ALL " GROUP BY k, LAST(window_start, INTERVAL '3 hours') LIMIT 9");
+    struct ab_query *query =
+        query_of(fixture, SELECT_ALL " GROUP BY k, LAST(window_start, INTERVAL '3 hours') LIMIT 9");
     struct ab_rollup *none = NULL;
     struct ab_error error = {0};
     assert_int_equal(ab_rollup_create(query, fixture->aggregation, INT64_MIN, NULL, &none, &error), AB_USAGE);
@@ -408,8 +413,8 @@ static void test_windows_last_is_one_window_of_whole_panes(void **state)
 static void test_windows_states_of_parts_merge_to_those_of_the_whole(void **state)
 {
     (void)state;
-    static const char *const groups[] = {"SESSION(at, INTERVAL '5 minutes')", "HOP(at, INTERVAL '1 hour', INTERVAL '1 day')",
-        "TUMBLE(at, INTERVAL '1 month', 'Africa/Casablanca')",
+    static const char *const groups[] = {"SESSION(at, INTERVAL '5 minutes')",
+        "HOP(at, INTERVAL '1 hour', INTERVAL '1 day')", "TUMBLE(at, INTERVAL '1 month', 'Africa/Casablanca')",
         "CUMULATE(at, INTERVAL '30 minutes', INTERVAL '1 day', 'Australia/Lord_Howe')"};
     for (size_t g = 0; g < sizeof(groups) / sizeof(groups[0]); g++) {
         struct fixture *fixture = fixture_make(groups[g], 30 + g, -60 * DAY, (uint64_t)(120 * DAY));

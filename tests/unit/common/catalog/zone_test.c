@@ -126,6 +126,28 @@ static void test_zone_text_reads_back_to_itself(void **state)
     }
 }
 
+/* The form that catalogs keep: these bytes are in clusters' catalogs for ever. */
+static void test_zone_text_golden(void **state)
+{
+    (void)state;
+    static const char golden[] =
+        "-17762 -2717650800=-18000 -1633280400=-14400 -1615140000=-18000 | EST5EDT,M3.2.0,M11.1.0";
+    struct ab_arena arena = {0};
+    struct ab_zone zone = {0};
+    struct ab_buffer text = {0};
+    char why[200] = "";
+    assert_ok(ab_zone_decode(ab_bytes_of_text("America/New_York"), ab_bytes_of_text(golden), &arena, &zone, why));
+    assert_int_equal(zone.changes_count, 3);
+    assert_int_equal(zone.first_s, -17762);
+    assert_int_equal(ab_zone_stretch(&zone, -INT64_C(2717650801)).offset_s, -17762);
+    assert_int_equal(ab_zone_stretch(&zone, -INT64_C(1633280400)).offset_s, -14400);
+    assert_int_equal(ab_zone_stretch(&zone, INT64_C(1720000000)).offset_s, -14400); /* July 2024, by the rule */
+    ab_zone_encode(&zone, &text);
+    assert_string_equal(ab_buffer_text(&text), golden);
+    ab_buffer_fini(&text);
+    ab_arena_fini(&arena);
+}
+
 static void test_zone_text_refusals(void **state)
 {
     (void)state;
@@ -241,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_zone_offsets_equal_the_c_library),
         cmocka_unit_test(test_zone_instant_is_the_first_that_shows_it),
         cmocka_unit_test(test_zone_text_reads_back_to_itself),
+        cmocka_unit_test(test_zone_text_golden),
         cmocka_unit_test(test_zone_text_refusals),
         cmocka_unit_test(test_zone_unknown_names_the_nearest),
         cmocka_unit_test(test_zone_damaged_files_are_refused_or_read),
