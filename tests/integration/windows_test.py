@@ -156,7 +156,9 @@ SELECT = "SELECT user_name, window_start, window_end, n, total FROM "
 def check_moment(cluster, clicks, moment):
     check_answer(cluster, SELECT + "hops", BY_USER, hops_of(clicks), f"{moment}: HOP")
     chosen = {
-        key: group for key, group in hops_of(clicks).items() if key[1] >= "2024-03-05T00:00:00Z" and key[2] <= "2024-03-14"
+        key: group
+        for key, group in hops_of(clicks).items()
+        if key[1] >= "2024-03-05T00:00:00Z" and key[2] <= "2024-03-14"
     }
     check(chosen, "some windows are chosen")
     check_answer(
@@ -175,7 +177,9 @@ def check_moment(cluster, clicks, moment):
     visits = visits_of(clicks)
     check_answer(cluster, SELECT + "visits", BY_USER, visits, f"{moment}: SESSION")
     chosen = {
-        key: group for key, group in visits.items() if "2024-03-09T12:34:56Z" <= key[1] and key[2] <= "2024-03-11T00:00:00Z"
+        key: group
+        for key, group in visits.items()
+        if "2024-03-09T12:34:56Z" <= key[1] and key[2] <= "2024-03-11T00:00:00Z"
     }
     check_answer(
         cluster,
@@ -186,9 +190,8 @@ def check_moment(cluster, clicks, moment):
     )
     longest = cluster.query(SELECT + "visits ORDER BY n DESC, user_name, window_start LIMIT 3")
     expected = sorted(visits.items(), key=lambda item: (-item[1][0], item[0]))[:3]
-    check_equal(
-        [tuple(row[key] for key in BY_USER) for row in longest], [key for key, _ in expected], f"{moment}: the longest visits"
-    )
+    found = [tuple(row[key] for key in BY_USER) for row in longest]
+    check_equal(found, [key for key, _ in expected], f"{moment}: the longest visits")
     one_user = [click for click in clicks if click[1] == "u3"]
     check_answer(
         cluster, SELECT + "visits WHERE user_name = 'u3'", BY_USER, visits_of(one_user), f"{moment}: one user's visits"
@@ -211,7 +214,8 @@ def check_now(cluster, directory):
     now = datetime.now(timezone.utc)
     path = write_file(os.path.join(directory, "now.csv"), as_csv([(now, "now", 5), (now - 90 * DAY, "now", 7)]))
     check_equal(cluster.load("clicks", path).accepted, 2, "clicks of now")
-    rows = cluster.query(SELECT + "hops WHERE user_name = 'now' GROUP BY user_name, LAST(window_start, INTERVAL '2 days')")
+    sql = "hops WHERE user_name = 'now' GROUP BY user_name, LAST(window_start, INTERVAL '2 days')"
+    rows = cluster.query(SELECT + sql)
     check_equal([row["n"] for row in rows], ["1"], "LAST as of now")
     end = EPOCH + ((datetime.now(timezone.utc) - EPOCH) // DAY + 1) * DAY
     check(rows[0]["window_end"] in (text_of(end), text_of(end - DAY)), f"where LAST ends: {rows}")
@@ -259,7 +263,9 @@ def flights_test(cluster, directory):
     hop = "flights_by_hour GROUP BY carrier, HOP(window_start, INTERVAL '1 day', INTERVAL '7 days')"
     for moment in ("speed alone", "after batch"):
         for sql, expected in ((select + "flights_by_day", days), (select + hop, hops)):
-            answer = {tuple(row[key] for key in keys): (int(row["n"]), int(float(row["total"]))) for row in cluster.query(sql)}
+            answer = {}
+            for row in cluster.query(sql):
+                answer[tuple(row[key] for key in keys)] = (int(row["n"]), int(float(row["total"])))
             check_equal(answer, expected, f"{moment}: {sql}")
         say(f"{moment}: flights by local day and by week, day by day")
         if moment == "speed alone":
