@@ -10,6 +10,8 @@ A catalog with an unknown zone is refused, a changed window is built anew, and L
 import csv
 import functools
 import io
+import json
+import math
 import os
 import random
 from datetime import datetime, timedelta, timezone
@@ -39,13 +41,15 @@ CREATE STREAM clicks (at TIMESTAMP NOT NULL, user_name TEXT NOT NULL, worth BIGI
   PARTITION KEY (user_name));
 CREATE STREAM flights (
   departed TIMESTAMP NOT NULL, carrier TEXT NOT NULL, dep_delay DOUBLE, EVENT TIME departed, PARTITION KEY (carrier));
-CREATE VIEW hops AS SELECT user_name, count(*) AS n, sum(worth) AS total FROM clicks
+CREATE VIEW hops AS SELECT user_name, count(*) AS n, sum(worth) AS total, rate(worth) AS pace, p50(worth) AS middle,
+  top_k(worth, 3) AS often, decayed_sum(worth, INTERVAL '10 minutes') AS lately FROM clicks
   GROUP BY user_name, HOP(at, INTERVAL '1 day', INTERVAL '7 days');
 CREATE VIEW day_by_day AS SELECT user_name, count(*) AS n, sum(worth) AS total FROM clicks
   GROUP BY user_name, TUMBLE(at, INTERVAL '1 day', 'America/New_York');
 CREATE VIEW so_far AS SELECT count(*) AS n, sum(worth) AS total FROM clicks
   GROUP BY CUMULATE(at, INTERVAL '1 hour', INTERVAL '1 day', 'America/New_York');
-CREATE VIEW visits AS SELECT user_name, count(*) AS n, sum(worth) AS total FROM clicks
+CREATE VIEW visits AS SELECT user_name, count(*) AS n, sum(worth) AS total, rate(worth) AS pace, p50(worth) AS middle,
+  top_k(worth, 3) AS often, decayed_sum(worth, INTERVAL '10 minutes') AS lately FROM clicks
   GROUP BY user_name, SESSION(at, INTERVAL '30 minutes');
 CREATE VIEW flights_by_day AS SELECT carrier, count(*) AS n, sum(dep_delay) AS total FROM flights
   GROUP BY carrier, TUMBLE(departed, INTERVAL '1 day', 'America/New_York') WITH (keep = '20 years');
@@ -196,7 +200,38 @@ def check_moment(cluster, clicks, moment):
     check_answer(
         cluster, SELECT + "visits WHERE user_name = 'u3'", BY_USER, visits_of(one_user), f"{moment}: one user's visits"
     )
+    check_measures(cluster, clicks, "hops", len(hops_of(clicks)), moment)
+    check_measures(cluster, clicks, "visits", len(visits), moment)
     say(f"{moment}: all windows equal Python's")
+
+
+def time_of(text):
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def check_measures(cluster, clicks, view, count, moment):
+    """Rates and decayed sums over the real bounds of each window, and sketches, against the clicks that are in it."""
+    by_user = {}
+    for at, user, worth in clicks:
+        by_user.setdefault(user, []).append((at, worth))
+    rows = cluster.query(
+        "SELECT user_name, window_start, window_end, pace, middle, often, quantile(middle, 1) AS most, lately "
+        f"FROM {view}"
+    )
+    check_equal(len(rows), count, f"{moment}: windows of {view}")
+    for row in rows:
+        start, end = time_of(row["window_start"]), time_of(row["window_end"])
+        inside = [(at, worth) for at, worth in by_user[row["user_name"]] if start <= at < end]
+        worths = sorted(worth for _, worth in inside)
+        lately = sum(worth * 2.0 ** ((at - end) / (10 * MINUTE)) for at, worth in inside)
+        counts = sorted(((-worths.count(worth), worth) for worth in set(worths)))[:3]
+        often = [{"value": worth, "count": -less, "error": 0} for less, worth in counts]
+        what = f"{moment}: {view}: {row}"
+        check(math.isclose(float(row["pace"]), sum(worths) / (end - start).total_seconds(), rel_tol=1e-12), what)
+        check(math.isclose(float(row["lately"]), lately, rel_tol=1e-10), f"{what}, expected {lately}")
+        for name, exact in (("middle", worths[(len(worths) - 1) // 2]), ("most", worths[-1])):
+            check(math.isclose(float(row[name]), exact, rel_tol=0.0079), f"{what}, expected {exact}")
+        check_equal(json.loads(row["often"]), often, what)
 
 
 def check_last(cluster, clicks, moment):

@@ -379,6 +379,43 @@ static void test_measures_of_sessions_equal_brute_force(void **state)
     fixture_free(fixture);
 }
 
+/* From a budget that is too small on, until one suffices: every rollup ends with AB_FULL or the whole answer. */
+static void test_sessions_beyond_the_memory_of_a_query_are_refused(void **state)
+{
+    (void)state;
+    struct fixture *fixture = fixture_make("SESSION(at, INTERVAL '2 minutes')", 6, 0, 2 * HOUR);
+    struct ab_error error = {0};
+    struct ab_query *query = NULL;
+    uint32_t added_refused = 0;
+    uint32_t finish_refused = 0;
+    ab_err err = AB_FULL;
+    assert_ok(ab_query_parse(fixture->catalog, ab_bytes_of_text(ASK), &query, &error));
+    for (uint64_t bytes = 4096; err != AB_OK; bytes += bytes / 64) {
+        struct ab_memory memory = {0};
+        struct ab_rollup *rollup = NULL;
+        struct ab_arena arena = {0};
+        struct ab_column *columns = NULL;
+        uint32_t count = 0;
+        uint64_t overflows = 0;
+        assert_true(bytes < (UINT64_C(1) << 30));
+        ab_memory_init(&memory, bytes, NULL);
+        assert_ok(ab_rollup_create(query, fixture->aggregation, INT64_MIN, &memory, &rollup, &error));
+        err = ab_rollup_add_table(rollup, fixture->parts[0]);
+        added_refused += err != AB_OK;
+        if (err == AB_OK) {
+            err = ab_rollup_finish(rollup, &arena, &columns, &count, &overflows, &error);
+            finish_refused += err != AB_OK;
+        }
+        assert_true(err == AB_OK ? count > 10 : err == AB_FULL);
+        ab_rollup_destroy(rollup);
+        ab_arena_fini(&arena);
+        assert_int_equal(ab_memory_used(&memory), 0);
+    }
+    assert_true(added_refused > 0 && finish_refused > 0);
+    ab_query_destroy(query);
+    fixture_free(fixture);
+}
+
 static void test_rates_of_windows_merged_away_are_refused(void **state)
 {
     (void)state;
@@ -407,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_measures_of_cumulate_equal_brute_force),
         cmocka_unit_test(test_measures_of_local_days_equal_brute_force),
         cmocka_unit_test(test_measures_of_sessions_equal_brute_force),
+        cmocka_unit_test(test_sessions_beyond_the_memory_of_a_query_are_refused),
         cmocka_unit_test(test_rates_of_windows_merged_away_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
