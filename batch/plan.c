@@ -330,21 +330,16 @@ uint32_t ab_plan_keep_directories(const struct ab_plan_view *view, uint64_t new_
 
 ab_time_us ab_plan_horizon(const struct ab_view *view, ab_time_us time_us)
 {
-    ab_time_us horizon = INT64_MIN;
-    if (view->keep_us == 0 || time_us == 0 || __builtin_sub_overflow(time_us, view->keep_us, &horizon)) {
-        return INT64_MIN;
-    }
-    return horizon;
+    return ab_view_horizon(view, time_us);
 }
 
 bool ab_plan_is_expired(const struct ab_view *view, struct ab_bytes key, ab_time_us horizon_us)
 {
     ab_time_us start = 0;
-    ab_time_us end = 0;
     if (horizon_us == INT64_MIN || view->pane_us == 0 || ab_group_key_pane(key, &start) != AB_OK) {
         return false;
     }
-    return !__builtin_add_overflow(start, view->pane_us, &end) && end <= horizon_us;
+    return start < horizon_us && start < ab_view_first_pane(view, horizon_us);
 }
 
 bool ab_plan_is_referenced(const struct ab_plan *plan, const char *path)

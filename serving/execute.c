@@ -37,6 +37,7 @@ struct execution {
     const struct ab_served_view *served;
     const struct ab_query *query;
     const struct ab_wire_query *request;
+    struct ab_bytes sql;      /* the text that is answered: of the request, or with the end of LAST filled in */
     struct ab_rollup *rollup; /* owned */
     bool *wanted_partitions;  /* in the arena */
     bool *wanted_shards;      /* in the arena */
@@ -98,7 +99,7 @@ static ab_err query_prepare(struct ab_executor *executor, struct ab_catalog *cat
 static ab_err execution_parse(struct execution *execution)
 {
     const struct ab_snapshot *snapshot = execution->snapshot;
-    struct ab_bytes sql = execution->request->sql;
+    struct ab_bytes sql = execution->sql;
     ab_err err = query_prepare(execution->executor, snapshot->catalog, sql, &execution->query, execution->error);
     for (uint32_t v = 0; err != AB_OK && v < snapshot->views_count; v++) {
         const struct ab_served_view *served = &snapshot->views[v];
@@ -115,12 +116,31 @@ static ab_err execution_parse(struct execution *execution)
     return err;
 }
 
+/* Gives a LAST without an end the end of the pane that holds this moment: from here on the query is the same text for
+ * every node. */
+static ab_err execution_settle(struct execution *execution)
+{
+    struct ab_executor *executor = execution->executor;
+    struct ab_buffer text = {0};
+    if (execution->query->moment_place == 0) {
+        return AB_OK;
+    }
+    ab_query_settle(execution->query, execution->sql, ab_time_now(), &text);
+    execution->sql = ab_arena_copy(&executor->arena, ab_buffer_view(&text));
+    ab_buffer_fini(&text);
+    if (execution->sql.data == NULL) {
+        return ab_error_set(execution->error, AB_FULL, "no memory for another query now");
+    }
+    return query_prepare(executor, execution->query->catalog, execution->sql, &execution->query, execution->error);
+}
+
 /* Finds the view that answers; a definition that is not whole yet gives way to the one before. */
 static ab_err execution_plan(struct execution *execution)
 {
     struct ab_executor *executor = execution->executor;
     const struct ab_snapshot *snapshot = execution->snapshot;
     AB_TRY(execution_parse(execution));
+    AB_TRY(execution_settle(execution));
     struct ab_bytes name = ab_bytes_of_text(execution->query->view->name);
     execution->served = ab_snapshot_view(snapshot, name);
     if (execution->served == NULL) {
@@ -131,8 +151,8 @@ static ab_err execution_plan(struct execution *execution)
             "%s; `anabranch job submit recompute --full` makes the view anew from history", execution->served->damage);
     }
     if (execution->served->catalog != snapshot->catalog) {
-        AB_TRY(query_prepare(
-            executor, execution->served->catalog, execution->request->sql, &execution->query, execution->error));
+        AB_TRY(
+            query_prepare(executor, execution->served->catalog, execution->sql, &execution->query, execution->error));
     }
     uint32_t count = snapshot->partitions_count;
     execution->wanted_partitions = ab_arena_zalloc(&executor->arena, count);
@@ -160,7 +180,7 @@ static ab_err speed_ask(struct execution *execution)
 {
     const struct ab_wire_query *request = execution->request;
     struct ab_gather_question question = {.snapshot = execution->snapshot,
-        .sql = request->sql,
+        .sql = execution->sql,
         .catalog_key = execution->served->catalog_key,
         .cut = execution_cut(execution),
         .wanted = execution->wanted_partitions,
@@ -303,8 +323,12 @@ static ab_err executor_attempt(struct ab_executor *executor, const struct ab_wir
     struct ab_buffer *reply, struct ab_error *error)
 {
     struct ab_snapshot *snapshot = ab_snapshot_source_current(executor->source);
-    struct execution execution = {
-        .executor = executor, .snapshot = snapshot, .request = request, .deadline_us = deadline_us, .error = error};
+    struct execution execution = {.executor = executor,
+        .snapshot = snapshot,
+        .request = request,
+        .sql = request->sql,
+        .deadline_us = deadline_us,
+        .error = error};
     ab_err err = execution_run(&execution, reply);
     if (err == AB_FULL) {
         err = ab_error_wrap(

@@ -42,7 +42,8 @@ static uint64_t panes_named(const struct ab_query *query)
     if (pane_us == 0) {
         return 1;
     }
-    if (query->window_from_us == INT64_MIN || query->window_until_us == INT64_MAX ||
+    if (query->view->pane.unit != AB_PERIOD_FIXED || query->window_from_us == INT64_MIN ||
+        query->window_until_us == INT64_MAX ||
         __builtin_sub_overflow(query->window_until_us, query->window_from_us, &width) || width <= 0) {
         return 0;
     }

@@ -93,11 +93,8 @@ static struct ab_share share_of(const struct ab_served_catalog *served, const st
         .view = view,
         .aggregation = ab_served_aggregation(served, view),
         .last_current_span = last_current_span,
-        .from_offset = start->start_offset,
-        .expired_until_us = INT64_MIN};
-    if (view->keep_us > 0 && start->start_time_us != 0) {
-        share.expired_until_us = start->start_time_us - view->keep_us;
-    }
+        .from_offset = start->start_offset};
+    share.expired_until_us = ab_view_horizon(view, start->start_time_us);
     return share;
 }
 

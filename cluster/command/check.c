@@ -10,7 +10,7 @@ static ab_err check_run(const struct ab_arguments *arguments, struct ab_error *e
     const char *path = arguments->words[0];
     ab_err err = ab_command_file(path, AB_CATALOG_TEXT_BYTES_MAX, &text, error);
     if (err == AB_OK) {
-        err = ab_catalog_parse(ab_buffer_view(&text), &catalog, error);
+        err = ab_catalog_evolve(ab_buffer_view(&text), NULL, &catalog, NULL, error);
         err = err == AB_OK ? AB_OK : ab_error_wrap(error, err, "%s", path);
     }
     for (uint32_t s = 0; err == AB_OK && s < catalog->streams_count; s++) {

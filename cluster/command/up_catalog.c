@@ -11,7 +11,7 @@ ab_err ab_up_catalog_load(struct ab_up *up, struct ab_error *error)
         return AB_OK;
     }
     AB_TRY(ab_command_file(path, AB_CATALOG_TEXT_BYTES_MAX, &up->catalog_text, error));
-    ab_err err = ab_catalog_parse(ab_buffer_view(&up->catalog_text), &catalog, error);
+    ab_err err = ab_catalog_evolve(ab_buffer_view(&up->catalog_text), NULL, &catalog, NULL, error);
     ab_catalog_release(catalog);
     return err == AB_OK ? AB_OK : ab_error_wrap(error, err, "%s", path);
 }

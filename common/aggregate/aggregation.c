@@ -279,6 +279,28 @@ static ab_err measure_check(const struct ab_measure *measure, struct ab_error *e
     return AB_OK;
 }
 
+/* What panes of sessions keep beside the measures, so that neighbours can be joined when they are read. */
+static void sessions_compile(struct ab_aggregation *aggregation)
+{
+    const struct ab_view *view = aggregation->view;
+    aggregation->session_first = aggregation->session_last = AB_PLAN_NONE;
+    if (view->pane_time == NULL) {
+        return;
+    }
+    const struct ab_type type = {.kind = AB_TYPE_TIMESTAMP};
+    uint32_t argument = expression_find(aggregation->arguments, &aggregation->arguments_count, view->pane_time);
+    const struct ab_plan_feed feed = {.filter = AB_PLAN_NONE, .arguments = {argument}, .arguments_count = 1};
+    struct ab_plan_primitive primitive = {.kind = AB_PRIMITIVE_MIN,
+        .type = type,
+        .types = {type},
+        .columns = {argument},
+        .columns_count = 1,
+        .feed = feed_find(aggregation, &feed)};
+    aggregation->session_first = primitive_find(aggregation, &primitive);
+    primitive.kind = AB_PRIMITIVE_MAX;
+    aggregation->session_last = primitive_find(aggregation, &primitive);
+}
+
 /* ---- the whole ---- */
 
 ab_err ab_aggregation_create(const struct ab_view *view, struct ab_aggregation **aggregation, struct ab_error *error)
@@ -290,10 +312,11 @@ ab_err ab_aggregation_create(const struct ab_view *view, struct ab_aggregation *
     struct ab_aggregation *created = ab_new(struct ab_aggregation);
     created->view = view;
     created->arguments =
-        ab_new_array(struct ab_plan_expression, (size_t)AB_MEASURE_ARGUMENTS_MAX * view->measures_count);
+        ab_new_array(struct ab_plan_expression, (size_t)AB_MEASURE_ARGUMENTS_MAX * view->measures_count + 1);
     created->filters = ab_new_array(struct ab_plan_expression, view->measures_count);
-    created->feeds = ab_new_array(struct ab_plan_feed, ingredients_max + 1);
-    created->primitives = ab_new_array(struct ab_plan_primitive, ingredients_max + 1);
+    /* One more for the rows, and those of sessions. */
+    created->feeds = ab_new_array(struct ab_plan_feed, ingredients_max + 2);
+    created->primitives = ab_new_array(struct ab_plan_primitive, ingredients_max + 3);
     created->measures = ab_new_array(struct ab_plan_measure, view->measures_count);
     const struct ab_plan_feed all_rows = {.filter = AB_PLAN_NONE};
     const struct ab_plan_primitive rows = {.kind = AB_PRIMITIVE_COUNT, .feed = feed_find(created, &all_rows)};
@@ -301,6 +324,7 @@ ab_err ab_aggregation_create(const struct ab_view *view, struct ab_aggregation *
     for (uint32_t i = 0; i < view->measures_count; i++) {
         measure_compile(created, &view->measures[i], &created->measures[i]);
     }
+    sessions_compile(created);
     *aggregation = created;
     return AB_OK;
 }

@@ -129,7 +129,7 @@ void ab_group_order_init(struct ab_group_order *order, const struct ab_group_sto
     struct ab_memory *memory)
 {
     size_t count = store->entries_count;
-    *order = (struct ab_group_order){.count = count, .memory = memory};
+    *order = (struct ab_group_order){.count = count, .places = count, .memory = memory};
     order->entries = ab_memory_alloc_total(memory, count * sizeof(*order->entries));
     order->ends = ab_memory_alloc_total(memory, count * sizeof(*order->ends));
     for (size_t i = 0; i < count; i++) {
@@ -160,7 +160,7 @@ void ab_group_order_fini(struct ab_group_order *order)
 {
     ab_memory_uncharge(order->memory, order->keys.capacity);
     ab_buffer_fini(&order->keys);
-    ab_memory_free(order->memory, order->entries, order->count * sizeof(*order->entries));
-    ab_memory_free(order->memory, order->ends, order->count * sizeof(*order->ends));
+    ab_memory_free(order->memory, order->entries, order->places * sizeof(*order->entries));
+    ab_memory_free(order->memory, order->ends, order->places * sizeof(*order->ends));
     *order = (struct ab_group_order){0};
 }

@@ -24,7 +24,8 @@ static uint64_t panes_count(const struct ab_group_pins *pins)
         return 1;
     }
     ab_time_us width = 0;
-    if (pins->pane_first == INT64_MIN || __builtin_sub_overflow(pins->pane_last, pins->pane_first, &width)) {
+    if (!pins->is_fixed || pins->pane_first == INT64_MIN ||
+        __builtin_sub_overflow(pins->pane_last, pins->pane_first, &width)) {
         return 0;
     }
     uint64_t count = (uint64_t)(width / pins->pane_us) + 1;
@@ -49,9 +50,7 @@ void ab_group_pins_init(struct ab_group_pins *pins, const struct ab_query *query
     int64_t pane_us = query->view->pane_us;
     *pins =
         (struct ab_group_pins){.store = store, .pane_first = pane_first, .pane_last = pane_last, .pane_us = pane_us};
-    if (pane_us > 0 && pane_first > INT64_MIN + pane_us) {
-        pins->pane_first = ab_time_floor(pane_first + pane_us - 1, pane_us);
-    }
+    pins->is_fixed = query->view->pane.unit == AB_PERIOD_FIXED;
     pins->is_empty = store->layout.has_pane && pins->pane_first > pane_last;
     pins->pins = ab_new_array(struct ab_group_pin, query->pins_count + 1);
     for (uint32_t p = 0; p < query->pins_count; p++) {

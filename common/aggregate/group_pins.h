@@ -29,12 +29,13 @@ struct ab_group_pins {
     ab_time_us pane_first;
     ab_time_us pane_last;
     int64_t pane_us;
+    bool is_fixed;          /* panes have one width, so that they can be counted */
     uint64_t lookups_count; /* > 0: every candidate is looked up by number */
     bool is_empty;          /* nothing can match */
     uint64_t next;          /* look-up or entry to try next */
 };
 
-/* Prepares a walk over the entries whose panes lie in [pane_first, pane_last]. */
+/* Prepares a walk over the entries whose panes start in [pane_first, pane_last]: starts of panes, or an end of time. */
 void ab_group_pins_init(struct ab_group_pins *pins, const struct ab_query *query, const struct ab_group_store *store,
     ab_time_us pane_first, ab_time_us pane_last);
 void ab_group_pins_fini(struct ab_group_pins *pins);

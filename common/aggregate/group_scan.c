@@ -1,7 +1,6 @@
 /* Which stored keys a query has to look at: an odometer over [time chunk | pinned leading keys]. */
 #include "common/aggregate/group_key.h"
 
-#include "common/aggregate/pane.h"
 #include "common/base/assert.h"
 
 /* The encodings a pinned key may have, rising. */
@@ -51,13 +50,10 @@ static void bounds_init(struct ab_group_scan *scan, ab_time_us hidden_until_us)
     scan->pane_first = query->window_from_us;
     scan->pane_last = INT64_MAX;
     if (query->window_until_us != INT64_MAX) {
-        scan->pane_last = ab_pane_add(query->window_until_us, -view->pane_us);
+        scan->pane_last = ab_period_floor(&view->pane, ab_window_add(query->window_until_us, -1));
     }
-    if (hidden_until_us != INT64_MIN) {
-        /* Shown panes end after it: start > hidden_until - pane. */
-        ab_time_us shown = ab_pane_add(ab_pane_add(hidden_until_us, -view->pane_us), 1);
-        scan->pane_first = shown > scan->pane_first ? shown : scan->pane_first;
-    }
+    ab_time_us shown = ab_view_first_pane(view, hidden_until_us);
+    scan->pane_first = shown > scan->pane_first ? shown : scan->pane_first;
     scan->is_empty |= scan->pane_first > scan->pane_last;
     scan->chunk_first = ab_group_key_chunk(view, scan->pane_first);
     scan->chunk_last = ab_group_key_chunk(view, scan->pane_last);

@@ -132,7 +132,8 @@ struct ab_group_order {
     uint32_t *entries;     /* owned */
     struct ab_buffer keys; /* owned; all keys, one after the other, by entry */
     size_t *ends;          /* owned; end of each entry's key */
-    size_t count;
+    size_t count;          /* a caller may leave fewer of them */
+    size_t places;         /* of entries and ends */
     struct ab_memory *memory;
 };
 void ab_group_order_init(struct ab_group_order *order, const struct ab_group_store *store, const struct ab_view *view,

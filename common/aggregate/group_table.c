@@ -33,6 +33,7 @@ void ab_group_table_destroy(struct ab_group_table *table)
     ab_arena_fini(&table->values);
     ab_delete(table->listed);
     ab_delete(table->payloads);
+    ab_delete(table->stretches);
     ab_delete(table);
 }
 

@@ -5,12 +5,21 @@
 #include "common/aggregate/group_store.h"
 #include "common/aggregate/group_table.h"
 
+/* Stretches of time that panes of a calendar were found for. */
+#define AB_PANE_STRETCHES 1024u
+
+struct ab_pane_stretch {
+    ab_time_us start;
+    ab_time_us end; /* the first time after it; zeroed = none yet */
+};
+
 struct ab_group_table {
     const struct ab_aggregation *aggregation; /* borrowed */
     struct ab_group_store store;
-    uint32_t *listed;          /* owned; 0, 1, 2 …: all primitives */
-    struct ab_bytes *payloads; /* owned; by primitive, for merge_row */
-    struct ab_arena values;    /* text of keys being decoded */
+    uint32_t *listed;                  /* owned; 0, 1, 2 …: all primitives */
+    struct ab_bytes *payloads;         /* owned; by primitive, for merge_row */
+    struct ab_arena values;            /* text of keys being decoded */
+    struct ab_pane_stretch *stretches; /* owned; AB_PANE_STRETCHES places once a calendar needs them */
 };
 
 /* Copies the words of `from`'s entry so that they name the same key in `into`, whose layout is the same; texts[n] is

@@ -220,6 +220,45 @@ static void panes_fill(struct batch *batch, const int64_t *times, int64_t width)
     }
 }
 
+/* The stretch of the pane that holds a time. A stretch is kept in the place that the number of its start, in half
+ * panes, chooses: no two start within half a pane of each other, but for the last step of a day, and none is as long as
+ * two. */
+static const struct ab_pane_stretch *stretch_find(
+    struct ab_pane_stretch *stretches, const struct ab_period *pane, int64_t half, ab_time_us time)
+{
+    uint64_t number = (uint64_t)(ab_pane_floor(time, half) / half);
+    for (uint64_t back = 0; back < 4; back++) {
+        const struct ab_pane_stretch *stretch = &stretches[(number - back) % AB_PANE_STRETCHES];
+        if (time >= stretch->start && time < stretch->end) {
+            return stretch;
+        }
+    }
+    ab_time_us start = ab_period_floor(pane, time);
+    number = (uint64_t)(ab_pane_floor(start, half) / half);
+    struct ab_pane_stretch *stretch = &stretches[number % AB_PANE_STRETCHES];
+    *stretch = (struct ab_pane_stretch){.start = start, .end = ab_period_next(pane, time)};
+    return stretch;
+}
+
+/* Pane starts of a batch in a calendar. */
+static void panes_fill_calendar(
+    struct ab_group_table *table, struct batch *batch, const int64_t *times, const struct ab_period *pane)
+{
+    if (table->stretches == NULL) {
+        table->stretches = ab_new_array(struct ab_pane_stretch, AB_PANE_STRETCHES);
+    }
+    int64_t width = pane->step_us > 0 ? pane->step_us : pane->width_us;
+    int64_t half = width < 2 ? 1 : width / 2;
+    const struct ab_pane_stretch *stretch = table->stretches;
+    for (size_t i = 0; i < batch->count; i++) {
+        int64_t time = times[batch->rows[i]];
+        if (time < stretch->start || time >= stretch->end) {
+            stretch = stretch_find(table->stretches, pane, half, time);
+        }
+        batch->panes[i] = stretch->start;
+    }
+}
+
 /* Gives each row its pane; rows without a time and rows of expired panes are left out. */
 static void rows_place(struct update *update, struct batch *batch)
 {
@@ -236,17 +275,22 @@ static void rows_place(struct update *update, struct batch *batch)
     if (batch->count == 0) {
         return;
     }
-    panes_fill(batch, times->values, view->pane_us);
+    if (view->pane.unit == AB_PERIOD_FIXED) {
+        panes_fill(batch, times->values, view->pane_us);
+    } else {
+        panes_fill_calendar(update->table, batch, times->values, &view->pane);
+    }
     int64_t expired_until = update->rows->expired_until_us;
     if (expired_until == INT64_MIN) {
         return;
     }
+    ab_time_us first = ab_view_first_pane(view, expired_until);
     size_t count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         int64_t start = batch->panes[i];
         batch->rows[count] = batch->rows[i];
         batch->panes[count] = start;
-        count += ab_pane_add(start, view->pane_us) > expired_until;
+        count += start >= first;
     }
     update->counts->expired += batch->count - count;
     batch->count = count;

@@ -68,6 +68,8 @@ struct ab_aggregation {
     struct ab_plan_primitive *primitives; /* the first counts the rows */
     uint32_t primitives_count;
     struct ab_plan_measure *measures;
+    uint32_t session_first; /* sessions: the least and greatest time of a pane's rows; else AB_PLAN_NONE */
+    uint32_t session_last;
 };
 
 /* The context of a primitive's states. */

@@ -16,6 +16,10 @@ static void primitives_list(struct ab_rollup *rollup)
     const struct ab_aggregation *aggregation = rollup->aggregation;
     bool *is_needed = ab_new_array(bool, aggregation->primitives_count);
     is_needed[0] = true;
+    if (rollup->window.kind == AB_WINDOW_SESSION) {
+        is_needed[aggregation->session_first] = true;
+        is_needed[aggregation->session_last] = true;
+    }
     for (uint32_t m = 0; m < aggregation->view->measures_count; m++) {
         const struct ab_plan_measure *plan = &aggregation->measures[m];
         for (size_t i = 0; i < AB_PARTS_COUNT; i++) {
@@ -42,19 +46,19 @@ static void primitives_list(struct ab_rollup *rollup)
 static void bounds_init(struct ab_rollup *rollup, ab_time_us hidden_until_us)
 {
     const struct ab_query *query = rollup->query;
-    int64_t width = query->view->pane_us;
     rollup->pane_first = INT64_MIN;
     rollup->pane_last = INT64_MAX;
-    if (width == 0) {
+    rollup->shown_first = INT64_MIN;
+    if (query->view->pane_us == 0) {
         return;
     }
     rollup->pane_first = query->window_from_us;
     if (query->window_until_us != INT64_MAX) {
-        rollup->pane_last = ab_pane_add(query->window_until_us, -width);
+        rollup->pane_last = ab_period_floor(&query->view->pane, ab_window_add(query->window_until_us, -1));
     }
-    if (hidden_until_us != INT64_MIN) {
-        ab_time_us shown = ab_pane_add(ab_pane_add(hidden_until_us, -width), 1);
-        rollup->pane_first = shown > rollup->pane_first ? shown : rollup->pane_first;
+    rollup->shown_first = ab_view_first_pane(query->view, hidden_until_us);
+    if (rollup->shown_first > rollup->pane_first) {
+        rollup->pane_first = rollup->shown_first;
     }
 }
 
@@ -66,11 +70,14 @@ ab_err ab_rollup_create(const struct ab_query *query, const struct ab_aggregatio
         return ab_error_set(error, AB_USAGE, "the aggregation is of view %s, the query of view %s",
             aggregation->view->name, view->name);
     }
+    if (query->moment_place > 0) {
+        return ab_error_set(error, AB_USAGE, "the query's LAST has no end yet");
+    }
     struct ab_rollup *created = ab_new(struct ab_rollup);
     created->query = query;
     created->aggregation = aggregation;
     created->memory = memory;
-    created->tumble_us = query->is_listing ? view->pane_us : query->tumble_us;
+    created->window = query->window;
     struct ab_group_store_key keys[AB_CATALOG_KEYS_MAX];
     for (uint32_t k = 0; k < view->keys_count; k++) {
         created->key_place[k] = AB_PLAN_NONE;
@@ -81,9 +88,10 @@ ab_err ab_rollup_create(const struct ab_query *query, const struct ab_aggregatio
     }
     primitives_list(created);
     bounds_init(created, hidden_until_us);
-    ab_group_store_init(&created->store, keys, created->keys_count, created->tumble_us > 0, aggregation->primitives,
-        created->listed, created->listed_count, memory);
+    ab_group_store_init(&created->store, keys, created->keys_count, created->window.kind != AB_WINDOW_NONE,
+        aggregation->primitives, created->listed, created->listed_count, memory);
     ab_arena_init(&created->pending_arena, &created->store.memory, 0);
+    ab_arena_init(&created->round_arena, &created->store.memory, 0);
     *rollup = created;
     return AB_OK;
 }
@@ -93,6 +101,7 @@ void ab_rollup_destroy(struct ab_rollup *rollup)
     if (rollup == NULL) {
         return;
     }
+    ab_arena_fini(&rollup->round_arena);
     ab_arena_fini(&rollup->pending_arena);
     ab_group_store_fini(&rollup->store);
     ab_delete(rollup->pending);
@@ -110,8 +119,8 @@ static ab_err memory_check(const struct ab_rollup *rollup)
 
 /* ---- merging one group ---- */
 
-/* The result's group of a stored group: grouped keys, and the window that the pane lies in. */
-static uint32_t group_find(struct ab_rollup *rollup, const struct ab_value *values, ab_time_us pane)
+/* The result's group of a stored group: grouped keys, and the mark of a window that holds the pane. */
+static uint32_t group_find(struct ab_rollup *rollup, const struct ab_value *values, ab_time_us mark)
 {
     struct ab_value grouped[AB_CATALOG_KEYS_MAX];
     for (uint32_t k = 0; k < rollup->query->view->keys_count; k++) {
@@ -119,46 +128,80 @@ static uint32_t group_find(struct ab_rollup *rollup, const struct ab_value *valu
             grouped[rollup->key_place[k]] = values[k];
         }
     }
-    ab_time_us window = rollup->tumble_us == 0 ? 0 : ab_pane_floor(pane, rollup->tumble_us);
     uint64_t words[AB_GROUP_WORDS_MAX];
     uint32_t entry;
-    ab_group_store_key_words(&rollup->store, grouped, window, words);
+    ab_group_store_key_words(&rollup->store, grouped, mark, words);
     ab_group_store_find(&rollup->store, words, 1, &entry);
     return entry;
 }
 
-/* Merges payloads of all primitives of the view. */
-static void payloads_apply(
-    struct ab_rollup *rollup, const struct ab_value *values, ab_time_us pane, const struct ab_bytes *payloads)
+/* Merges a stored group into one window: its states in a table, or the payloads of all primitives of the view. */
+static void group_apply(
+    struct ab_rollup *rollup, const struct pending_group *group, const struct ab_bytes *payloads, ab_time_us mark)
 {
-    uint32_t entry = group_find(rollup, values, pane);
+    struct ab_group_store *store = &rollup->store;
+    uint32_t entry = group_find(rollup, group->values, mark);
     for (uint32_t i = 0; i < rollup->listed_count; i++) {
-        ab_group_store_absorb(&rollup->store, entry, i, payloads[rollup->listed[i]]);
+        uint32_t p = rollup->listed[i];
+        if (group->from == NULL) {
+            ab_group_store_absorb(store, entry, i, payloads[p]);
+        } else {
+            store->ops[i]->merge(&store->contexts[i], ab_group_store_state(store, entry, i), &group->from->contexts[p],
+                ab_group_store_state(group->from, group->entry, p));
+        }
     }
 }
 
-static void states_apply(struct ab_rollup *rollup, const struct ab_value *values, ab_time_us pane,
-    const struct ab_group_store *from, size_t from_entry)
+/* Windows that share panes are shown once none of their panes has expired; others hold no expired pane. */
+static bool is_shown(const struct ab_rollup *rollup, ab_time_us mark)
 {
-    struct ab_group_store *store = &rollup->store;
-    uint32_t entry = group_find(rollup, values, pane);
-    for (uint32_t i = 0; i < rollup->listed_count; i++) {
-        uint32_t p = rollup->listed[i];
-        store->ops[i]->merge(&store->contexts[i], ab_group_store_state(store, entry, i), &from->contexts[p],
-            ab_group_store_state(from, from_entry, p));
-    }
+    return !ab_window_overlaps(&rollup->window) || ab_window_start(&rollup->window, mark) >= rollup->shown_first;
+}
+
+/* Merges a stored group into every window that holds its pane. */
+static void group_apply_all(
+    struct ab_rollup *rollup, const struct pending_group *group, const struct ab_bytes *payloads)
+{
+    ab_time_us mark = ab_window_first(&rollup->window, group->pane);
+    do {
+        if (is_shown(rollup, mark)) {
+            group_apply(rollup, group, payloads, mark);
+        }
+    } while (ab_window_following(&rollup->window, group->pane, &mark));
 }
 
 /* ---- WHERE, in batches ---- */
+
+/* What WHERE sees as a column of a stored group: the bounds of its pane, or of a window, where windows share panes. */
+static struct ab_value pending_value(const struct ab_rollup *rollup, const struct pending_group *group, uint32_t column)
+{
+    const struct ab_view *view = rollup->query->view;
+    if (column < view->keys_count) {
+        return group->values[column];
+    }
+    struct ab_value value = {.type = {.kind = AB_TYPE_TIMESTAMP}, .is_null = view->pane_us == 0};
+    bool is_end = column > view->keys_count;
+    if (value.is_null) {
+        return value;
+    }
+    if (ab_window_overlaps(&rollup->window)) {
+        value.bigint =
+            is_end ? ab_window_end(&rollup->window, group->mark) : ab_window_start(&rollup->window, group->mark);
+    } else {
+        value.bigint = is_end ? ab_period_next(&view->pane, group->pane) : group->pane;
+    }
+    return value;
+}
 
 /* The relation's columns that WHERE reads, over the pending groups. */
 static ab_err pending_columns(struct ab_rollup *rollup, const struct ab_column **inputs, size_t inputs_count)
 {
     const struct ab_view *view = rollup->query->view;
+    struct ab_arena *arena = &rollup->round_arena;
     uint32_t count = rollup->pending_count;
-    bool *used = ab_arena_zalloc(&rollup->pending_arena, inputs_count * sizeof(*used));
-    struct ab_value *values = ab_arena_alloc(&rollup->pending_arena, count * sizeof(*values));
-    struct ab_column *columns = ab_arena_zalloc(&rollup->pending_arena, inputs_count * sizeof(*columns));
+    bool *used = ab_arena_zalloc(arena, inputs_count * sizeof(*used));
+    struct ab_value *values = ab_arena_alloc(arena, count * sizeof(*values));
+    struct ab_column *columns = ab_arena_zalloc(arena, inputs_count * sizeof(*columns));
     if (used == NULL || values == NULL || columns == NULL) {
         return AB_FULL;
     }
@@ -170,42 +213,59 @@ static ab_err pending_columns(struct ab_rollup *rollup, const struct ab_column *
         struct ab_type type = {.kind = AB_TYPE_TIMESTAMP};
         type = c < view->keys_count ? view->keys[c].type : type;
         for (uint32_t i = 0; i < count; i++) {
-            const struct pending_group *group = &rollup->pending[i];
-            values[i] = c < view->keys_count
-                            ? group->values[c]
-                            : ab_rollup_window_value(view, group->pane, view->pane_us, c > view->keys_count);
+            values[i] = pending_value(rollup, &rollup->pending[i], c);
         }
-        AB_TRY(ab_finish_column(&rollup->pending_arena, type, values, NULL, count, &columns[c]));
+        AB_TRY(ab_finish_column(arena, type, values, NULL, count, &columns[c]));
         inputs[c] = &columns[c];
     }
     return AB_OK;
 }
 
-static ab_err pending_run(struct ab_rollup *rollup)
+/* Judges each pending group with its window and merges it there. */
+static ab_err pending_judge(struct ab_rollup *rollup)
 {
     size_t inputs_count = (size_t)rollup->query->view->keys_count + 2 + rollup->query->view->measures_count;
-    const struct ab_column **inputs =
-        ab_arena_zalloc(&rollup->pending_arena, inputs_count * sizeof(const struct ab_column *));
-    uint8_t *keep = ab_arena_alloc(&rollup->pending_arena, rollup->pending_count);
+    struct ab_arena *arena = &rollup->round_arena;
+    const struct ab_column **inputs = ab_arena_zalloc(arena, inputs_count * sizeof(const struct ab_column *));
+    uint8_t *keep = ab_arena_alloc(arena, rollup->pending_count);
     if (inputs == NULL || keep == NULL) {
         return AB_FULL;
     }
     AB_TRY(pending_columns(rollup, inputs, inputs_count));
-    AB_TRY(
-        ab_expression_filter(rollup->query->where, inputs, rollup->pending_count, &rollup->pending_arena, keep, NULL));
+    AB_TRY(ab_expression_filter(rollup->query->where, inputs, rollup->pending_count, arena, keep, NULL));
     for (uint32_t i = 0; i < rollup->pending_count; i++) {
         const struct pending_group *group = &rollup->pending[i];
-        if (keep[i] == 0) {
+        if (keep[i] == 0 || !is_shown(rollup, group->mark)) {
             continue;
         }
-        if (group->from != NULL) {
-            states_apply(rollup, group->values, group->pane, group->from, group->entry);
-        } else {
+        if (group->from == NULL) {
             ab_err err = ab_group_row_split(group->row, rollup->aggregation->primitives, rollup->all,
                 rollup->aggregation->primitives_count, rollup->payloads);
             AB_ASSERT(err == AB_OK);
-            payloads_apply(rollup, group->values, group->pane, rollup->payloads);
         }
+        group_apply(rollup, group, rollup->payloads, group->mark);
+    }
+    return AB_OK;
+}
+
+/* Round by round: every pending group with its next window, until none has one left. */
+static ab_err pending_run(struct ab_rollup *rollup)
+{
+    for (uint32_t i = 0; i < rollup->pending_count; i++) {
+        rollup->pending[i].mark = ab_window_first(&rollup->window, rollup->pending[i].pane);
+    }
+    while (rollup->pending_count > 0) {
+        ab_err err = pending_judge(rollup);
+        ab_arena_reset(&rollup->round_arena);
+        AB_TRY(err);
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < rollup->pending_count; i++) {
+            struct pending_group group = rollup->pending[i];
+            if (ab_window_following(&rollup->window, group.pane, &group.mark)) {
+                rollup->pending[kept++] = group;
+            }
+        }
+        rollup->pending_count = kept;
     }
     return AB_OK;
 }
@@ -262,7 +322,7 @@ ab_err ab_rollup_add(struct ab_rollup *rollup, struct ab_bytes key, struct ab_by
         return AB_OK;
     }
     if (!has_where) {
-        payloads_apply(rollup, group.values, group.pane, rollup->payloads);
+        group_apply_all(rollup, &group, rollup->payloads);
         return memory_check(rollup);
     }
     group.row = ab_arena_copy(&rollup->pending_arena, row);
@@ -293,7 +353,7 @@ static ab_err entry_add(struct ab_rollup *rollup, const struct ab_group_store *f
     if (has_where) {
         return pending_add(rollup, group);
     }
-    states_apply(rollup, group.values, group.pane, from, entry);
+    group_apply_all(rollup, &group, NULL);
     return memory_check(rollup);
 }
 
@@ -351,15 +411,18 @@ static ab_err merge_one(struct ab_rollup *rollup, struct ab_bytes key, struct ab
     if (reader.has_failed || ab_reader_left(&reader) != sizeof(int64_t)) {
         return AB_CORRUPT;
     }
-    ab_time_us window = ab_key_take_i64(&reader);
-    if (rollup->tumble_us == 0 && window != 0) {
+    ab_time_us mark = ab_key_take_i64(&reader);
+    if (rollup->window.kind == AB_WINDOW_NONE && mark != 0) {
         return AB_CORRUPT;
+    }
+    if (!is_shown(rollup, mark)) {
+        return AB_OK; /* speed does not know what a version has forgotten */
     }
     AB_TRY(ab_group_row_split(
         row, rollup->aggregation->primitives, rollup->listed, rollup->listed_count, rollup->payloads));
     uint64_t words[AB_GROUP_WORDS_MAX];
     uint32_t entry;
-    ab_group_store_key_words(store, values, window, words);
+    ab_group_store_key_words(store, values, mark, words);
     ab_group_store_find(store, words, 1, &entry);
     for (uint32_t i = 0; i < rollup->listed_count; i++) {
         ab_group_store_absorb(store, entry, i, rollup->payloads[i]);

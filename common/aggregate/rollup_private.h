@@ -14,6 +14,7 @@
 struct pending_group {
     struct ab_value *values; /* by view key; in the pending arena */
     ab_time_us pane;
+    ab_time_us mark;                   /* of the window that WHERE judges next, where windows share panes */
     struct ab_bytes row;               /* validated copy in the pending arena, or */
     const struct ab_group_store *from; /* borrowed: the group stands in a table */
     size_t entry;
@@ -23,7 +24,8 @@ struct ab_rollup {
     const struct ab_query *query;             /* borrowed */
     const struct ab_aggregation *aggregation; /* borrowed */
     struct ab_memory *memory;                 /* borrowed; may be NULL */
-    int64_t tumble_us;                        /* width of the result's windows; 0 = merged away */
+    struct ab_window window;                  /* of the result; kind NONE = merged away */
+    ab_time_us shown_first;                   /* the first pane that has not expired; INT64_MIN = none has */
     uint32_t keys_count;                      /* grouped keys */
     uint32_t key_place[AB_CATALOG_KEYS_MAX];  /* by view key: which grouped key, or AB_PLAN_NONE */
     ab_time_us pane_first;                    /* pane starts that count */
@@ -37,19 +39,13 @@ struct ab_rollup {
     struct pending_group *pending; /* owned; AB_ROLLUP_PENDING_MAX places once needed */
     uint32_t pending_count;
     struct ab_arena pending_arena;
+    struct ab_arena round_arena; /* what judging the pending groups once needs */
 };
 
 /* Applies WHERE to the groups that wait. AB_FULL. */
 AB_MUST_USE ab_err ab_rollup_flush(struct ab_rollup *rollup);
 
-/* Start or end of a window of `width`; NULL for views without panes and for windows merged away (width 0). */
-static inline struct ab_value ab_rollup_window_value(
-    const struct ab_view *view, ab_time_us start, int64_t width, bool is_end)
-{
-    struct ab_value value = {.type = {.kind = AB_TYPE_TIMESTAMP}};
-    value.is_null = view->pane_us == 0 || width == 0;
-    value.bigint = is_end ? ab_pane_add(start, width) : start;
-    return value;
-}
+/* First and last event of a pane's or a session's state. Before: the view's windows are sessions. */
+ab_time_us ab_rollup_session_time(const struct ab_rollup *rollup, size_t entry, bool is_last);
 
 #endif

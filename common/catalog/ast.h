@@ -32,6 +32,7 @@ enum ab_ast_kind {
     AB_AST_PARTITION_KEY, /* list = NAMEs */
     AB_AST_OPTION,        /* text = name, a = TEXT or NUMBER */
     AB_AST_VIEW,          /* text = name, a = SELECT, second = options */
+    AB_AST_ZONE,          /* text = name, a = TEXT of its rules */
     AB_AST_SELECT, /* list = ITEMs, a = NAME of FROM, b = WHERE or NULL, second = GROUP BY, third = ORDERs, c = LIMIT */
     AB_AST_ITEM,   /* a = expression or STAR, b = NAME of the alias or NULL */
     AB_AST_STAR,
@@ -120,7 +121,7 @@ struct ab_parse {
     bool is_query;
     const char *later; /* CASE or DEDUPLICATE BY, when the token before began one: names, unless the grammar stops */
     struct ab_place later_place;
-    struct ab_ast_list statements; /* the result: STREAMs and VIEWs, or one SELECT */
+    struct ab_ast_list statements; /* the result: STREAMs, VIEWs and ZONEs, or one SELECT */
 };
 
 /* Runs the grammar over a catalog or (is_query) one SELECT; `parse` is set up here and needs ab_parse_fini in any case.

@@ -36,11 +36,33 @@ static void catalog_reserve(struct ab_catalog *catalog, uint32_t count)
     part->view_places = ab_parse_alloc(arena, count * sizeof(*part->view_places));
 }
 
-/* Streams first, so that a view may stand before its stream. */
+static ab_err zones_check(struct ab_parse *parse, struct ab_catalog *catalog)
+{
+    struct ab_arena *arena = &catalog->private_part->arena;
+    catalog->zones = ab_parse_alloc(arena, parse->statements.count * sizeof(*catalog->zones));
+    for (const struct ab_ast *ast = parse->statements.first; ast != NULL; ast = ast->next) {
+        char why[200];
+        if (ast->kind != AB_AST_ZONE) {
+            continue;
+        }
+        if (ab_catalog_zone(catalog, ast->text) != NULL) {
+            return ab_parse_fail(parse, ast->place, AB_SYNTAX, "the time zone \"%.*s\" stands here twice",
+                (int)ast->text.bytes, ast->text.data);
+        }
+        if (ab_zone_decode(ast->text, ast->a->text, arena, &catalog->zones[catalog->zones_count], why) != AB_OK) {
+            return ab_parse_fail(parse, ast->a->place, AB_SYNTAX, "the rules of a time zone: %s", why);
+        }
+        catalog->zones_count++;
+    }
+    return AB_OK;
+}
+
+/* Streams before views, so that a view may stand before its stream; zones before both. */
 static ab_err catalog_check(struct ab_parse *parse, struct ab_catalog *catalog)
 {
     struct ab_catalog_private *part = catalog->private_part;
     catalog_reserve(catalog, parse->statements.count);
+    AB_TRY(zones_check(parse, catalog));
     for (const struct ab_ast *ast = parse->statements.first; ast != NULL; ast = ast->next) {
         if (ast->kind != AB_AST_STREAM) {
             continue;
@@ -123,6 +145,16 @@ const struct ab_view *ab_catalog_view(const struct ab_catalog *catalog, struct a
     for (uint32_t i = 0; i < catalog->views_count; i++) {
         if (ab_bytes_equal(name, ab_bytes_of_text(catalog->views[i].name))) {
             return &catalog->views[i];
+        }
+    }
+    return NULL;
+}
+
+const struct ab_zone *ab_catalog_zone(const struct ab_catalog *catalog, struct ab_bytes name)
+{
+    for (uint32_t i = 0; i < catalog->zones_count; i++) {
+        if (ab_bytes_equal(name, ab_bytes_of_text(catalog->zones[i].name))) {
+            return &catalog->zones[i];
         }
     }
     return NULL;

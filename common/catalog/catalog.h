@@ -11,6 +11,8 @@
 #define ANABRANCH_COMMON_CATALOG_CATALOG_H
 
 #include "common/catalog/expression.h"
+#include "common/catalog/window.h"
+#include "common/catalog/zone.h"
 
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
@@ -127,12 +129,17 @@ struct ab_view {
     const struct ab_stream *stream; /* borrowed from the catalog */
     struct ab_expression *where;    /* NULL = all rows */
     struct ab_view_key *keys;
-    uint32_t keys_count;  /* may be 0 */
-    int64_t pane_us;      /* 0 = no window: one pane for all time */
-    uint32_t pane_column; /* the TIMESTAMP column of TUMBLE, when pane_us > 0 */
+    uint32_t keys_count;             /* may be 0 */
+    int64_t pane_us;                 /* nominal width of a pane; 0 = no window: one pane for all time */
+    uint32_t pane_column;            /* the TIMESTAMP column of TUMBLE, HOP, CUMULATE or SESSION, when pane_us > 0 */
+    struct ab_period pane;           /* where panes begin and end, when pane_us > 0 */
+    struct ab_window window;         /* what a query lists: the panes themselves, or windows composed of them */
+    struct ab_expression *pane_time; /* SESSION: the column as an expression; else NULL */
     struct ab_measure *measures;
     uint32_t measures_count;
-    int64_t keep_us;  /* 0 = for ever */
+    int64_t keep_us;      /* 0 = for ever; nominal when one of the next two is set */
+    uint32_t keep_months; /* of the panes' calendar: what local clocks show goes back by these */
+    uint32_t keep_days;
     int64_t chunk_us; /* time chunk of the key encoding: a fixed multiple of the pane; 0 without panes */
     bool is_aligned;  /* the group keys contain every partition-key column: a group lives in one partition */
     char *definition; /* canonical SQL */
@@ -146,6 +153,8 @@ struct ab_catalog {
     uint32_t streams_count;
     struct ab_view *views;
     uint32_t views_count;
+    struct ab_zone *zones; /* that the text pins */
+    uint32_t zones_count;
     /* private: references, arena */
     struct ab_catalog_private *private_part;
 };
@@ -154,10 +163,17 @@ struct ab_catalog {
  * expected Y; did you mean Z?". */
 AB_MUST_USE ab_err ab_catalog_parse(struct ab_bytes text, struct ab_catalog **catalog, struct ab_error *error);
 
-/* Parses `text` as the successor of `before` (NULL = first): carries ids, definition versions and uids over. Refused
- * (AB_UNSUPPORTED with the place): a stream dropped while a view needs history, a column removed or retyped, a new
- * column that is NOT NULL, partition key or event time changed, a view's keep above its stream's retention. `changes`
- * gets one line per difference ("view v: changed, will be rebuilt"), empty when nothing changes. */
+/* Writes `text` with the rules of every time zone that it names and does not pin itself: `CREATE TIME ZONE 'name' AS
+ * 'rules'` (zone.h) as `before` (NULL = none) has them, else as DIRECTORY/name has them (NULL = the system's).
+ * AB_SYNTAX with the place of a zone that is unknown. Blocks: file I/O. */
+AB_MUST_USE ab_err ab_catalog_pin(struct ab_bytes text, const struct ab_catalog *before, const char *directory,
+    struct ab_buffer *out, struct ab_error *error);
+
+/* Parses `text` as the successor of `before` (NULL = first), with time zones pinned as ab_catalog_pin does: carries
+ * ids, definition versions and uids over. Refused (AB_UNSUPPORTED with the place): a stream dropped while a view needs
+ * history, a column removed or retyped, a new column that is NOT NULL, partition key or event time changed, a view's
+ * keep above its stream's retention. `changes` gets one line per difference ("view v: changed, will be rebuilt"), empty
+ * when nothing changes. */
 AB_MUST_USE ab_err ab_catalog_evolve(struct ab_bytes text, const struct ab_catalog *before, struct ab_catalog **catalog,
     struct ab_buffer *changes, struct ab_error *error);
 
@@ -172,6 +188,9 @@ void ab_catalog_release(struct ab_catalog *catalog);
 /* Finds by name (exact; unquoted names are folded to lower case by the parser); NULL. */
 const struct ab_stream *ab_catalog_stream(const struct ab_catalog *catalog, struct ab_bytes name);
 const struct ab_view *ab_catalog_view(const struct ab_catalog *catalog, struct ab_bytes name);
+
+/* Finds a pinned time zone by name; NULL. */
+const struct ab_zone *ab_catalog_zone(const struct ab_catalog *catalog, struct ab_bytes name);
 
 /* Finds a view by uid; NULL. */
 const struct ab_view *ab_catalog_view_by_uid(const struct ab_catalog *catalog, uint32_t uid);

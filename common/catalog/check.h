@@ -48,6 +48,9 @@ AB_MUST_USE ab_err ab_check_new_name(
 /* Copies a name into the catalog's arena. */
 const char *ab_check_copy_name(struct ab_catalog *catalog, struct ab_bytes name);
 
+/* The canonical SQL of a zone's rules, appended. */
+void ab_print_zone(const struct ab_zone *zone, struct ab_buffer *out);
+
 /* The canonical SQL, in the catalog's arena. */
 char *ab_print_stream(struct ab_catalog *catalog, const struct ab_stream *stream);
 char *ab_print_view(struct ab_catalog *catalog, const struct ab_view *view);

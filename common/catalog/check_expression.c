@@ -1,3 +1,4 @@
+#include "common/catalog/check_window.h"
 #include "common/catalog/node.h"
 #include "common/catalog/words.h"
 
@@ -423,17 +424,21 @@ static ab_err common_check(const struct ab_scope *scope, struct ab_expression *n
     return AB_OK;
 }
 
-static ab_err tumble_check(const struct ab_scope *scope, const struct ab_ast *ast, struct ab_expression **out)
+/* The call in GROUP BY, repeated in SELECT or ORDER BY: another name of window_start. */
+static ab_err window_check(const struct ab_scope *scope, const struct ab_ast *ast, struct ab_expression **out)
 {
-    const struct ab_ast *name = NULL;
-    int64_t width_us = 0;
-    AB_TRY(ab_check_tumble(scope->parse, ast, &name, &width_us));
-    bool is_start = ab_bytes_equal(name->text, ab_bytes_of_text("window_start"));
-    if (!is_start || scope->tumble_us == 0 || width_us != scope->tumble_us) {
-        return ab_parse_fail(scope->parse, ast->place, AB_SYNTAX,
-            "TUMBLE stands in GROUP BY; here only the same TUMBLE(window_start, INTERVAL '...') may be repeated");
+    struct ab_window window;
+    if (scope->window != NULL) {
+        AB_TRY(ab_check_query_window(scope->parse, scope->view, ast, &window));
     }
-    return input_check(scope, name, out);
+    bool is_start = ast->list.first != NULL && ab_bytes_equal(ast->list.first->text, ab_bytes_of_text("window_start"));
+    if (!is_start || scope->window == NULL || !ab_window_equal(&window, scope->window)) {
+        struct ab_bytes name = ab_check_window_name(ast);
+        return ab_parse_fail(scope->parse, ast->place, AB_SYNTAX,
+            "%.*s stands in GROUP BY; here only the same %.*s(window_start, INTERVAL '...') may be repeated",
+            (int)name.bytes, name.data, (int)name.bytes, name.data);
+    }
+    return input_check(scope, ast->list.first, out);
 }
 
 static ab_err call_refuse(const struct ab_scope *scope, const struct ab_ast *ast)
@@ -468,8 +473,9 @@ static ab_err call_check(const struct ab_scope *scope, const struct ab_ast *ast,
     if (is_known) {
         return AB_OK;
     }
-    if (ab_bytes_equal(ast->text, ab_bytes_of_text("tumble"))) {
-        return tumble_check(scope, ast, out);
+    bool is_last = ab_bytes_equal(ast->text, ab_bytes_of_text("last")); /* an aggregate too */
+    if (ab_check_is_window(ast) && (!is_last || scope->window != NULL)) {
+        return window_check(scope, ast, out);
     }
     if (!is_abs && !is_coalesce && !is_nullif) {
         return call_refuse(scope, ast);
@@ -537,6 +543,7 @@ static ab_err kind_check(const struct ab_scope *scope, const struct ab_ast *ast,
     case AB_AST_CALL:
         return call_check(scope, ast, out);
     case AB_AST_STREAM:
+    case AB_AST_ZONE:
     case AB_AST_COLUMN:
     case AB_AST_TYPE:
     case AB_AST_NOT_NULL:
@@ -576,21 +583,5 @@ ab_err ab_check_expression(
         return type_refuse(scope, node, "this place", "a value whose type is known");
     }
     *expression = node;
-    return AB_OK;
-}
-
-ab_err ab_check_tumble(struct ab_parse *parse, const struct ab_ast *ast, const struct ab_ast **name, int64_t *width_us)
-{
-    const struct ab_ast *first = ast->list.first;
-    bool is_right = ast->list.count == 2 && !ast->is_set && ast->b == NULL && first->kind == AB_AST_NAME &&
-                    first->next->kind == AB_AST_INTERVAL;
-    if (!is_right) {
-        return ab_parse_fail(parse, ast->place, AB_SYNTAX, "expected TUMBLE(column, INTERVAL 'n unit')");
-    }
-    char why[200];
-    if (ab_words_duration(first->next->text, true, false, width_us, why) != AB_OK) {
-        return ab_parse_fail(parse, first->next->place, AB_SYNTAX, "%s", why);
-    }
-    *name = first;
     return AB_OK;
 }

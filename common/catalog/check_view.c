@@ -1,4 +1,5 @@
 #include "common/catalog/check.h"
+#include "common/catalog/check_window.h"
 #include "common/catalog/words.h"
 
 #include "common/base/buffer.h"
@@ -11,8 +12,8 @@ struct view_check {
     struct ab_catalog *catalog;
     const struct ab_ast *select;
     struct ab_view *view;
-    struct ab_scope scope;                                                /* over the stream's columns */
-    const struct ab_ast *tumble;                                          /* the call in GROUP BY, or NULL */
+    struct ab_scope scope;       /* over the stream's columns */
+    const struct ab_ast *tumble; /* the call of a window in GROUP BY, or NULL */
     struct ab_place names[AB_CATALOG_KEYS_MAX + AB_CATALOG_MEASURES_MAX]; /* of keys, then of measures */
     bool is_key_named[AB_CATALOG_KEYS_MAX];
 };
@@ -106,26 +107,32 @@ static int64_t chunk_of(int64_t pane_us)
     return (AB_US_PER_DAY + pane_us - 1) / pane_us * pane_us;
 }
 
-static ab_err tumble_add(struct view_check *check, const struct ab_ast *call)
+static ab_err window_add(struct view_check *check, const struct ab_ast *call)
 {
     struct ab_view *view = check->view;
     const struct ab_ast *name = NULL;
     const struct ab_scope_name *found = NULL;
     if (check->tumble != NULL) {
-        return ab_parse_fail(check->parse, call->place, AB_SYNTAX, "TUMBLE stands in GROUP BY twice");
+        bool is_same = ab_bytes_equal(call->text, check->tumble->text);
+        struct ab_bytes twice = is_same ? ab_check_window_name(call) : ab_bytes_of_text("a window");
+        return ab_parse_fail(
+            check->parse, call->place, AB_SYNTAX, "%.*s stands in GROUP BY twice", (int)twice.bytes, twice.data);
     }
-    AB_TRY(ab_check_tumble(check->parse, call, &name, &view->pane_us));
+    AB_TRY(ab_check_view_window(check->parse, check->catalog, call, &name, &view->pane, &view->window));
     AB_TRY(ab_check_name(&check->scope, name, &found));
     if (found->type.kind != AB_TYPE_TIMESTAMP || !view->stream->columns[found->input].is_not_null) {
         char type[AB_TYPE_TEXT_BYTES];
-        return ab_parse_fail(check->parse, name->place, AB_SYNTAX, "TUMBLE needs a TIMESTAMP NOT NULL column; %s is %s",
-            found->name,
+        return ab_parse_fail(check->parse, name->place, AB_SYNTAX, "%.*s needs a TIMESTAMP NOT NULL column; %s is %s",
+            (int)ab_check_window_name(call).bytes, ab_check_window_name(call).data, found->name,
             found->type.kind == AB_TYPE_TIMESTAMP ? "TIMESTAMP and may be NULL" : ab_type_format(found->type, type));
     }
     check->tumble = call;
     view->pane_column = found->input;
+    view->pane_us = view->pane.step_us > 0 ? view->pane.step_us : view->pane.width_us;
     view->chunk_us = chunk_of(view->pane_us);
-    return AB_OK;
+    return view->window.kind == AB_WINDOW_SESSION
+               ? ab_check_expression(&check->scope, name, (struct ab_type){0}, &view->pane_time)
+               : AB_OK;
 }
 
 static ab_err groups_check(struct view_check *check)
@@ -135,8 +142,8 @@ static ab_err groups_check(struct view_check *check)
     for (const struct ab_ast *group = check->select->second.first; group != NULL; group = group->next) {
         if (group->kind == AB_AST_NAME) {
             AB_TRY(key_add(check, group));
-        } else if (group->kind == AB_AST_CALL && text_is(group->text, "tumble")) {
-            AB_TRY(tumble_add(check, group));
+        } else if (ab_check_is_window(group)) {
+            AB_TRY(window_add(check, group));
         } else if (group->kind == AB_AST_CALL && ab_words_is_later_function(group->text)) {
             return ab_parse_fail(check->parse, group->place, AB_UNSUPPORTED, "%.*s() is not supported yet",
                 (int)group->text.bytes, group->text.data);
@@ -148,12 +155,14 @@ static ab_err groups_check(struct view_check *check)
     return AB_OK;
 }
 
-static bool is_tumble_again(const struct view_check *check, const struct ab_ast *call)
+static bool is_window_again(const struct view_check *check, const struct ab_ast *call)
 {
     const struct ab_ast *name = NULL;
-    int64_t width_us = 0;
-    return check->tumble != NULL && ab_check_tumble(check->parse, call, &name, &width_us) == AB_OK &&
-           width_us == check->view->pane_us &&
+    struct ab_period pane;
+    struct ab_window window;
+    return check->tumble != NULL &&
+           ab_check_view_window(check->parse, check->catalog, call, &name, &pane, &window) == AB_OK &&
+           ab_window_equal(&window, &check->view->window) &&
            ab_stream_column_index(check->view->stream, name->text) == (int)check->view->pane_column;
 }
 
@@ -161,10 +170,10 @@ static bool is_tumble_again(const struct view_check *check, const struct ab_ast 
 static ab_err plain_item_check(struct view_check *check, const struct ab_ast *item)
 {
     const struct ab_ast *ast = item->a;
-    bool is_tumble = ast->kind == AB_AST_CALL && text_is(ast->text, "tumble");
+    bool is_call = ab_check_is_window(ast);
     bool is_window = ast->kind == AB_AST_NAME && ab_stream_column_index(check->view->stream, ast->text) < 0 &&
                      (text_is(ast->text, "window_start") || text_is(ast->text, "window_end"));
-    if (check->tumble != NULL && (is_window || (is_tumble && is_tumble_again(check, ast)))) {
+    if (check->tumble != NULL && (is_window || (is_call && is_window_again(check, ast)))) {
         const char *name = is_window && text_is(ast->text, "window_end") ? "window_end" : "window_start";
         if (item->b != NULL && !text_is(item->b->text, name)) {
             return ab_parse_fail(check->parse, item->b->place, AB_SYNTAX,
@@ -311,7 +320,7 @@ static ab_err keep_check(struct view_check *check, const struct ab_ast *place)
     struct ab_view *view = check->view;
     char keep[AB_WORDS_DURATION_BYTES];
     char retention[AB_WORDS_DURATION_BYTES];
-    (void)ab_words_duration_format(view->keep_us, keep);
+    (void)ab_print_keep(view, keep);
     (void)ab_words_duration_format(view->stream->history_retention_us, retention);
     if (view->pane_us == 0 && view->keep_us != 0) {
         return ab_parse_fail(check->parse, place->place, AB_SYNTAX,
@@ -325,19 +334,33 @@ static ab_err keep_check(struct view_check *check, const struct ab_ast *place)
             "a view without TUMBLE keeps for ever, but stream %s keeps its history for '%s'; add TUMBLE",
             view->stream->name, retention);
     }
-    if (view->keep_us == 0 || view->keep_us > view->stream->history_retention_us) {
+    int64_t most_us = ab_check_keep_most(view);
+    if (view->keep_us == 0 || most_us > view->stream->history_retention_us) {
+        char most[AB_WORDS_DURATION_BYTES + 60] = "";
+        if (view->keep_us != 0 && most_us != view->keep_us) {
+            (void)snprintf(most, sizeof(most), " (its windows reach back '%s')",
+                ab_words_duration_format(most_us, (char[AB_WORDS_DURATION_BYTES]){0}));
+        }
         return ab_parse_fail(check->parse, place->place, AB_SYNTAX,
-            "keep = '%s' is longer than the history_retention = '%s' of stream %s", keep, retention,
+            "keep = '%s'%s is longer than the history_retention = '%s' of stream %s", keep, most, retention,
             view->stream->name);
     }
     return AB_OK;
+}
+
+/* As long as the stream's history lets the oldest windows be whole. */
+static void keep_default(struct ab_view *view)
+{
+    view->keep_us = view->pane_us == 0 ? 0 : view->stream->history_retention_us;
+    int64_t more_us = ab_check_keep_most(view) - view->keep_us;
+    view->keep_us -= more_us < view->keep_us ? more_us : 0;
 }
 
 static ab_err options_check(struct view_check *check, const struct ab_ast *ast)
 {
     struct ab_view *view = check->view;
     const struct ab_ast *keep = NULL;
-    view->keep_us = view->pane_us == 0 ? 0 : view->stream->history_retention_us;
+    keep_default(view);
     for (const struct ab_ast *option = ast->second.first; option != NULL; option = option->next) {
         if (!text_is(option->text, "keep")) {
             return ab_parse_fail(check->parse, option->place, AB_SYNTAX, "found the option \"%.*s\", expected keep",
@@ -348,7 +371,7 @@ static ab_err options_check(struct view_check *check, const struct ab_ast *ast)
         }
         keep = option;
         char why[200];
-        if (ab_words_duration(option->a->text, false, true, &view->keep_us, why) != AB_OK) {
+        if (ab_check_keep(option->a->text, view, why) != AB_OK) {
             return ab_parse_fail(check->parse, option->a->place, AB_SYNTAX, "keep: %s", why);
         }
         if (view->keep_us != 0 && view->pane_us > 0 && view->keep_us < view->pane_us) {

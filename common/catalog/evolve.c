@@ -140,7 +140,23 @@ static ab_err stream_evolve(struct evolution *evolution, uint32_t index)
     return AB_OK;
 }
 
-/* Equal canonical SQL means equal states; everything else is built anew under a new uid. */
+/* The same rules under the zone that the view's panes follow, if any. */
+static bool is_same_zone(const struct ab_zone *a, const struct ab_zone *b)
+{
+    struct ab_buffer left = {0};
+    struct ab_buffer right = {0};
+    if (a != NULL && b != NULL) {
+        ab_zone_encode(a, &left);
+        ab_zone_encode(b, &right);
+    }
+    bool is_same = (a == NULL) == (b == NULL) && ab_bytes_equal(ab_buffer_view(&left), ab_buffer_view(&right));
+    ab_buffer_fini(&left);
+    ab_buffer_fini(&right);
+    return is_same;
+}
+
+/* Equal canonical SQL, over equal rules of its time zone, means equal states; everything else is built anew under a new
+ * uid. */
 static void view_evolve(struct evolution *evolution, struct ab_view *view)
 {
     struct ab_catalog_private *part = evolution->after->private_part;
@@ -155,7 +171,7 @@ static void view_evolve(struct evolution *evolution, struct ab_view *view)
     view->id = old->id;
     view->uid = old->uid;
     view->definition_version = old->definition_version;
-    if (!is_same_text(view->definition, old->definition)) {
+    if (!is_same_text(view->definition, old->definition) || !is_same_zone(view->pane.zone, old->pane.zone)) {
         view->uid = part->next_view_uid++;
         view->definition_version++;
         ab_buffer_put_format(evolution->changes, "view %s: changed, will be rebuilt\n", view->name);
@@ -211,9 +227,12 @@ ab_err ab_catalog_evolve(struct ab_bytes text, const struct ab_catalog *before, 
 {
     struct ab_catalog *after = NULL;
     struct ab_buffer told = {0};
-    AB_TRY(ab_catalog_parse(text, &after, error));
+    struct ab_buffer pinned = {0};
+    ab_err code = ab_catalog_pin(text, before, NULL, &pinned, error);
+    code = code == AB_OK ? ab_catalog_parse(ab_buffer_view(&pinned), &after, error) : code;
+    ab_buffer_fini(&pinned);
+    AB_TRY(code);
     struct evolution evolution = {.before = before, .after = after, .changes = &told, .error = error};
-    ab_err code = AB_OK;
     if (before == NULL) {
         first_tell(after, &told);
     } else {

@@ -50,7 +50,8 @@ static const struct ab_bytes none;
 %token <token> INTERVAL "INTERVAL 'text'" TIMESTAMP "TIMESTAMP 'text'"
 %token SELECT "SELECT" FROM "FROM" WHERE "WHERE" GROUP "GROUP" BY "BY" ORDER "ORDER" LIMIT "LIMIT" CREATE "CREATE"
 %token WITH "WITH" AND "AND" OR "OR" NOT "NOT" NULL "NULL" IN "IN" BETWEEN "BETWEEN" AS "AS"
-%token STREAM "STREAM" VIEW "VIEW" CHECK "CHECK" FILTER "FILTER" DISTINCT "DISTINCT" IS "IS" ASC "ASC" DESC "DESC"
+%token STREAM "STREAM" VIEW "VIEW" TIME_ZONE "TIME ZONE"
+%token CHECK "CHECK" FILTER "FILTER" DISTINCT "DISTINCT" IS "IS" ASC "ASC" DESC "DESC"
 %token EVENT_TIME "EVENT TIME" PARTITION_KEY "PARTITION KEY"
 %token NOT_EQUAL "<>" LESS_EQUAL "<=" GREATER_EQUAL ">="
 
@@ -84,6 +85,8 @@ statement:
     { $$ = LEAF(STREAM, @3, $3.text); LIST($5); $$->second = $7; }
   | CREATE VIEW NAME AS view_select options
     { $$ = NODE(VIEW, @3, $3.text, $5, NULL, NULL); $$->second = $6; }
+  | CREATE TIME_ZONE TEXT AS TEXT
+    { $$ = NODE(ZONE, @3, $3.text, LEAF(TEXT, @5, $5.text), NULL, NULL); }
   ;
 elements:
     element                              { $$ = ONE($1); }

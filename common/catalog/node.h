@@ -9,6 +9,9 @@
 #include "common/catalog/ast.h"
 #include "common/catalog/expression.h"
 
+struct ab_view;
+struct ab_window;
+
 enum ab_operation {
     AB_OPERATION_INPUT,    /* the input column `input` */
     AB_OPERATION_CONSTANT, /* `value` */
@@ -74,10 +77,11 @@ struct ab_scope {
     const char *what;      /* "a column of stream flights": for errors */
     const char *qualifier; /* stream or view name that may stand before a dot */
     bool is_query;
-    const char *window_missing; /* says why window_start does not exist; NULL = it does or is no special name */
-    ab_scope_call_fn call;      /* NULL = no calls of its own */
-    struct ab_query *query;     /* with call: the query that the calls belong to */
-    int64_t tumble_us;          /* TUMBLE(window_start, this) stands for window_start; 0 = no such call */
+    const char *window_missing;     /* says why window_start does not exist; NULL = it does or is no special name */
+    ab_scope_call_fn call;          /* NULL = no calls of its own */
+    struct ab_query *query;         /* with call: the query that the calls belong to */
+    const struct ab_view *view;     /* queries: the view, and the windows of its result: the same call again stands */
+    const struct ab_window *window; /* for window_start; NULL = no such call */
 };
 
 /* Types and folds an expression. `wanted` (kind 0 = any) is the type its place needs. */
@@ -91,10 +95,6 @@ struct ab_expression *ab_check_widened(
 /* Finds the name of a NAME node in the scope, or fails with the nearest one. */
 AB_MUST_USE ab_err ab_check_name(
     const struct ab_scope *scope, const struct ab_ast *ast, const struct ab_scope_name **found);
-
-/* Reads TUMBLE(name, INTERVAL 'n unit'): the name node and the width. */
-AB_MUST_USE ab_err ab_check_tumble(
-    struct ab_parse *parse, const struct ab_ast *ast, const struct ab_ast **name, int64_t *width_us);
 
 /* Converts a constant to `type` exactly; false when it has no equal there. Both not NULL. */
 bool ab_constant_convert(const struct ab_value *value, struct ab_type type, struct ab_value *out);

@@ -94,6 +94,8 @@ static bool token_pair(struct ab_parse *parse, struct ab_token *token)
     const struct ab_token *next = token_peek(parse);
     if (token_is(token, "event") && token_is(next, "time")) {
         token_join(parse, token, T_EVENT_TIME, false);
+    } else if (parse->previous.number == T_CREATE && token_is(token, "time") && token_is(next, "zone")) {
+        token_join(parse, token, T_TIME_ZONE, false);
     } else if (token_is(token, "partition") && token_is(next, "key")) {
         token_join(parse, token, T_PARTITION_KEY, false);
     } else if (token_is(token, "double") && token_is(next, "precision")) {

@@ -1,4 +1,5 @@
 #include "common/catalog/check.h"
+#include "common/catalog/check_window.h"
 #include "common/catalog/words.h"
 
 #include "common/base/buffer.h"
@@ -58,6 +59,13 @@ char *ab_print_stream(struct ab_catalog *catalog, const struct ab_stream *stream
     return buffer_keep(catalog, &out);
 }
 
+void ab_print_zone(const struct ab_zone *zone, struct ab_buffer *out)
+{
+    ab_buffer_put_format(out, "CREATE TIME ZONE '%s' AS '", zone->name);
+    ab_zone_encode(zone, out);
+    put_text(out, "'");
+}
+
 char *ab_print_measure(struct ab_catalog *catalog, const struct ab_measure *measure)
 {
     struct ab_buffer out = {0};
@@ -94,10 +102,8 @@ static void groups_print(const struct ab_view *view, struct ab_buffer *out)
         ab_words_put_name(out, view->stream->columns[view->keys[i].column].name);
     }
     if (view->pane_us > 0) {
-        put_text(out, view->keys_count == 0 ? "\nGROUP BY TUMBLE(" : ", TUMBLE(");
-        ab_words_put_name(out, view->stream->columns[view->pane_column].name);
-        put_duration(out, ", INTERVAL ", view->pane_us);
-        put_text(out, ")");
+        put_text(out, view->keys_count == 0 ? "\nGROUP BY " : ", ");
+        ab_print_window(view, out);
     }
 }
 
@@ -128,8 +134,8 @@ char *ab_print_view(struct ab_catalog *catalog, const struct ab_view *view)
     }
     groups_print(view, &out);
     if (view->pane_us > 0) {
-        put_duration(&out, "\nWITH (keep = ", view->keep_us);
-        put_text(&out, ")");
+        char keep[AB_WORDS_DURATION_BYTES];
+        ab_buffer_put_format(&out, "\nWITH (keep = '%s')", ab_print_keep(view, keep));
     }
     return buffer_keep(catalog, &out);
 }

@@ -1,6 +1,7 @@
 #include "common/catalog/query.h"
 
 #include "common/catalog/check.h"
+#include "common/catalog/check_window.h"
 #include "common/catalog/query_check.h"
 #include "common/catalog/words.h"
 
@@ -17,7 +18,6 @@ struct query_check {
     struct ab_arena *arena;
     struct ab_scope scope; /* its names are all of the relation, refused or not */
     struct ab_scope_name *names;
-    struct ab_place tumble_place;
     uint32_t groups_count;
 };
 
@@ -110,34 +110,30 @@ static void scope_refuse(struct query_check *check, const char *keys, const char
         if (input < window) {
             check->names[i].refusal = keys != NULL && query->is_grouped[input] ? NULL : keys;
         } else {
-            check->names[i].refusal = is_window ? (windows != NULL && query->tumble_us > 0 ? NULL : windows) : measures;
+            check->names[i].refusal =
+                is_window ? (windows != NULL && query->window.kind != AB_WINDOW_NONE ? NULL : windows) : measures;
         }
     }
 }
 
-static ab_err tumble_width(
-    struct query_check *check, const struct ab_ast *call, const struct ab_ast *name, int64_t width_us)
+static ab_err group_window(struct query_check *check, const struct ab_ast *call)
 {
     struct ab_query *query = check->query;
-    int64_t pane_us = query->view->pane_us;
     const struct ab_scope_name *found = NULL;
-    AB_TRY(ab_check_name(&check->scope, name, &found));
-    if (found->input != ab_query_window_input(query)) {
-        return ab_parse_fail(
-            check->parse, name->place, AB_SYNTAX, "found \"%s\" in TUMBLE, expected window_start", found->name);
+    if (query->window.kind != AB_WINDOW_NONE) {
+        return ab_parse_fail(check->parse, call->place, AB_SYNTAX, "windows stand in GROUP BY twice");
     }
-    if (width_us % pane_us != 0) {
-        char pane[AB_WORDS_DURATION_BYTES];
-        char below[AB_WORDS_DURATION_BYTES];
-        char above[AB_WORDS_DURATION_BYTES];
-        int64_t floor_us = width_us / pane_us * pane_us;
-        (void)ab_words_duration_format(floor_us == 0 ? pane_us : floor_us, below);
-        (void)ab_words_duration_format(floor_us + pane_us * (floor_us == 0 ? 2 : 1), above);
-        return ab_parse_fail(check->parse, call->list.first->next->place, AB_SYNTAX,
-            "expected a multiple of the pane, which is '%s': the nearest are '%s' and '%s'",
-            ab_words_duration_format(pane_us, pane), below, above);
+    const struct ab_ast *name = call->list.first;
+    if (name != NULL && name->kind == AB_AST_NAME) {
+        AB_TRY(ab_check_name(&check->scope, name, &found));
+        if (found->input != ab_query_window_input(query)) {
+            return ab_parse_fail(check->parse, name->place, AB_SYNTAX, "found \"%s\" in %.*s, expected window_start",
+                found->name, (int)ab_check_window_name(call).bytes, ab_check_window_name(call).data);
+        }
     }
-    query->tumble_us = width_us;
+    AB_TRY(ab_check_query_window(check->parse, query->view, call, &query->window));
+    bool is_open = query->window.kind == AB_WINDOW_LAST && call->list.count == 2;
+    query->moment_place = is_open ? call->list.last->place.end : 0;
     return AB_OK;
 }
 
@@ -172,12 +168,12 @@ static ab_err group_name(struct query_check *check, const struct ab_ast *group)
         return ab_parse_fail(
             check->parse, group->place, AB_SYNTAX, "found window_end, expected window_start in GROUP BY");
     }
-    bool is_twice = found->input == window ? query->tumble_us != 0 : query->is_grouped[found->input];
+    bool is_twice = found->input == window ? query->window.kind != AB_WINDOW_NONE : query->is_grouped[found->input];
     if (is_twice) {
         return ab_parse_fail(check->parse, group->place, AB_SYNTAX, "%s stands in GROUP BY twice", found->name);
     }
     if (found->input == window) {
-        query->tumble_us = query->view->pane_us;
+        query->window = query->view->window;
     } else {
         query->is_grouped[found->input] = true;
     }
@@ -191,14 +187,8 @@ static ab_err groups_check(struct query_check *check)
         check->groups_count++;
         if (group->kind == AB_AST_NAME) {
             AB_TRY(group_name(check, group));
-        } else if (group->kind == AB_AST_CALL && text_is(group->text, "tumble")) {
-            const struct ab_ast *name = NULL;
-            int64_t width_us = 0;
-            AB_TRY(ab_check_tumble(check->parse, group, &name, &width_us));
-            if (check->query->tumble_us != 0) {
-                return ab_parse_fail(check->parse, group->place, AB_SYNTAX, "windows stand in GROUP BY twice");
-            }
-            AB_TRY(tumble_width(check, group, name, width_us));
+        } else if (ab_check_is_window(group)) {
+            AB_TRY(group_window(check, group));
         } else if (group->kind == AB_AST_CALL && ab_words_is_later_function(group->text)) {
             return ab_parse_fail(check->parse, group->place, AB_UNSUPPORTED, "%.*s() is not supported yet",
                 (int)group->text.bytes, group->text.data);
@@ -293,7 +283,7 @@ static ab_err items_check(struct query_check *check)
     }
     check->query->is_listing = !is_grouped && reads_any;
     if (check->query->is_listing) {
-        check->query->tumble_us = check->query->view->pane_us;
+        check->query->window = check->query->view->window;
         memset(check->query->is_grouped, 1, check->query->view->keys_count);
     }
     return AB_OK;
@@ -361,12 +351,12 @@ static ab_err where_check(struct query_check *check)
     if (check->select->b == NULL) {
         return AB_OK;
     }
-    int64_t tumble_us = check->scope.tumble_us;
-    check->scope.tumble_us = 0;
+    const struct ab_window *window = check->scope.window;
+    check->scope.window = NULL;
     scope_refuse(check, NULL, NULL, measure_in_where);
     AB_TRY(ab_check_expression(
         &check->scope, check->select->b, (struct ab_type){.kind = AB_TYPE_BOOLEAN}, &check->query->where));
-    check->scope.tumble_us = tumble_us;
+    check->scope.window = window;
     return AB_OK;
 }
 
@@ -400,11 +390,13 @@ static ab_err lengths_check(struct query_check *check, const struct ab_expressio
     ab_expression_inputs(expression, used, sizeof(used));
     for (uint32_t m = 0; m < query->view->measures_count; m++) {
         const struct ab_measure *measure = &query->view->measures[m];
-        bool is_missing = !query->is_listing && query->tumble_us == 0 && ab_measure_needs_window(measure->kind);
+        bool is_missing =
+            !query->is_listing && query->window.kind == AB_WINDOW_NONE && ab_measure_needs_window(measure->kind);
         if (used[first + m] && is_missing) {
             return ab_parse_fail(check->parse, expression->place, AB_SYNTAX,
-                "%s needs the length of a window, expected TUMBLE(window_start, INTERVAL 'n unit') in GROUP BY; use "
-                "sum(x) and your own length for all panes together",
+                "%s needs the length of a window, expected window_start, or a window of panes such as "
+                "TUMBLE(window_start, INTERVAL 'n unit'), in GROUP BY; use sum(x) and your own length for all panes "
+                "together",
                 measure->definition);
         }
     }
@@ -433,7 +425,8 @@ static ab_err query_check(struct ab_parse *parse, struct ab_catalog *catalog, st
     query->is_grouped = ab_parse_alloc(check.arena, query->view->keys_count);
     scope_fill(&check);
     AB_TRY(groups_check(&check));
-    check.scope.tumble_us = query->tumble_us;
+    check.scope.view = query->view;
+    check.scope.window = query->window.kind == AB_WINDOW_NONE ? NULL : &query->window;
     AB_TRY(items_check(&check));
     AB_TRY(where_check(&check));
     AB_TRY(orders_check(&check));
@@ -461,6 +454,15 @@ ab_err ab_query_parse(struct ab_catalog *catalog, struct ab_bytes sql, struct ab
     }
     *query = made;
     return AB_OK;
+}
+
+void ab_query_settle(const struct ab_query *query, struct ab_bytes sql, ab_time_us now, struct ab_buffer *out)
+{
+    char end[AB_TIME_TEXT_BYTES];
+    (void)ab_time_format(ab_period_next(&query->view->pane, now), end);
+    ab_buffer_put_bytes(out, ab_bytes_of(sql.data, query->moment_place));
+    ab_buffer_put_format(out, ", TIMESTAMP '%s'", end);
+    ab_buffer_put_bytes(out, ab_bytes_of(sql.data + query->moment_place, sql.bytes - query->moment_place));
 }
 
 void ab_query_destroy(struct ab_query *query)

@@ -12,6 +12,10 @@
  * multiple of the pane; every selected non-measure must be grouped. WHERE may use keys and window_start / window_end
  * only, and bounds on the window must lie on pane edges: refused otherwise. Rows come in key order without ORDER BY.
  *
+ * Windows (window.h): a listing shows the view's own; GROUP BY may also compose HOP, CUMULATE or LAST(window_start,
+ * ...) of its panes. WHERE over window_start and window_end chooses panes before they merge; where windows share panes
+ * (HOP, CUMULATE) and for sessions it chooses windows, which come whole.
+ *
  * Threads: read-only after parsing.
  */
 #ifndef ANABRANCH_COMMON_CATALOG_QUERY_H
@@ -67,12 +71,14 @@ struct ab_query {
     struct ab_expression *where; /* over keys and window columns; NULL = all */
     struct ab_query_pin *pins;
     uint32_t pins_count;
-    int64_t window_from_us;  /* panes start >= this; INT64_MIN = open */
-    int64_t window_until_us; /* panes end <= this; INT64_MAX = open */
-    bool *is_grouped;        /* per view key: part of the result's group */
-    int64_t tumble_us;       /* width of the result's windows: 0 = windows are merged away */
-    bool is_listing;         /* no GROUP BY: one row per group and pane */
-    bool *needs_measure;     /* per measure of the view: some expression reads it */
+    struct ab_expression *having; /* over windows, and keys of the result: sessions are chosen once they are whole */
+    int64_t window_from_us;       /* panes start >= this; INT64_MIN = open */
+    int64_t window_until_us;      /* panes end <= this; INT64_MAX = open */
+    bool *is_grouped;             /* per view key: part of the result's group */
+    struct ab_window window;      /* the result's windows; kind NONE = windows are merged away */
+    bool is_listing;              /* no GROUP BY: one row per group and window */
+    size_t moment_place;          /* LAST without an end: where in the text the end goes; 0 = nothing is missing */
+    bool *needs_measure;          /* per measure of the view: some expression reads it */
     struct ab_query_reading *readings;
     uint32_t readings_count;
     struct ab_query_order *order;
@@ -85,6 +91,10 @@ struct ab_query {
  * unknown view. */
 AB_MUST_USE ab_err ab_query_parse(
     struct ab_catalog *catalog, struct ab_bytes sql, struct ab_query **query, struct ab_error *error);
+
+/* Completes a query whose LAST has no end: appends its text with the end of the pane that holds `now`, so that every
+ * node answers for the same window. Before: query->moment_place > 0, and sql is the text it was parsed from. */
+void ab_query_settle(const struct ab_query *query, struct ab_bytes sql, ab_time_us now, struct ab_buffer *out);
 void ab_query_destroy(struct ab_query *query);
 
 #endif

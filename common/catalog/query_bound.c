@@ -19,13 +19,12 @@ static bool is_window(const struct ab_query *query, const struct ab_expression *
 /* Bounds between panes cannot be answered: states of a pane do not split. */
 static ab_err edge_check(struct ab_parse *parse, const struct ab_query *query, const struct ab_expression *constant)
 {
-    int64_t pane_us = query->view->pane_us;
     if (constant->operation != AB_OPERATION_CONSTANT || constant->value.is_null ||
         constant->value.type.kind != AB_TYPE_TIMESTAMP) {
         return AB_OK;
     }
     int64_t time_us = constant->value.bigint;
-    int64_t below = ab_time_floor(time_us, pane_us);
+    int64_t below = ab_period_floor(&query->view->pane, time_us);
     if (below == time_us) {
         return AB_OK;
     }
@@ -35,7 +34,8 @@ static ab_err edge_check(struct ab_parse *parse, const struct ab_query *query, c
     char pane[AB_WORDS_DURATION_BYTES];
     return ab_parse_fail(parse, constant->place, AB_SYNTAX,
         "%s is not on the edge of a pane of '%s'; the nearest edges are '%s' and '%s'", ab_time_format(time_us, found),
-        ab_words_duration_format(pane_us, pane), ab_time_format(below, lower), ab_time_format(below + pane_us, upper));
+        ab_words_duration_format(query->view->pane_us, pane), ab_time_format(below, lower),
+        ab_time_format(ab_period_next(&query->view->pane, time_us), upper));
 }
 
 /* Walks the whole tree: wherever a window column meets a constant, the constant is an edge. */
@@ -63,22 +63,60 @@ static void lower_until(struct ab_query *query, int64_t time_us)
     query->window_until_us = time_us < query->window_until_us ? time_us : query->window_until_us;
 }
 
-/* Sums that stay within 64 bits: times at the ends of the range are as good as open. */
-static int64_t add_saturated(int64_t a, int64_t b)
+/* Where windows share panes: the panes of all windows that may meet the bound, and perhaps more; WHERE itself chooses
+ * among the windows. */
+static void overlap_bound(struct ab_query *query, const struct bound *bound)
 {
-    int64_t sum = 0;
-    if (__builtin_add_overflow(a, b, &sum)) {
-        return a > 0 ? INT64_MAX : INT64_MIN;
+    const struct ab_window *window = &query->window;
+    bool is_hop = window->kind == AB_WINDOW_HOP;
+    bool is_below = bound->operation == AB_OPERATION_LESS || bound->operation == AB_OPERATION_LESS_EQUAL;
+    bool is_above = bound->operation == AB_OPERATION_GREATER || bound->operation == AB_OPERATION_GREATER_EQUAL;
+    bool is_equal = bound->operation == AB_OPERATION_EQUAL;
+    int64_t time_us = bound->time_us;
+    int64_t before = ab_window_add(time_us, -1);
+    if (is_above || is_equal) {
+        int64_t begin = !is_hop                ? ab_period_floor(&window->period, before)
+                        : window->periods == 0 ? ab_window_add(time_us, -window->size_us)
+                                               : ab_period_add(&window->period, before, 1 - (int64_t)window->periods);
+        raise_from(query, bound->is_end ? begin : time_us);
     }
-    return sum;
+    if (is_below || is_equal) {
+        int64_t end = is_hop ? ab_window_end(window, ab_period_floor(&window->period, time_us))
+                             : ab_period_next(&window->period, time_us);
+        lower_until(query, bound->is_end ? time_us : end);
+    }
 }
 
-/* window_end is window_start plus a pane, so both speak of starts s >= from and ends e <= until. */
+/* Sessions: a bound on the start needs the panes from one gap before it, which show whether a session began earlier; a
+ * bound on the end needs the panes until it. */
+static void session_bound(struct ab_query *query, const struct bound *bound)
+{
+    bool is_below = bound->operation == AB_OPERATION_LESS || bound->operation == AB_OPERATION_LESS_EQUAL;
+    bool is_above = bound->operation == AB_OPERATION_GREATER || bound->operation == AB_OPERATION_GREATER_EQUAL;
+    bool is_equal = bound->operation == AB_OPERATION_EQUAL;
+    if (!bound->is_end && (is_above || is_equal)) {
+        int64_t gap_before = ab_window_add(bound->time_us, -query->window.size_us);
+        raise_from(query, ab_period_floor(&query->view->pane, gap_before));
+    }
+    if (bound->is_end && (is_below || is_equal)) {
+        lower_until(query, ab_period_next(&query->view->pane, bound->time_us));
+    }
+}
+
+/* window_end is the start of the next pane, so both speak of starts s >= from and ends e <= until. */
 static void bound_apply(struct ab_query *query, const struct bound *bound)
 {
-    int64_t pane_us = query->view->pane_us;
-    int64_t start = bound->is_end ? add_saturated(bound->time_us, -pane_us) : bound->time_us;
-    int64_t after = add_saturated(start, pane_us);
+    if (ab_window_overlaps(&query->window)) {
+        overlap_bound(query, bound);
+        return;
+    }
+    if (query->view->window.kind == AB_WINDOW_SESSION) {
+        session_bound(query, bound);
+        return;
+    }
+    const struct ab_period *pane = &query->view->pane;
+    int64_t start = bound->is_end ? ab_period_floor(pane, ab_window_add(bound->time_us, -1)) : bound->time_us;
+    int64_t after = ab_period_next(pane, start);
     switch (bound->operation) {
     case AB_OPERATION_EQUAL:
         raise_from(query, start);
@@ -235,15 +273,75 @@ static void conjunct_apply(struct ab_query *query, const struct ab_expression *n
     }
 }
 
+/* ---- sessions: WHERE is taken apart ---- */
+
+static bool reads_window(const struct ab_query *query, const struct ab_expression *node)
+{
+    bool used[AB_CATALOG_KEYS_MAX + 2] = {false};
+    uint32_t window = ab_query_window_input(query);
+    ab_expression_inputs(node, used, window + 2);
+    return used[window] || used[window + 1];
+}
+
+/* The terms of a conjunction that read windows, or the others; NULL = none. */
+static struct ab_expression *terms_take(struct ab_query *query, struct ab_expression *node, bool is_window)
+{
+    if (node->operation != AB_OPERATION_AND) {
+        return reads_window(query, node) == is_window ? node : NULL;
+    }
+    struct ab_expression *left = terms_take(query, node->children[0], is_window);
+    struct ab_expression *right = terms_take(query, node->children[1], is_window);
+    if (left == NULL || right == NULL) {
+        return left == NULL ? right : left;
+    }
+    struct ab_expression *both = ab_parse_alloc(&query->private_part->arena, sizeof(*both));
+    *both = *node;
+    both->children = ab_parse_alloc(&query->private_part->arena, 2 * sizeof(*both->children));
+    both->children[0] = left;
+    both->children[1] = right;
+    return both;
+}
+
+/* Keys choose states before they merge, windows choose sessions once they are whole. */
+static ab_err sessions_split(struct ab_parse *parse, struct ab_query *query)
+{
+    bool used[AB_CATALOG_KEYS_MAX] = {false};
+    struct ab_expression *having = terms_take(query, query->where, true);
+    if (having == NULL) {
+        return AB_OK;
+    }
+    if (query->window.kind == AB_WINDOW_NONE) {
+        return ab_parse_fail(parse, having->place, AB_SYNTAX,
+            "sessions are merged away here and have no bounds, expected window_start in SELECT or GROUP BY");
+    }
+    ab_expression_inputs(having, used, query->view->keys_count);
+    for (uint32_t k = 0; k < query->view->keys_count; k++) {
+        if (used[k] && !query->is_grouped[k]) {
+            return ab_parse_fail(parse, having->place, AB_SYNTAX,
+                "%s is merged away before sessions are whole: expected it in GROUP BY, or terms of their own joined by "
+                "AND",
+                query->view->keys[k].name);
+        }
+    }
+    query->having = having;
+    query->where = terms_take(query, query->where, false);
+    return AB_OK;
+}
+
 ab_err ab_query_bound(struct ab_parse *parse, struct ab_query *query)
 {
+    bool is_session = query->view->window.kind == AB_WINDOW_SESSION;
+    if (query->window.kind == AB_WINDOW_LAST && query->window.end_us > query->window.start_us) {
+        raise_from(query, query->window.start_us);
+        lower_until(query, query->window.end_us);
+    }
     if (query->where == NULL) {
         return AB_OK;
     }
     query->pins = ab_parse_alloc(&query->private_part->arena, query->view->keys_count * sizeof(*query->pins));
-    if (query->view->pane_us > 0) {
+    if (query->view->pane_us > 0 && !is_session) {
         AB_TRY(edges_check(parse, query, query->where));
     }
     conjunct_apply(query, query->where);
-    return AB_OK;
+    return is_session ? sessions_split(parse, query) : AB_OK;
 }

@@ -65,8 +65,8 @@ static const char *const later_functions[] = {"quantile_disc", "quantile_cont", 
     "approx_count_distinct", "hll", "reservoir", "ewma", "array_agg", "string_agg", "count_if", "sum_if", "hour",
     "minute", "second", "day", "month", "year", "day_of_week", "date_trunc", "date_part", "extract", "now", "lower",
     "upper", "trim", "length", "substring", "substr", "concat", "replace", "round", "floor", "ceil", "ceiling", "sqrt",
-    "power", "ln", "log", "exp", "sign", "greatest", "least", "cast", "if", "hop", "session", "onehot", "score",
-    "recommend", "nearest", "row_number", "rank", "dense_rank", "lag", "lead", "vector_sum", "vector_avg"};
+    "power", "ln", "log", "exp", "sign", "greatest", "least", "cast", "if", "onehot", "score", "recommend", "nearest",
+    "row_number", "rank", "dense_rank", "lag", "lead", "vector_sum", "vector_avg"};
 
 static const char *const later_words[] = {"model", "deduplicate", "join", "left", "right", "inner", "outer", "cross",
     "full", "having", "union", "intersect", "except", "offset", "like", "ilike", "similar", "over", "window", "case",
@@ -135,9 +135,10 @@ bool ab_words_is_later_word(struct ab_bytes word)
 
 const char *ab_words_nearest_function(struct ab_bytes name)
 {
-    const char *names[COUNT_OF(aggregates) + 5] = {"abs", "coalesce", "nullif", "tumble", "count"};
+    const char *names[COUNT_OF(aggregates) + 8] = {
+        "abs", "coalesce", "nullif", "tumble", "hop", "cumulate", "session", "count"};
     for (size_t i = 0; i < COUNT_OF(aggregates); i++) {
-        names[5 + i] = aggregates[i].name;
+        names[8 + i] = aggregates[i].name;
     }
     return ab_catalog_nearest(name, names, COUNT_OF(names));
 }

@@ -6,9 +6,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-/* The streams, then the views, as canonical text. */
+/* The zones, then the streams, then the views, as canonical text. */
 static void canonical_print(const struct ab_catalog *catalog, struct ab_buffer *out)
 {
+    for (uint32_t i = 0; i < catalog->zones_count; i++) {
+        ab_buffer_put_format(out, "CREATE TIME ZONE '%s' AS '", catalog->zones[i].name);
+        ab_zone_encode(&catalog->zones[i], out);
+        ab_buffer_put_format(out, "';\n");
+    }
     for (uint32_t i = 0; i < catalog->streams_count; i++) {
         ab_buffer_put_format(out, "%s;\n", catalog->streams[i].definition);
     }

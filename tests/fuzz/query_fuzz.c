@@ -15,8 +15,11 @@ static const char catalog_sql[] =
     "CREATE VIEW v AS SELECT k, j, b, count(*) AS n, sum(p) AS total, avg(x) AS mean, max(k) AS top FROM s "
     "GROUP BY k, j, p, x, b, TUMBLE(t, INTERVAL '1 hour');"
     "CREATE VIEW w AS SELECT k, count(*) AS n, first(t) AS begun, quantiles(x) AS dist, top_k(j, 3) AS busy, theta(k) "
-    "AS "
-    "ks, theta(k) FILTER (WHERE b) AS ks_b, bloom(j, 10) AS seen FROM s GROUP BY k;";
+    "AS ks, theta(k) FILTER (WHERE b) AS ks_b, bloom(j, 10) AS seen FROM s GROUP BY k;"
+    "CREATE TIME ZONE 'Europe/Berlin' AS '3600 0=7200 5000=3600 | CET-1CEST,M3.5.0,M10.5.0/3';"
+    "CREATE VIEW y AS SELECT k, count(*) AS n FROM s GROUP BY k, TUMBLE(t, INTERVAL '1 day', 'Europe/Berlin');"
+    "CREATE VIEW z AS SELECT k, count(*) AS n, p99(x) AS high, top_k(j, 3) AS busy, rate(x) AS pace, "
+    "decayed_sum(x, INTERVAL '1 hour') AS lately FROM s GROUP BY k, SESSION(t, INTERVAL '30 minutes');";
 
 static void evaluate_check(const struct ab_expression *expression, const struct ab_column *const *inputs)
 {

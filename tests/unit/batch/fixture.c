@@ -116,10 +116,7 @@ static void block_apply(struct filling *filling, const struct ab_block *block, c
             .skip = skip,
             .partition = filling->partition,
             .offset = offset,
-            .expired_until_us = INT64_MIN};
-        if (view->keep_us > 0 && span > 0) {
-            rows.expired_until_us = fixture_time(span) - view->keep_us;
-        }
+            .expired_until_us = span > 0 ? ab_view_horizon(view, fixture_time(span)) : INT64_MIN};
         ab_group_table_update(filling->tables[v], &rows, &scratch, &fixture->counts[v][span][filling->partition]);
         ab_arena_reset(&scratch);
     }

@@ -356,7 +356,8 @@ static struct ab_hash128 version_content(
             while (ab_version_iterator_next(iterator, &key, &row, &error) == AB_OK) {
                 ab_time_us pane = 0;
                 assert_ok(ab_group_key_pane(key, &pane));
-                bool is_gone = definition->pane_us > 0 && pane + definition->pane_us <= manifest.horizon_us;
+                bool is_gone = definition->pane_us > 0 && manifest.horizon_us != INT64_MIN &&
+                               ab_period_next(&definition->pane, pane) <= manifest.horizon_us;
                 assert_true(!is_gone || d + 1 < manifest.directories_count);
                 if (!is_gone) {
                     assert_ok(ab_group_table_merge_row(table, key, row));

@@ -1,1 +1,1 @@
-SELECT k, p99(dist), quantile(dist, 0.25) * 2 AS q, top_k(busy, 5), might_contain(seen, 7), theta_union(ks, ks_b), error(theta_difference(ks, ks_b)), error(busy) FROM w WHERE k > 'a' ORDER BY p50(dist) DESC LIMIT 3
+SELECT k, window_start, window_end, n FROM z WHERE window_start >= '2024-03-09 12:34' AND (window_end < '2024-04-01' OR k = 'a') AND k > 'b' ORDER BY n DESC

@@ -78,8 +78,8 @@ static const struct {
         "line 1, column 68: window_start stands in GROUP BY twice"},
     {"SELECT n FROM v GROUP BY k + 1", AB_SYNTAX,
         "line 1, column 28: expected keys and TUMBLE(window_start, INTERVAL 'n unit') in GROUP BY"},
-    {"SELECT n FROM v GROUP BY SESSION(window_start, INTERVAL '1 hour')", AB_UNSUPPORTED,
-        "line 1, column 26: session() is not supported yet"},
+    {"SELECT n FROM v GROUP BY SESSION(window_start, INTERVAL '1 hour')", AB_SYNTAX,
+        "line 1, column 26: sessions are declared: a view with GROUP BY SESSION(column, INTERVAL 'gap')"},
     {"SELECT window_start, n FROM v GROUP BY k", AB_SYNTAX,
         "line 1, column 8: window_start is merged away here, expected it in GROUP BY"},
     {"SELECT n, window_start FROM w", AB_SYNTAX,
@@ -173,7 +173,7 @@ static void test_query_without_group_lists_panes_when_it_reads_a_key(void **stat
     (void)state;
     struct ab_query *query = query_of("SELECT k, window_start, n FROM v");
     assert_true(query->is_listing);
-    assert_int_equal(query->tumble_us, HOUR);
+    assert_int_equal(query->window.period.width_us, HOUR);
     assert_true(query->is_grouped[0] && query->is_grouped[1]);
     assert_true(query->needs_measure[0]);
     assert_false(query->needs_measure[1]);
@@ -189,7 +189,7 @@ static void test_query_of_measures_alone_merges_everything(void **state)
     (void)state;
     struct ab_query *query = query_of("SELECT n, total * 1.5 / n AS mean FROM v WHERE k = 'a'");
     assert_false(query->is_listing);
-    assert_int_equal(query->tumble_us, 0);
+    assert_int_equal(query->window.period.width_us, 0);
     assert_false(query->is_grouped[0] || query->is_grouped[1]);
     assert_true(query->needs_measure[0] && query->needs_measure[1]);
     assert_string_equal(query->items[1].name, "mean");
@@ -215,7 +215,7 @@ static void test_query_star_is_the_whole_relation_or_the_groups(void **state)
     query = query_of("SELECT * FROM w");
     assert_int_equal(query->items_count, 2);
     assert_true(query->is_listing);
-    assert_int_equal(query->tumble_us, 0);
+    assert_int_equal(query->window.period.width_us, 0);
     ab_query_destroy(query);
 }
 
@@ -227,7 +227,7 @@ static void test_query_groups_by_keys_and_coarser_windows(void **state)
                  "GROUP BY x, TUMBLE(window_start, INTERVAL '1 day') ORDER BY day DESC, n / 2, 1 ASC LIMIT 5;");
     assert_false(query->is_grouped[0]);
     assert_true(query->is_grouped[1]);
-    assert_int_equal(query->tumble_us, AB_US_PER_DAY);
+    assert_int_equal(query->window.period.width_us, AB_US_PER_DAY);
     assert_false(query->is_listing);
     assert_string_equal(query->items[1].name, "day");
     assert_int_equal(ab_expression_column(query->items[1].expression), 2);
@@ -238,7 +238,7 @@ static void test_query_groups_by_keys_and_coarser_windows(void **state)
     assert_int_equal(query->limit, 5);
     ab_query_destroy(query);
     query = query_of("SELECT window_start AS hour, n FROM v GROUP BY hour");
-    assert_int_equal(query->tumble_us, HOUR);
+    assert_int_equal(query->window.period.width_us, HOUR);
     ab_query_destroy(query);
 }
 

@@ -1,0 +1,1 @@
+SELECT n FROM y WHERE window_start = '2024-03-30T23:00:00Z' GROUP BY k, LAST(window_start, INTERVAL '7 days', TIMESTAMP '2024-04-01T22:00:00Z')

@@ -1,0 +1,1 @@
+SELECT k, p99(dist), quantile(dist, 0.25) * 2 AS q, top_k(busy, 5), might_contain(seen, 7), theta_union(ks, ks_b), error(theta_difference(ks, ks_b)), error(busy) FROM w WHERE k > 'a' ORDER BY p50(dist) DESC LIMIT 3
