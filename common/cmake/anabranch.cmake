@@ -33,6 +33,9 @@ function(ab_test)
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     add_test(NAME ${ARG_NAME} COMMAND ${target})
     set_tests_properties(${ARG_NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} SKIP_RETURN_CODE 77)
+    if(EXISTS /dev/shm) # scratch directories in memory: what these tests want of files does not need a disk
+        set_tests_properties(${ARG_NAME} PROPERTIES ENVIRONMENT "TMPDIR=/dev/shm")
+    endif()
 endfunction()
 
 # ab_fuzz(NAME catalog SOURCES catalog_fuzz.c LINKS ... CORPUS dir): LLVMFuzzerTestOneInput; driven by libFuzzer when

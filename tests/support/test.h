@@ -17,10 +17,11 @@
 #define assert_ok(expression) assert_int_equal((expression), AB_OK)
 #define bytes_of(text) ab_bytes_of_text(text)
 
-/* Makes an empty directory of mode 0700; removed and freed by scratch_remove. */
+/* Makes an empty directory of mode 0700, in $TMPDIR or /tmp; removed and freed by scratch_remove. */
 static inline char *scratch_make(void)
 {
-    char *path = ab_new_text("/tmp/anabranch-test-XXXXXX");
+    const char *parent = getenv("TMPDIR");
+    char *path = ab_new_format("%s/anabranch-test-XXXXXX", parent == NULL ? "/tmp" : parent);
     assert_non_null(mkdtemp(path));
     return path;
 }

@@ -1,20 +1,14 @@
 /* Parquet files: every type comes back as it was, statistics are right, and no damaged file crashes a reader. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include "common/history/parquet.h"
 
 #include "common/base/decimal.h"
 #include "common/base/file.h"
 #include "common/base/random.h"
-#include "common/history/parquet.h"
+
+#include "tests/support/test.h"
+
+#include <math.h>
+#include <unistd.h>
 
 #define FIELDS 7
 
@@ -30,19 +24,20 @@ static const struct ab_parquet_field fields[FIELDS] = {
 
 enum shape { SHAPE_FEW_DISTINCT, SHAPE_ALL_DISTINCT, SHAPE_ALL_NULL, SHAPE_NO_NULLS, SHAPES };
 
-static char directory[64];
+static char *directory; /* owned */
 
 static int directory_make(void **state)
 {
     (void)state;
-    (void)snprintf(directory, sizeof directory, "/tmp/anabranch-parquet-XXXXXX");
-    return mkdtemp(directory) == NULL;
+    directory = scratch_make();
+    return 0;
 }
 
 static int directory_remove(void **state)
 {
     (void)state;
-    return ab_file_remove_tree(directory, NULL) != AB_OK;
+    scratch_remove(directory);
+    return 0;
 }
 
 /* The value of a field at a row: a pure function, so that nothing has to be remembered. Text goes into `text`. */
