@@ -161,6 +161,19 @@ def old_copy_put_back(cluster, truth, victim, old):
     lead_and_answer(cluster, truth, victim)
 
 
+def node_added(cluster, truth):
+    """A new node's replicas begin where the trimmed logs of the others do."""
+    check(all(log_starts(cluster, 1)), "logs are trimmed")
+    cluster.command("node", "add", "--wait", timeout=120)
+    cluster.nodes = range(1, 5)
+    held = [entry["partition"] for entry in cluster.status()["cluster"]["partitions"] if 4 in entry["isr"]]
+    check(held, "node 4 is in sync for some partitions")
+    truth.load(cluster, 1000)
+    truth.check(cluster, cluster.nodes, f"node 4 holds partitions {held}")
+    published(cluster, "with node 4")
+    truth.check(cluster, cluster.nodes, "with node 4, after a job")
+
+
 def test(directory):
     truth = Truth(directory)
     old = os.path.join(directory, "old")
@@ -181,6 +194,7 @@ def test(directory):
         truth.check(cluster, cluster.nodes, "two jobs")
         disk_lost(cluster, truth, victim)
         old_copy_put_back(cluster, truth, victim, old)
+        node_added(cluster, truth)
 
 
 if __name__ == "__main__":
