@@ -191,9 +191,9 @@ static uint32_t asked_of(const struct ab_places *places, uint32_t partition)
     return leader != AB_PLACES_NONE ? leader : partition % places->count;
 }
 
-/* Adds what a place's speed says of the partitions that it is asked about. */
+/* Adds what a place's speed says: of the partitions that it is asked about, and of others whose replica it has. */
 static ab_err answer_add(const struct ab_places *places, uint32_t place, const struct ab_json *answer,
-    struct ab_json *partitions, struct ab_error *error)
+    struct ab_json *partitions, struct ab_json *replicas, struct ab_error *error)
 {
     const struct ab_json *list = ab_json_get(answer, "partitions");
     struct ab_buffer text = {0};
@@ -201,13 +201,14 @@ static ab_err answer_add(const struct ab_places *places, uint32_t place, const s
     for (size_t i = 0; i < ab_json_count(list) && err == AB_OK; i++) {
         const struct ab_json *entry = ab_json_at(list, i);
         uint64_t partition = ab_json_u64_or(ab_json_get(entry, "partition"), UINT64_MAX);
-        if (partition < places->partitions_count && asked_of(places, (uint32_t)partition) == place) {
+        if (partition < places->partitions_count) {
             struct ab_json *copy = NULL;
             ab_buffer_clear(&text);
             ab_json_write(entry, 0, &text);
             err = ab_json_parse(ab_buffer_view(&text), &copy, error);
             if (err == AB_OK) {
-                ab_json_append(partitions, copy);
+                ab_json_set(copy, "node", ab_json_integer(places->items[place].node));
+                ab_json_append(asked_of(places, (uint32_t)partition) == place ? partitions : replicas, copy);
             }
         }
     }
@@ -229,7 +230,9 @@ static ab_err places_ask(struct ab_control *control, const struct ab_places *pla
 {
     struct ab_json *made = ab_json_object();
     struct ab_json *partitions = ab_json_array();
+    struct ab_json *replicas = ab_json_array();
     ab_json_set(made, "partitions", partitions);
+    ab_json_set(made, "replicas", replicas);
     ab_err err = AB_OK;
     for (uint32_t i = 0; i < places->count && err == AB_OK; i++) {
         struct ask ask = {"speed", &control->speeds[i], AB_VERB_DIGEST, DIGEST_TIMEOUT_MS, &places->items[i]};
@@ -239,7 +242,7 @@ static ab_err places_ask(struct ab_control *control, const struct ab_places *pla
         }
         err = call(control, &ask, request, &part, error);
         if (err == AB_OK) {
-            err = answer_add(places, i, part, partitions, error);
+            err = answer_add(places, i, part, partitions, replicas, error);
         }
         ab_json_destroy(part);
     }

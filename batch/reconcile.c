@@ -17,6 +17,7 @@ struct ab_reconcile {
     uint64_t unlisted_rows;
     uint64_t refusals;
     uint64_t not_held;
+    uint64_t replicas_compared;
     struct ab_json *evidence; /* owned; texts */
 };
 
@@ -140,26 +141,34 @@ struct speed_side {
     uint64_t groups, rows, expired, filtered, aggregated;
 };
 
+static uint64_t partition_of(const struct ab_json *entry)
+{
+    return ab_json_u64_or(ab_json_get(entry, "partition"), UINT64_MAX);
+}
+
+static ab_err side_decode(const struct ab_json *entry, struct speed_side *side, struct ab_error *error)
+{
+    side->groups = ab_json_u64_or(ab_json_get(entry, "groups"), UINT64_MAX);
+    side->rows = ab_json_u64_or(ab_json_get(entry, "rows"), UINT64_MAX);
+    side->expired = ab_json_u64_or(ab_json_get(entry, "expired"), UINT64_MAX);
+    side->filtered = ab_json_u64_or(ab_json_get(entry, "filtered"), UINT64_MAX);
+    side->aggregated = ab_json_u64_or(ab_json_get(entry, "aggregated"), UINT64_MAX);
+    bool is_whole = side->groups != UINT64_MAX && side->rows != UINT64_MAX && side->expired != UINT64_MAX &&
+                    side->filtered != UINT64_MAX && side->aggregated != UINT64_MAX &&
+                    ab_hash128_parse(ab_json_bytes(ab_json_get(entry, "digest")), &side->digest) == AB_OK;
+    return is_whole ? AB_OK
+                    : ab_error_set(error, AB_INVALID, "speed's digest of partition %" PRIu64 " is malformed",
+                          partition_of(entry));
+}
+
 static ab_err speed_side_take(
     const struct ab_json *answer, uint32_t partition, struct speed_side *side, struct ab_error *error)
 {
     const struct ab_json *list = ab_json_get(answer, "partitions");
     for (size_t i = 0; i < ab_json_count(list); i++) {
-        const struct ab_json *entry = ab_json_at(list, i);
-        if (ab_json_u64_or(ab_json_get(entry, "partition"), UINT64_MAX) != partition) {
-            continue;
+        if (partition_of(ab_json_at(list, i)) == partition) {
+            return side_decode(ab_json_at(list, i), side, error);
         }
-        side->groups = ab_json_u64_or(ab_json_get(entry, "groups"), UINT64_MAX);
-        side->rows = ab_json_u64_or(ab_json_get(entry, "rows"), UINT64_MAX);
-        side->expired = ab_json_u64_or(ab_json_get(entry, "expired"), UINT64_MAX);
-        side->filtered = ab_json_u64_or(ab_json_get(entry, "filtered"), UINT64_MAX);
-        side->aggregated = ab_json_u64_or(ab_json_get(entry, "aggregated"), UINT64_MAX);
-        bool is_whole = side->groups != UINT64_MAX && side->rows != UINT64_MAX && side->expired != UINT64_MAX &&
-                        side->filtered != UINT64_MAX && side->aggregated != UINT64_MAX &&
-                        ab_hash128_parse(ab_json_bytes(ab_json_get(entry, "digest")), &side->digest) == AB_OK;
-        return is_whole
-                   ? AB_OK
-                   : ab_error_set(error, AB_INVALID, "speed's digest of partition %" PRIu32 " is malformed", partition);
     }
     return ab_error_set(error, AB_INVALID, "speed's digests lack partition %" PRIu32, partition);
 }
@@ -195,6 +204,49 @@ static void side_compare(
     }
 }
 
+/* What a replica says that does not lead: it has to be what batch computed, which the leader has agreed with. */
+static void replica_compare(
+    struct ab_reconcile *reconcile, const struct ab_unit_result *result, const struct speed_side *side, uint64_t node)
+{
+    const struct ab_run_summary *summary = &result->summary;
+    reconcile->replicas_compared++;
+    bool is_same = side->groups == summary->digest.groups_count && side->rows == summary->digest.rows_count &&
+                   side->aggregated == summary->counts.aggregated && side->filtered == summary->counts.filtered &&
+                   side->expired == summary->counts.expired && ab_hash128_equal(side->digest, summary->digest.sum);
+    if (is_same) {
+        return;
+    }
+    char digests[2][33];
+    char *place = place_of(reconcile, result);
+    ab_hash128_format(side->digest, digests[0]);
+    ab_hash128_format(summary->digest.sum, digests[1]);
+    char *text = ab_new_format("%s: the replica of node %" PRIu64 " has diverged: digest %s of %" PRIu64
+                               " groups and %" PRIu64 " rows, batch's %s of %" PRIu64 " and %" PRIu64,
+        place, node, digests[0], side->groups, side->rows, digests[1], summary->digest.groups_count,
+        summary->digest.rows_count);
+    reconcile->views[result->view].drift++;
+    evidence_add(reconcile, text);
+    ab_delete(text);
+    ab_delete(place);
+}
+
+static ab_err replicas_compare(struct ab_reconcile *reconcile, const struct ab_unit_result *results, size_t count,
+    const struct ab_json *answer, struct ab_error *error)
+{
+    const struct ab_json *list = ab_json_get(answer, "replicas");
+    for (size_t i = 0; i < ab_json_count(list); i++) {
+        const struct ab_json *entry = ab_json_at(list, i);
+        struct speed_side side;
+        AB_TRY(side_decode(entry, &side, error));
+        for (size_t r = 0; r < count; r++) {
+            if (results[r].partition == partition_of(entry)) {
+                replica_compare(reconcile, &results[r], &side, ab_json_u64_or(ab_json_get(entry, "node"), 0));
+            }
+        }
+    }
+    return AB_OK;
+}
+
 ab_err ab_reconcile_compare(struct ab_reconcile *reconcile, const struct ab_unit_result *results, size_t count,
     const struct ab_json *answer, struct ab_error *error)
 {
@@ -203,7 +255,7 @@ ab_err ab_reconcile_compare(struct ab_reconcile *reconcile, const struct ab_unit
         AB_TRY(speed_side_take(answer, results[i].partition, &side, error));
         side_compare(reconcile, &results[i], &side);
     }
-    return AB_OK;
+    return replicas_compare(reconcile, results, count, answer, error);
 }
 
 void ab_reconcile_not_held(struct ab_reconcile *reconcile)
@@ -286,6 +338,7 @@ struct ab_json *ab_reconcile_report(const struct ab_reconcile *reconcile)
     ab_json_set(report, "rows", ab_json_integer((int64_t)rows));
     ab_json_set(report, "drift", ab_json_integer((int64_t)ab_reconcile_drift(reconcile)));
     ab_json_set(report, "compared", ab_json_integer((int64_t)compared));
+    ab_json_set(report, "replicas_compared", ab_json_integer((int64_t)reconcile->replicas_compared));
     ab_json_set(report, "not_held", ab_json_integer((int64_t)reconcile->not_held));
     ab_json_set(report, "count_differences", ab_json_integer((int64_t)reconcile->refusals));
     ab_json_set(report, "unlisted_rows", ab_json_integer((int64_t)reconcile->unlisted_rows));

@@ -29,8 +29,10 @@ void ab_reconcile_add_sealed(struct ab_reconcile *reconcile, const struct ab_sea
 void ab_reconcile_add_result(struct ab_reconcile *reconcile, const struct ab_unit_result *result);
 
 /* Compares results[0 .. count) of one view and span, a partition each, with speed's answer:
- * {"partitions":[{"partition","digest","groups","rows", "expired","filtered","aggregated"}]}. AB_INVALID when the
- * answer lacks a partition or a member. */
+ * {"partitions":[{"partition","digest","groups","rows", "expired","filtered","aggregated"}],"replicas":[the same with
+ * "node"]}. Of several nodes, "partitions" has what those say that lead, "replicas" what others say that have the span
+ * already: one that differs is drift, and named (REPLICATION H60). AB_INVALID when the answer lacks a partition or a
+ * member. */
 AB_MUST_USE ab_err ab_reconcile_compare(struct ab_reconcile *reconcile, const struct ab_unit_result *results,
     size_t count, const struct ab_json *answer, struct ab_error *error);
 
@@ -43,7 +45,7 @@ uint64_t ab_reconcile_drift(const struct ab_reconcile *reconcile);
 
 /* The report:
  * {"job","attempt","cut","rows","drift","compared","not_held","count_differences","unlisted_rows",
- *  "streams":[…],"views":[…],"evidence":[…]}; the caller owns it. */
+ *  "replicas_compared","streams":[…],"views":[…],"evidence":[…]}; the caller owns it. */
 struct ab_json *ab_reconcile_report(const struct ab_reconcile *reconcile);
 
 #endif

@@ -91,6 +91,8 @@ def published(cluster, what, *extra):
     record = cluster.recompute(*extra)
     check_equal(record["state"], "done", f"{what}: {record}")
     check(not any(drifts(record.get("report") or {})), f"{what}: no drift in {record}")
+    compared = record["report"].get("replicas_compared", 0)
+    check(compared > 0, f"{what}: {compared} digests of replicas that do not lead were compared")
     return record
 
 

@@ -87,6 +87,71 @@ static void test_reconcile_other_digest_is_drift(void **state)
     assert_int_equal(drift, 1);
 }
 
+/* The answer of leaders with what the replicas of node 3 say, of which one digest may be another. */
+static struct ab_json *answer_with_replicas(const struct both *both, bool has_diverged)
+{
+    uint32_t uid = both->plan.views[1].view->uid;
+    struct ab_json *answer = fixture_digest_answer(&both->fixture, uid, 2);
+    struct ab_json *theirs = fixture_digest_answer(&both->fixture, uid, 2);
+    struct ab_json *replicas = ab_json_array();
+    for (uint32_t p = 0; p < FIXTURE_PARTITIONS; p++) {
+        struct ab_json *copy = NULL;
+        struct ab_buffer text = {0};
+        ab_json_write(ab_json_at(ab_json_get(theirs, "partitions"), p), 0, &text);
+        assert_ok(ab_json_parse(ab_buffer_view(&text), &copy, NULL));
+        ab_buffer_fini(&text);
+        ab_json_set(copy, "node", ab_json_integer(3));
+        if (has_diverged && p == 2) {
+            ab_json_set(copy, "digest", ab_json_text("00000000000000000000000000000001"));
+        }
+        ab_json_append(replicas, copy);
+    }
+    ab_json_set(answer, "replicas", replicas);
+    ab_json_destroy(theirs);
+    return answer;
+}
+
+static void test_reconcile_names_the_replica_that_has_diverged(void **state)
+{
+    const struct both *both = *state;
+    for (int has_diverged = 0; has_diverged < 2; has_diverged++) {
+        struct ab_unit_result results[FIXTURE_PARTITIONS];
+        struct ab_error error = {0};
+        struct ab_reconcile *reconcile = ab_reconcile_create(&both->plan);
+        struct ab_json *answer = answer_with_replicas(both, has_diverged == 1);
+        results_fill(both, 1, 1, results);
+        assert_ok(ab_reconcile_compare(reconcile, results, FIXTURE_PARTITIONS, answer, &error));
+        assert_int_equal(ab_reconcile_refusals(reconcile), 0);
+        assert_int_equal(ab_reconcile_drift(reconcile), has_diverged);
+        struct ab_json *report = ab_reconcile_report(reconcile);
+        assert_int_equal(ab_json_u64_or(ab_json_get(report, "replicas_compared"), 0), FIXTURE_PARTITIONS);
+        const struct ab_json *evidence = ab_json_get(report, "evidence");
+        assert_int_equal(ab_json_count(evidence), has_diverged);
+        if (has_diverged == 1) {
+            const char *text = ab_json_text_or(ab_json_at(evidence, 0), "");
+            assert_non_null(strstr(text, "partition 2"));
+            assert_non_null(strstr(text, "node 3"));
+        }
+        ab_json_destroy(report);
+        ab_json_destroy(answer);
+        ab_reconcile_destroy(reconcile);
+    }
+}
+
+static void test_reconcile_malformed_replicas_are_errors(void **state)
+{
+    const struct both *both = *state;
+    struct ab_unit_result results[FIXTURE_PARTITIONS];
+    struct ab_error error = {0};
+    struct ab_reconcile *reconcile = ab_reconcile_create(&both->plan);
+    struct ab_json *answer = answer_with_replicas(both, false);
+    ab_json_set(ab_json_at(ab_json_get(answer, "replicas"), 1), "digest", ab_json_null());
+    results_fill(both, 1, 1, results);
+    assert_int_equal(ab_reconcile_compare(reconcile, results, FIXTURE_PARTITIONS, answer, &error), AB_INVALID);
+    ab_json_destroy(answer);
+    ab_reconcile_destroy(reconcile);
+}
+
 static void test_reconcile_other_counts_refuse(void **state)
 {
     struct ab_unit_result results[FIXTURE_PARTITIONS];
@@ -193,6 +258,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reconcile_agreement_is_drift_zero),
         cmocka_unit_test(test_reconcile_other_digest_is_drift),
+        cmocka_unit_test(test_reconcile_names_the_replica_that_has_diverged),
+        cmocka_unit_test(test_reconcile_malformed_replicas_are_errors),
         cmocka_unit_test(test_reconcile_other_counts_refuse),
         cmocka_unit_test(test_reconcile_sealed_rows_must_add_up),
         cmocka_unit_test(test_reconcile_sealed_is_what_was_acknowledged),
