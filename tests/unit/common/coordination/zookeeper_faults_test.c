@@ -374,13 +374,13 @@ static void set_surely(struct ab_coordination *session, uint64_t version)
     }
 }
 
-static void create_surely(struct ab_coordination *session, const char *path)
+static void create_surely(struct ab_coordination *session, const char *path, bool is_ephemeral)
 {
     ab_err err = AB_OUTCOME_UNKNOWN;
     for (int tries = 0; err != AB_OK && err != AB_EXISTS; tries++) {
         assert_true(err == AB_OUTCOME_UNKNOWN || err == AB_UNAVAILABLE);
         assert_in_range(tries, 0, 20);
-        err = ab_coordination_create(session, path, bytes_of(""), false, NULL);
+        err = ab_coordination_create(session, path, bytes_of(""), is_ephemeral, NULL);
     }
 }
 
@@ -392,7 +392,7 @@ static void test_servers_of_an_ensemble_show_one_tree(void **state)
         struct zookeeper only = {.count = 1, .servers = {world->zookeeper.servers[i]}};
         sessions[i] = zookeeper_session(&only, "/a", 0, 0);
     }
-    create_surely(sessions[0], "/n");
+    create_surely(sessions[0], "/n", false);
     for (uint64_t version = 0; version < 200; version++) {
         set_surely(sessions[version % 3], version);
         assert_int_equal(version_get(sessions[(version + 1) % 3]), version + 1);
@@ -407,8 +407,8 @@ static void test_any_one_server_of_an_ensemble_may_die(void **state)
     struct world *world = *state;
     struct stream stream = {.session = zookeeper_session(&world->zookeeper, "/a", 20000, 60000)};
     struct ab_thread thread = {0};
-    assert_ok(ab_coordination_create(stream.session, "/n", bytes_of(""), false, NULL));
-    assert_ok(ab_coordination_create(stream.session, "/own", bytes_of(""), true, NULL));
+    create_surely(stream.session, "/n", false);
+    create_surely(stream.session, "/own", true);
     ab_thread_start(&thread, "stream", stream_run, &stream);
     for (size_t i = 0; i < 3; i++) { /* one of them led */
         uint64_t before = 0;
