@@ -91,8 +91,6 @@ def published(cluster, what, *extra):
     record = cluster.recompute(*extra)
     check_equal(record["state"], "done", f"{what}: {record}")
     check(not any(drifts(record.get("report") or {})), f"{what}: no drift in {record}")
-    compared = record["report"].get("replicas_compared", 0)
-    check(compared > 0, f"{what}: {compared} digests of replicas that do not lead were compared")
     return record
 
 
@@ -154,13 +152,16 @@ def test(directory):
     with Nodes(os.path.join(directory, "cluster"), CATALOG, partitions=6, workers=1) as cluster:
         cluster.wait_in_sync()
         truth.load(cluster, 5000)
-        published(cluster, "the first job")
+        records = [published(cluster, "the first job")]
         check_copies(cluster, cluster.nodes, "the first job")
         truth.check(cluster, cluster.nodes, "the first job")
         truth.load(cluster, 2000)
-        published(cluster, "the second job")
+        records.append(published(cluster, "the second job"))
         truth.check(cluster, cluster.nodes, "the second job")
-        published(cluster, "from history alone", "--full")
+        records.append(published(cluster, "from history alone", "--full"))
+        # A replica says nothing of a span that it has not stored yet, so not every job need have some.
+        compared = [record["report"]["replicas_compared"] for record in records]
+        check(any(compared), f"digests of replicas that do not lead were compared: {compared}")
         check_copies(cluster, cluster.nodes, "from history alone")
         truth.check(cluster, cluster.nodes, "from history alone")
         without_a_node(cluster, truth, next(node for node in cluster.nodes if node != cluster.acting_node()))
